@@ -1,0 +1,52 @@
+# make demo   the whole job on a sample recording      make test   all tests
+# make up     Dagster's UI on 127.0.0.1                make lint   ruff, mypy, import-linter
+PYTHON ?= python3.11
+VENV ?= .venv
+ROOT ?= lamm-data
+PORT ?= 3000
+
+BIN := $(VENV)/bin
+LAMM := $(BIN)/lamm
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SAMPLE := $(ROOT)/sample/sample.svo2
+
+.PHONY: demo up test lint docs clean
+
+demo: $(VENV)/.base
+	$(LAMM) sample $(SAMPLE)
+	$(LAMM) run $(SAMPLE) --root $(ROOT)
+	$(LAMM) evaluate $(ROOT) --recording sample --truth $(basename $(SAMPLE)).truth
+	@echo
+	@echo "To see all of it in Dagster's UI: make up, then open http://127.0.0.1:$(PORT)"
+
+up: $(VENV)/.base
+	$(LAMM) up --root $(ROOT) --port $(PORT)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto --dist loadscope
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/dg check defs
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m lamm_pipeline_tests.feature_list
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) install --constraint constraints.txt --editable .
+	touch $@
+
+# trackeval asks for the OpenCV with windows, which would overwrite ours; it needs none of it for its metrics.
+$(VENV)/.dev: $(VENV)/.base
+	$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	$(PIP) install --constraint constraints.txt --no-deps trackeval
+	touch $@

@@ -1,0 +1,181 @@
+"""The catalog: one small database beside the artifacts (SQLite on a laptop, Postgres for a team)."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from lamm_pipeline.catalog.models import AuditEvent, DatasetVersion, Recording, SourceDataset, now
+from lamm_pipeline.errors import InputError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+SQLITE_WAIT_S = 30
+
+
+class Catalog:
+    """Reads and writes the catalog; brings the database to the newest schema when it is opened."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        arguments: dict[str, Any] = {}
+        if self.url.get_backend_name() == "sqlite":
+            arguments["timeout"] = SQLITE_WAIT_S
+            if self.url.database:
+                Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        self._engine = sqlalchemy.create_engine(self.url, connect_args=arguments)
+        self._migrate()
+
+    def add_dataset(self, name: str, folder: Path, prepare: str, actor: str) -> SourceDataset:
+        """Declare `folder` as the source dataset `name`.
+
+        Raises:
+            InputError: the name is taken.
+        """
+        row = SourceDataset(id=str(uuid.uuid4()), name=name, folder=str(folder), prepare=prepare, created_at=now(), created_by=actor)
+        try:
+            with self._session() as session:
+                session.add(row)
+                _audit(session, actor, "dataset.add", name, {"folder": str(folder), "prepare": prepare})
+        except IntegrityError:
+            raise InputError(f"There is a source dataset {name!r} already. Choose another name, or scan that one again.") from None
+        return row
+
+    def dataset(self, name: str) -> SourceDataset | None:
+        """The source dataset `name`, or None."""
+        with self._session() as session:
+            return session.scalar(select(SourceDataset).where(SourceDataset.name == name))
+
+    def datasets(self) -> Sequence[SourceDataset]:
+        """All source datasets, by name."""
+        with self._session() as session:
+            return session.scalars(select(SourceDataset).order_by(SourceDataset.name)).all()
+
+    def put_recording(self, row: Recording, action: str) -> None:
+        """Add a recording, or replace what is known of the one with this key; audited as `action`."""
+        with self._session() as session:
+            session.merge(row)
+            _audit(session, row.added_by, action, row.key, {"path": row.path, "size": row.size, "quick_digest": row.quick_digest})
+
+    def recording(self, key: str) -> Recording:
+        """The recording with this key.
+
+        Raises:
+            InputError: there is none.
+        """
+        with self._session() as session:
+            row = session.get(Recording, key)
+        if row is None:
+            raise InputError(f"No recording is called {key!r}. Add its file with `lamm add FILE`, then use the key it prints.")
+        return row
+
+    def recordings(self, dataset_id: str | None = None) -> Sequence[Recording]:
+        """Recordings by key: all, or those of one source dataset."""
+        query = select(Recording).order_by(Recording.key)
+        with self._session() as session:
+            return session.scalars(query if dataset_id is None else query.where(Recording.dataset_id == dataset_id)).all()
+
+    def recording_from(self, source_path: Path) -> Recording | None:
+        """The recording that was found at this path, or None."""
+        with self._session() as session:
+            return session.scalar(select(Recording).where(Recording.source_path == str(source_path)))
+
+    def has_recording(self, key: str) -> bool:
+        """Whether a recording has this key."""
+        with self._session() as session:
+            return session.get(Recording, key) is not None
+
+    def recordings_like(self, quick_digest: str) -> Sequence[Recording]:
+        """Recordings whose file has this quick digest, by key."""
+        with self._session() as session:
+            return session.scalars(select(Recording).where(Recording.quick_digest == quick_digest).order_by(Recording.key)).all()
+
+    def same_content(self, key: str, digest: str) -> list[str]:
+        """Keys of the other recordings whose file has the same digest."""
+        with self._session() as session:
+            return list(
+                session.scalars(select(Recording.key).where(Recording.digest == digest, Recording.key != key).order_by(Recording.key))
+            )
+
+    def set_digest(self, key: str, digest: str, size: int, mtime_ns: int) -> None:
+        """Remember the digest of a recording's whole file, and the size and stamp it was computed at."""
+        with self._session() as session:
+            row = session.get_one(Recording, key)
+            row.digest, row.size, row.mtime_ns = digest, size, mtime_ns
+
+    def add_version(self, row: DatasetVersion) -> None:
+        """Remember a dataset version.
+
+        Raises:
+            InputError: the version exists.
+        """
+        try:
+            with self._session() as session:
+                session.add(row)
+                _audit(session, row.created_by, "version.create", row.key, {"manifest_digest": row.manifest_digest})
+        except IntegrityError:
+            raise InputError(f"The dataset version {row.key} exists already; versions never change. Create the next one.") from None
+
+    def versions(self, name: str | None = None) -> Sequence[DatasetVersion]:
+        """Dataset versions by name and number: all, or those of one name."""
+        query = select(DatasetVersion).order_by(DatasetVersion.name, DatasetVersion.number)
+        with self._session() as session:
+            return session.scalars(query if name is None else query.where(DatasetVersion.name == name)).all()
+
+    def version(self, key: str) -> DatasetVersion:
+        """One dataset version.
+
+        Raises:
+            InputError: there is none with this key.
+        """
+        with self._session() as session:
+            row = session.get(DatasetVersion, key)
+        if row is None:
+            raise InputError(
+                f"{key!r} is no dataset version: it has no manifest. Create one with the job `create_dataset` or `lamm dataset create`, "
+                "not by adding a partition by hand."
+            )
+        return row
+
+    def audit(self, actor: str, action: str, subject: str, details: dict[str, Any]) -> None:
+        """Remember that somebody did something."""
+        with self._session() as session:
+            _audit(session, actor, action, subject, details)
+
+    def audit_events(self, subject: str | None = None) -> Sequence[AuditEvent]:
+        """What happened, oldest first: everything, or to one subject."""
+        query = select(AuditEvent).order_by(AuditEvent.id)
+        with self._session() as session:
+            return session.scalars(query if subject is None else query.where(AuditEvent.subject == subject)).all()
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        with Session(self._engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def _migrate(self) -> None:
+        config = AlembicConfig()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        head = ScriptDirectory.from_config(config).get_current_head()
+        with self._engine.begin() as connection:
+            if self.url.get_backend_name() == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # two processes that open a new catalog migrate one after the other
+            elif self.url.get_backend_name() == "postgresql":
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(5270117)")
+            if MigrationContext.configure(connection).get_current_revision() != head:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+
+
+def _audit(session: Session, actor: str, action: str, subject: str, details: dict[str, Any]) -> None:
+    session.add(AuditEvent(at=now(), actor=actor, action=action, subject=subject, details=details))

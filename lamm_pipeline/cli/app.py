@@ -1,0 +1,38 @@
+"""The command `lamm`: everything the UI does, for scripts. Each command's help teaches it."""
+
+import typer
+
+from lamm_pipeline.cli import datasets, evaluating, recordings, running
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="From stereo recordings (ZED, SVO2) to validated training datasets.\n\n"
+    "Start with `lamm sample demo.svo2` for a recording with known truth, then `lamm run demo.svo2 --root data` for the whole job, "
+    "and `lamm up --root data` for the UI.",
+)
+dataset_app = typer.Typer(
+    no_args_is_help=True, help="Create and look at dataset versions. A version never changes; a change is a new version."
+)
+app.add_typer(dataset_app, name="dataset")
+
+for command in (
+    recordings.browse,
+    recordings.info,
+    recordings.sample,
+    recordings.pack,
+    recordings.add,
+    recordings.scan,
+    running.run,
+    running.status,
+    running.up,
+    evaluating.evaluate,
+):
+    app.command()(command)
+dataset_app.command("create")(datasets.create)
+dataset_app.command("list")(datasets.list_versions)
+dataset_app.command("show")(datasets.show)
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,45 @@
+"""`lamm evaluate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lamm_pipeline.cli import options
+from lamm_pipeline.evaluation.evaluate import IOU_2D
+from lamm_pipeline.evaluation.evaluate import evaluate as score
+
+
+@options.command
+def evaluate(
+    result: Annotated[
+        Path, typer.Argument(help="A root, a recording's folder in it, a folder with label_2/, or one split of a KITTI export.")
+    ],
+    truth: Annotated[Path, typer.Option(help="Folder with the true label_2/*.txt, and tracks.txt and calib.txt where there are any.")],
+    recording: Annotated[str | None, typer.Option(help="Which recording of a root; not needed when there is one.")] = None,
+    frame_offset: Annotated[
+        int | None,
+        typer.Option(help="True frame number minus the recording's. Default: by the names of packed images, else 0.", show_default=False),
+    ] = None,
+    camera: Annotated[
+        int | None,
+        typer.Option(
+            help="KITTI camera of the recording's left eye: 0 (grey) or 2 (colour). Default: from the truth's folders.", show_default=False
+        ),
+    ] = None,
+    iou: Annotated[float, typer.Option(help="Least 2D overlap of a detection and a true object.")] = IOU_2D,
+    as_json: options.AsJson = False,
+    log_level: options.Log = options.LogLevel.warning,  # noqa: ARG001 - read by options.command
+) -> None:
+    """Score 2D boxes, 3D boxes and tracks against KITTI ground truth.
+
+    Recall, precision and AP per class and for the group `vehicle` (Car, Van, Truck); errors of distance, heading and overlap of the 3D boxes,
+    by range; HOTA, IDF1 and identity switches of the tracks.
+
+        lamm evaluate data --recording drive --truth kitti/0039 --json
+    """
+    report = score(result, truth, recording=recording, frame_offset=frame_offset, camera=camera, iou_threshold=iou)
+    if as_json:
+        options.print_json(report.to_json())
+    else:
+        options.say(report.to_text())

@@ -1,0 +1,80 @@
+"""What all commands share: options, the frame around a command, output for people or for scripts."""
+
+import functools
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec
+
+import typer
+
+from lamm_pipeline.errors import InputError
+
+Arguments = ParamSpec("Arguments")
+USER_ERROR = 2
+
+
+class LogLevel(StrEnum):
+    """How much is told on standard error."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+Root = Annotated[
+    Path | None,
+    typer.Option("--root", help="Folder of artifacts, datasets and catalog. Default: LAMM_ROOT, else ./lamm-data.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value to standard output, for scripts.")]
+Log = Annotated[LogLevel, typer.Option("--log-level", help="How much to tell on standard error.")]
+As = Annotated[
+    str | None,
+    typer.Option("--as", help="Who does this, for the audit trail. Default: LAMM_USER, else the system's user.", show_default=False),
+]
+
+
+def command(function: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """Frame of a command: sets the log level, and shows bad input as one sentence with exit code 2."""
+
+    @functools.wraps(function)
+    def framed(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        level = LogLevel(str(kwargs.get("log_level", LogLevel.warning)))
+        logging.basicConfig(level=level.upper(), stream=sys.stderr, format="%(levelname)s %(message)s", force=True)
+        try:
+            function(*args, **kwargs)
+        except InputError as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(USER_ERROR) from None
+
+    return framed
+
+
+def say(text: str = "") -> None:
+    """A line for people, on standard output."""
+    typer.echo(text)
+
+
+def note(text: str) -> None:
+    """A line about what is going on, on standard error, so that `--json` stays clean."""
+    typer.echo(text, err=True)
+
+
+def print_json(value: Any) -> None:
+    """A JSON value for scripts, on standard output."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], empty: str) -> None:
+    """A plain table; `empty` is said when there are no rows."""
+    if not rows:
+        say(empty)
+        return
+    cells = [[str(name) for name in rows[0]], *[["" if value is None else str(value) for value in row.values()] for row in rows]]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    for line in cells:
+        say("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())

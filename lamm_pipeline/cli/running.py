@@ -1,0 +1,198 @@
+"""`lamm run`, `lamm status`, `lamm up`."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from lamm_pipeline.cli import options
+from lamm_pipeline.cli.datasets import Formats, Ratios, dataset_settings, show_version
+from lamm_pipeline.cli.session import Session, open_session
+from lamm_pipeline.errors import InputError
+from lamm_pipeline.extraction.settings import StereoQuality
+from lamm_pipeline.orchestration.stages import STAGES, assets_of
+from lamm_pipeline.segmentation.settings import TileProfile
+
+FAILED = 1
+
+
+@options.command
+def run(
+    targets: Annotated[list[str], typer.Argument(help="SVO2 files, or keys of recordings that are known already.")],
+    root: options.Root = None,
+    stages: Annotated[
+        list[str] | None,
+        typer.Option("--stage", help=f"Stage to run with all it needs; may be repeated. Stages: {', '.join(STAGES)}. Default: all."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Name of the dataset version to make. Default: the first recording's key.", show_default=False)
+    ] = None,
+    export: Annotated[bool, typer.Option(help="Make a dataset version and export it when all stages have run.")] = True,
+    split: Ratios = "0.7/0.2/0.1",
+    formats: Formats = None,
+    fps: Annotated[float | None, typer.Option(help="Extract frames at this rate instead of all.")] = None,
+    frame_skip: Annotated[int | None, typer.Option(help="Extract every Nth frame.")] = None,
+    start: Annotated[int | None, typer.Option(help="First frame index.")] = None,
+    end: Annotated[int | None, typer.Option(help="Frame index to stop before.")] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Calibration file SN<serial>.conf. Default: beside the file, LAMM_CALIBRATION_DIR, the SDK's folder."),
+    ] = None,
+    stereo: Annotated[StereoQuality | None, typer.Option(help="Stereo matching at full or half size.")] = None,
+    tiles: Annotated[TileProfile | None, typer.Option(help="How hard the detector looks.")] = None,
+    classes: Annotated[list[str] | None, typer.Option("--class", help="Class to detect; may be repeated. Default: all.")] = None,
+    confidence: Annotated[float | None, typer.Option(help="Smallest score of a detection.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings by asset, as in the Launchpad's `ops`.")] = None,
+    sets: Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. --set tracks.min_hits=2; may be repeated.")] = None,
+    as_: options.As = None,
+    as_json: options.AsJson = False,
+    log_level: options.Log = options.LogLevel.warning,
+) -> None:
+    """Run recordings through the pipeline: the whole main job, or the stages you name.
+
+    Reads and checks each recording, extracts frames and depth, detects objects, rebuilds 3D boxes and tracks them; then makes a dataset
+    version of the recordings and exports it. What is published already is not computed again, and an interrupted run goes on where it was.
+
+        lamm run drive.svo2 --root data
+        lamm run data/*.svo2 --root data --fps 5 --dataset night_drives --split 0.8/0.1/0.1
+        lamm run drive --root data --stage tracking --set tracks.min_hits=2
+    """
+    given = {
+        "frames.target_fps": fps,
+        "frames.frame_skip": frame_skip,
+        "frames.start_frame": start,
+        "frames.end_frame": end,
+        "frames.calibration_file": str(calibration.expanduser().resolve()) if calibration else None,
+        "frames.stereo.quality": stereo.value if stereo else None,
+        "detections.tiles": tiles.value if tiles else None,
+        "detections.classes": classes,
+        "detections.confidence_threshold": confidence,
+    }
+    asset_config = _asset_config(config, sets or [], given)
+    assets = assets_of(stages or list(STAGES))
+    export = export and not stages
+    exports = dataset_settings(split, formats) if export else None
+    with open_session(root, log_level, as_) as session:
+        keys = _keys(session, targets)
+        failed = _run_recordings(session, keys, assets, asset_config)
+        done = [key for key in keys if key not in failed]
+        version = session.create_version(dataset or done[0], done, exports) if exports is not None and done else None
+        if as_json:
+            facts = [session.recording_facts(key) | {"error": failed.get(key)} for key in keys]
+            options.print_json(
+                {"root": str(session.settings.root), "recordings": facts, "dataset": session.version_facts(version) if version else None}
+            )
+        else:
+            options.print_table([_row(session.recording_facts(key)) for key in keys], "")
+            if version is not None:
+                show_version(session, version, as_json=False)
+        if failed:
+            for sentence in failed.values():
+                options.note(f"Error: {sentence}")
+            raise typer.Exit(FAILED)
+
+
+@options.command
+def status(
+    root: options.Root = None,
+    as_json: options.AsJson = False,
+    log_level: options.Log = options.LogLevel.warning,
+) -> None:
+    """Show every recording with what is published of it."""
+    with open_session(root, log_level) as session:
+        facts = [session.recording_facts(row.key) for row in session.workspace.catalog.recordings()]
+    if as_json:
+        options.print_json(facts)
+    else:
+        options.print_table([_row(each) for each in facts], "No recordings yet. Add some with `lamm add FILE...` or `lamm scan FOLDER`.")
+
+
+@options.command
+def up(
+    root: options.Root = None,
+    port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000,
+    log_level: options.Log = options.LogLevel.warning,
+) -> None:
+    """Start Dagster's UI and daemon on 127.0.0.1, on the same instance that `lamm` writes to. Stop them with Ctrl-C."""
+    with open_session(root, log_level) as session:
+        chosen = session.settings.root
+    environment = os.environ | {"LAMM_ROOT": str(chosen)}
+    options.say(f"Dagster's UI: http://127.0.0.1:{port} (root {chosen})")
+    sys.stdout.flush()
+    arguments = [sys.executable, "-m", "dagster", "dev", "-m", "lamm_pipeline.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    os.execve(sys.executable, arguments, environment)  # noqa: S606 - the interpreter that runs this command
+
+
+def _keys(session: Session, targets: list[str]) -> list[str]:
+    from lamm_pipeline.orchestration.instance import add_recording_partitions  # noqa: PLC0415
+    from lamm_pipeline.recordings.ingest import add_files  # noqa: PLC0415
+
+    catalog = session.workspace.catalog
+    keys: dict[str, None] = {}
+    for target in targets:
+        if Path(target).expanduser().exists() or not catalog.has_recording(target):
+            keys[add_files(catalog, [Path(target)], session.actor)[0].key] = None
+        else:
+            keys[target] = None
+    add_recording_partitions(session.instance, keys)
+    return list(keys)
+
+
+def _run_recordings(session: Session, keys: list[str], assets: list[str], config: Mapping[str, Any]) -> dict[str, str]:
+    """Run each recording; returns the sentences of those that failed. One bad recording does not stop the others."""
+    failed = {}
+    for number, key in enumerate(keys, start=1):
+        options.note(f"[{number}/{len(keys)}] {key}")
+        try:
+            session.materialize("production", key, assets, config)
+        except InputError as error:
+            failed[key] = str(error)
+            options.note(f"  failed: {error}")
+    return failed
+
+
+def _row(facts: Mapping[str, Any]) -> dict[str, Any]:
+    counts = {name: artifact["counts"] for name, artifact in facts["artifacts"].items()}
+    return {
+        "recording": facts["key"],
+        "frames": counts.get("frames", {}).get("extracted_frames"),
+        "detections": counts.get("detections", {}).get("detections"),
+        "3D boxes": counts.get("boxes_3d", {}).get("boxes"),
+        "tracks": counts.get("tracks", {}).get("tracks"),
+        "file": facts["path"],
+    }
+
+
+def _asset_config(file: Path | None, sets: list[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by asset: the file's, then `--set`, then the named options."""
+    config: dict[str, Any] = {}
+    if file is not None:
+        try:
+            config = yaml.safe_load(file.read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise InputError(f"{file} cannot be read as YAML: {error}") from None
+        if not isinstance(config, dict) or not all(isinstance(part, dict) for part in config.values()):
+            raise InputError(f"{file} must map asset names to settings, for example `frames: {{frame_skip: 2}}`.")
+    for text in sets:
+        path, found, value = text.partition("=")
+        if not found or "." not in path:
+            raise InputError(f"--set {text!r} is not of the form ASSET.SETTING=VALUE, for example tracks.min_hits=2.")
+        _put(config, path, yaml.safe_load(value))
+    for path, value in given.items():
+        if value is not None:
+            _put(config, path, value)
+    unknown = sorted(set(config) - {asset for stage in STAGES.values() for asset in stage.assets})
+    if unknown:
+        raise InputError(f"There is no asset {unknown[0]!r} to configure; there are {', '.join(assets_of(STAGES))}.")
+    return config
+
+
+def _put(config: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        config = config.setdefault(parent, {})
+    config[last] = value

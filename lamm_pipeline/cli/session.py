@@ -1,0 +1,155 @@
+"""One CLI call's hold on the house: settings, workspace, Dagster's instance, and running assets in this process."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lamm_pipeline.cli.options import LogLevel, note
+from lamm_pipeline.errors import InputError
+from lamm_pipeline.settings import Settings, actor
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from lamm_pipeline.datasets.settings import DatasetSettings
+    from lamm_pipeline.orchestration.workspace import Workspace
+
+ACTOR_TAG = "lamm/actor"
+EXPORTS = {"kitti": "kitti_dataset", "coco": "coco_dataset"}
+
+
+class Session:
+    """What a command works with. Get one from `open_session`."""
+
+    def __init__(self, settings: Settings, workspace: "Workspace", instance: "dg.DagsterInstance", log_level: LogLevel, who: str) -> None:
+        self.settings = settings
+        self.workspace = workspace
+        self.instance = instance
+        self.actor = who
+        self._log_level = log_level
+
+    def materialize(self, job_name: str, partition: str, assets: Iterable[str], config: Mapping[str, Any] | None = None) -> None:
+        """Materialize assets of one partition in this process; the run shows in the UI like any other.
+
+        Raises:
+            InputError: an asset failed; the sentence is the first failure's.
+        """
+        import dagster as dg  # noqa: PLC0415
+
+        from lamm_pipeline.definitions import build_definitions  # noqa: PLC0415
+
+        wanted = list(assets)
+        job = build_definitions(self.settings).resolve_job_def(job_name)
+        run_config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": self._log_level.upper()}}}}
+        operations = {name: {"config": dict(values)} for name, values in (config or {}).items() if name in wanted and values}
+        result = job.execute_in_process(
+            instance=self.instance,
+            partition_key=partition,
+            asset_selection=[dg.AssetKey(name) for name in wanted],
+            run_config={**run_config, "ops": operations},
+            tags={ACTOR_TAG: self.actor},
+            raise_on_error=False,
+        )
+        for event in result.all_events:
+            if event.event_type_value == "STEP_SUCCESS":
+                stats = event.step_success_data
+                note(f"  {event.step_key:<18} {stats.duration_ms / 1000:6.1f} s")
+            elif event.event_type_value == "ASSET_CHECK_EVALUATION":
+                check = event.asset_check_evaluation_data
+                if not check.passed:
+                    name = f"{check.asset_key.path[-1]}/{check.check_name}"
+                    note(f"  {check.severity.value.lower()}: {name}: {check.description or 'did not pass'}")
+        if not result.success:
+            raise InputError(_first_failure(result) + f" (run {result.run_id}; see it in the UI, or use --log-level info)")
+
+    def create_version(
+        self, name: str, recordings: Iterable[str], settings: "DatasetSettings", *, title: str = "", description: str = ""
+    ) -> str:
+        """Create a dataset version and export it; returns its key."""
+        from lamm_pipeline.datasets.creation import create_dataset_version  # noqa: PLC0415
+        from lamm_pipeline.orchestration.instance import add_version_partitions  # noqa: PLC0415
+
+        version, new = create_dataset_version(
+            self.settings.root,
+            self.workspace.store,
+            self.workspace.catalog,
+            self.workspace.ontology,
+            name,
+            recordings,
+            settings,
+            actor=self.actor,
+            title=title,
+            description=description,
+        )
+        note(f"Dataset version {version.key}" + ("" if new else ": nothing differs from it, so no new version is made"))
+        add_version_partitions(self.instance, [version.key])
+        formats = [EXPORTS[name] for name in version.settings.formats]
+        self.materialize("export", version.key, ["curated_dataset", "splits", *formats, "lineage"])
+        return version.key
+
+    def recording_facts(self, key: str) -> dict[str, Any]:
+        """What is known of a recording and published of it, as JSON values."""
+        from lamm_pipeline.orchestration.stages import STAGES  # noqa: PLC0415
+        from lamm_pipeline.storage.artifacts import ArtifactKey  # noqa: PLC0415
+
+        row = self.workspace.catalog.recording(key)
+        artifacts = {}
+        for name in (asset for stage in STAGES.values() for asset in stage.assets):
+            artifact = self.workspace.store.current(ArtifactKey("recordings", key, name))
+            if artifact is not None:
+                artifacts[name] = {"version": artifact.version, "folder": str(artifact.folder), "counts": dict(artifact.counts)}
+        return {"key": key, "path": row.path, "size": row.size, "digest": row.digest, "artifacts": artifacts}
+
+    def version_facts(self, key: str) -> dict[str, Any]:
+        """What is known of a dataset version, as JSON values."""
+        from lamm_pipeline.datasets.versions import read_version  # noqa: PLC0415
+        from lamm_pipeline.storage.artifacts import ArtifactKey  # noqa: PLC0415
+
+        version = read_version(self.settings.root, key)
+        row = self.workspace.catalog.version(key)
+        lineage = self.workspace.store.current(ArtifactKey("datasets", key, "lineage"))
+        exports = {
+            name: str(artifact.folder / name)
+            for name, asset in EXPORTS.items()
+            if (artifact := self.workspace.store.current(ArtifactKey("datasets", key, asset))) is not None
+        }
+        content = json.loads(lineage.file("lineage.json").read_text()) if lineage is not None else {}
+        return {
+            "version": key,
+            "title": row.title,
+            "description": row.description,
+            "created_at": version.created_at,
+            "created_by": version.created_by,
+            "recordings": [inputs.recording for inputs in version.recordings],
+            "settings": version.settings.model_dump(mode="json"),
+            "training_dataset_id": content.get("training_dataset_id"),
+            "curated_dataset_id": content.get("curated_dataset_id"),
+            "statistics": content.get("statistics"),
+            "exports": exports,
+            "lineage": str(lineage.file("lineage.json")) if lineage is not None else None,
+        }
+
+
+@contextmanager
+def open_session(root: Path | None, log_level: LogLevel, as_: str | None = None) -> Iterator[Session]:
+    """Open the house at `root` (default: the environment's) for one command."""
+    from lamm_pipeline.orchestration.instance import dagster_home, open_instance  # noqa: PLC0415
+    from lamm_pipeline.orchestration.workspace import Workspace  # noqa: PLC0415
+
+    settings = Settings.from_environment(root=root)
+    os.environ["DAGSTER_HOME"] = str(dagster_home(settings.root))
+    with open_instance(settings.root) as instance:
+        yield Session(settings, Workspace(root=str(settings.root)), instance, log_level, actor(as_))
+
+
+def _first_failure(result: "dg.ExecuteInProcessResult") -> str:
+    for event in result.all_events:
+        if event.event_type_value == "STEP_FAILURE":
+            data = event.step_failure_data
+            if data.user_failure_data is not None and data.user_failure_data.description:
+                return f"{event.step_key}: {data.user_failure_data.description}"
+            return f"{event.step_key}: {(data.error.message if data.error else 'failed').strip()}"
+    return "The run failed."

@@ -1,0 +1,83 @@
+"""Blocking checks of a dataset version: no neighbours in two splits, and masks that can be trusted."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from lamm_pipeline import partitions
+from lamm_pipeline.datasets.curate import read_selection
+from lamm_pipeline.datasets.samples import ArtifactFolders, samples_of
+from lamm_pipeline.datasets.splits import Leak
+from lamm_pipeline.datasets.versions import VersionManifest
+from lamm_pipeline.geometry import rle
+from lamm_pipeline.orchestration.metadata import table
+
+NO_VIDEO_LEAKAGE = dg.AssetCheckSpec(
+    "no_video_leakage",
+    asset="splits",
+    blocking=True,
+    partitions_def=partitions.dataset_versions,
+    description="No recording is in two splits; where one is cut into blocks, the guard gap lies between them.",
+)
+MASK_INTEGRITY = dg.AssetCheckSpec(
+    "mask_integrity",
+    asset="curated_dataset",
+    blocking=True,
+    partitions_def=partitions.dataset_versions,
+    description="Every kept mask decodes, has its image's size, and covers as many pixels as its annotation says.",
+)
+
+
+def no_video_leakage(leaks: Sequence[Leak]) -> dg.AssetCheckResult:
+    """The verdict on a split."""
+    rows = [
+        {
+            "recording": leak.recording,
+            "splits": " and ".join(leak.splits),
+            "frames": " and ".join(leak.frame_ids),
+            "between": leak.frames_between,
+        }
+        for leak in leaks
+    ]
+    sentence = f"{len(leaks)} recordings touch two splits." if leaks else "No recording touches two splits."
+    return dg.AssetCheckResult(passed=not leaks, check_name="no_video_leakage", description=sentence, metadata={"leaks": table(rows)})
+
+
+def mask_integrity(version: VersionManifest, folders: ArtifactFolders, selection_folder: Path) -> dg.AssetCheckResult:
+    """The verdict on a version's masks."""
+    kept = {detection for row in read_selection(selection_folder) for detection in row.kept_detection_ids}
+    problems: list[dict[str, Any]] = []
+    checked = 0
+    for sample in samples_of(version, folders):
+        for annotation in sample.annotations:
+            if annotation.detection_id in kept:
+                checked += 1
+                problem = rle_problem(annotation.mask_rle, sample.height, sample.width, annotation.area)
+                if problem is not None:
+                    problems.append({"annotation": annotation.detection_id, "problem": problem})
+    sentence = f"{len(problems)} of {checked} masks are wrong." if problems else f"All {checked} masks are sound."
+    return dg.AssetCheckResult(
+        passed=not problems, check_name="mask_integrity", description=sentence, metadata={"masks": checked, "problems": table(problems)}
+    )
+
+
+def rle_problem(mask_rle: Any, height: int, width: int, area: int) -> str | None:
+    """What is wrong with a mask, or None.
+
+    Args:
+        mask_rle: COCO's compressed runs.
+        height: of the image, pixels.
+        width: of the image, pixels.
+        area: that the annotation claims, pixels.
+    """
+    if list(mask_rle["size"]) != [height, width]:
+        return f"size {list(mask_rle['size'])} is not the image's [{height}, {width}]"
+    try:
+        covered = rle.area(mask_rle)
+    except (ValueError, TypeError, RuntimeError) as error:
+        return f"does not decode: {error}"
+    if covered == 0:
+        return "is empty"
+    return None if covered == area else f"covers {covered} pixels, the annotation says {area}"

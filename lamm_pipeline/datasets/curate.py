@@ -1,0 +1,267 @@
+"""The asset `curated_dataset`: which frames and annotations of a version are kept, and why the others are not.
+
+`selection.parquet` has one row for every frame that extraction wrote, in the version's order; `selection.json` has the counts. Nothing
+vanishes: every frame and every annotation is either kept or dropped for a reason.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from lamm_pipeline.datasets.samples import Annotation, ArtifactFolders, Sample, samples_of
+from lamm_pipeline.datasets.settings import EmptyFrames, FilterSettings
+from lamm_pipeline.datasets.tables import read_table, write_table
+from lamm_pipeline.datasets.versions import VersionManifest, content_id
+from lamm_pipeline.errors import InputError
+from lamm_pipeline.storage.atomic import write_json
+from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft
+from lamm_pipeline.streaming import Progress, no_progress
+
+SELECTION_FILE = "selection.parquet"
+SUMMARY_FILE = "selection.json"
+LISTED_IDS = 10
+FRAMES_PER_CHECKPOINT = 40 * CHECKPOINT_EVERY  # a frame takes microseconds here, a checkpoint syncs the disk
+
+
+class FrameDrop(StrEnum):
+    """Why a frame is not in the dataset."""
+
+    extraction = "extraction"
+    excluded_frame = "excluded_frame"
+    not_labelled = "not_labelled"
+    no_annotations = "no_annotations"
+    all_annotations_dropped = "all_annotations_dropped"
+
+
+class AnnotationDrop(StrEnum):
+    """Why an annotation is not in the dataset."""
+
+    frame_dropped = "frame_dropped"
+    excluded_detection = "excluded_detection"
+    class_not_included = "class_not_included"
+    class_excluded = "class_excluded"
+    score_below_min = "score_below_min"
+    track_too_short = "track_too_short"
+
+
+BY_FILTER = frozenset({FrameDrop.excluded_frame, *AnnotationDrop} - {AnnotationDrop.frame_dropped})
+
+SCHEMA = pa.schema(
+    [
+        ("frame_id", pa.string()),
+        ("recording", pa.string()),
+        ("frame_index", pa.int64()),
+        ("timestamp_ns", pa.int64()),
+        ("kept", pa.bool_()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("kept_detection_ids", pa.list_(pa.string())),
+        ("kept_class_ids", pa.list_(pa.string())),
+        ("dropped_detection_ids", pa.list_(pa.string())),
+        ("dropped_reasons", pa.list_(pa.string())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class FrameSelection:
+    """What becomes of one frame: a row of `selection.parquet`.
+
+    Attributes:
+        kept: whether the frame is in the dataset; a kept frame without annotations is a negative.
+        reason: a `FrameDrop`, None for kept frames.
+        detail: extraction's own words, for frames it set aside.
+        kept_class_ids: classes of `kept_detection_ids`, one each.
+        dropped_reasons: an `AnnotationDrop` for each of `dropped_detection_ids`.
+    """
+
+    frame_id: str
+    recording: str
+    frame_index: int
+    timestamp_ns: int
+    kept: bool
+    reason: str | None
+    detail: str | None
+    kept_detection_ids: tuple[str, ...]
+    kept_class_ids: tuple[str, ...]
+    dropped_detection_ids: tuple[str, ...]
+    dropped_reasons: tuple[str, ...]
+
+
+def curate_version(
+    manifest: VersionManifest, artifact_folder: ArtifactFolders, draft: Draft, progress: Progress = no_progress
+) -> dict[str, Any]:
+    """Decide on every frame and annotation of a version and write the selection.
+
+    Args:
+        manifest: the version.
+        artifact_folder: where the pinned artifacts of its recordings lie.
+        draft: gets `selection.parquet` and `selection.json`.
+        progress: told after every frame.
+
+    Returns:
+        The content of `selection.json`.
+
+    Raises:
+        InputError: nothing is left, or frames are empty and the filters say that this is an error.
+    """
+    filters = manifest.settings.filters
+    log = draft.log("selection.jsonl")
+    done = int(draft.state.get("done", 0))
+    for number, row in enumerate(curate(islice(samples_of(manifest, artifact_folder), done, None), filters), start=done + 1):
+        log.append(asdict(row))
+        progress(number, None)
+        if number % FRAMES_PER_CHECKPOINT == 0:
+            draft.checkpoint({"done": number})
+    if filters.empty_frames is EmptyFrames.error:
+        _refuse_empty(manifest, log, len(log))
+    summary = _summary(manifest, log)
+    if summary["filtered"]["frames"] == 0:
+        raise InputError(
+            f"Dataset version {manifest.key!r} is empty: of {summary['original']['frames']} frames none is kept "
+            f"({_listed(summary['dropped_frames'])}). Loosen the filters, or add recordings."
+        )
+    write_table(draft.directory / SELECTION_FILE, SCHEMA, log)
+    write_json(draft.directory / SUMMARY_FILE, summary)
+    return summary
+
+
+def curate(samples: Iterable[Sample], filters: FilterSettings) -> Iterator[FrameSelection]:
+    """Decide on frames and annotations, as a stream.
+
+    With `empty_frames = error` empty frames come out as dropped; it is the caller who refuses them, when all are known.
+    """
+    included, excluded = frozenset(filters.include_classes), frozenset(filters.excluded_classes)
+    excluded_frames, excluded_detections = frozenset(filters.excluded_frame_ids), frozenset(filters.excluded_detection_ids)
+
+    def against(annotation: Annotation) -> AnnotationDrop | None:
+        if annotation.detection_id in excluded_detections:
+            return AnnotationDrop.excluded_detection
+        if included and annotation.class_id not in included:
+            return AnnotationDrop.class_not_included
+        if annotation.class_id in excluded:
+            return AnnotationDrop.class_excluded
+        if filters.min_score is not None and annotation.score is not None and annotation.score < filters.min_score:
+            return AnnotationDrop.score_below_min
+        if filters.min_track_length > 1 and annotation.track_length < filters.min_track_length:
+            return AnnotationDrop.track_too_short
+        return None
+
+    for sample in samples:
+        reason = _frame_reason(sample, excluded_frames)
+        verdicts = [(each, AnnotationDrop.frame_dropped if reason else against(each)) for each in sample.annotations]
+        if reason is None and all(verdict for _, verdict in verdicts) and filters.empty_frames is not EmptyFrames.keep_as_negative:
+            reason = FrameDrop.all_annotations_dropped if verdicts else FrameDrop.no_annotations
+        yield _selection(sample, reason, verdicts)
+
+
+def read_selection(folder: Path) -> Iterator[FrameSelection]:
+    """Stream the rows of a published selection.
+
+    Args:
+        folder: of the artifact `curated_dataset`.
+    """
+    lists = [field.name for field in SCHEMA if pa.types.is_list(field.type)]
+    for row in read_table(folder / SELECTION_FILE):
+        yield FrameSelection(**row | {name: tuple(row[name]) for name in lists})
+
+
+def _frame_reason(sample: Sample, excluded_frames: frozenset[str]) -> FrameDrop | None:
+    if not sample.selected:
+        return FrameDrop.extraction
+    if sample.frame_id in excluded_frames:
+        return FrameDrop.excluded_frame
+    return None if sample.labelled else FrameDrop.not_labelled
+
+
+def _selection(sample: Sample, reason: FrameDrop | None, verdicts: list[tuple[Annotation, AnnotationDrop | None]]) -> FrameSelection:
+    kept = [annotation for annotation, verdict in verdicts if verdict is None]
+    dropped = [(annotation, verdict) for annotation, verdict in verdicts if verdict is not None]
+    return FrameSelection(
+        frame_id=sample.frame_id,
+        recording=sample.recording,
+        frame_index=sample.frame_index,
+        timestamp_ns=sample.timestamp_ns,
+        kept=reason is None,
+        reason=reason,
+        detail=sample.drop_reason if reason is FrameDrop.extraction else None,
+        kept_detection_ids=tuple(annotation.detection_id for annotation in kept),
+        kept_class_ids=tuple(annotation.class_id for annotation in kept),
+        dropped_detection_ids=tuple(annotation.detection_id for annotation, _ in dropped),
+        dropped_reasons=tuple(verdict for _, verdict in dropped),
+    )
+
+
+def _refuse_empty(manifest: VersionManifest, rows: Iterable[Mapping[str, Any]], total: int) -> None:
+    empty_reasons = {FrameDrop.no_annotations, FrameDrop.all_annotations_dropped, FrameDrop.not_labelled}
+    count = 0
+    first: list[str] = []
+    for row in rows:
+        if row["reason"] in empty_reasons:
+            count += 1
+            if len(first) < LISTED_IDS:
+                first.append(str(row["frame_id"]))
+    if count:
+        raise InputError(
+            f"{count} frames ({100 * count / total:.1f}%) have no annotations in dataset version {manifest.key!r}: {', '.join(first)}"
+            f"{', ...' if count > LISTED_IDS else ''}. Annotate or exclude them, or set empty_frames to drop or keep_as_negative."
+        )
+
+
+def _summary(manifest: VersionManifest, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Counts of a selection, and the id of what it keeps."""
+    filters = manifest.settings.filters
+    original, filtered, frame_drops, annotation_drops = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    per_recording: dict[str, Counter[str]] = {inputs.recording: Counter() for inputs in manifest.recordings}
+    classes: dict[str, Counter[str]] = {}
+    unmatched_frames, unmatched_detections = set(filters.excluded_frame_ids), set(filters.excluded_detection_ids)
+    negatives = 0
+    content = hashlib.sha256()
+    for row in rows:
+        kept_ids, dropped_ids = row["kept_detection_ids"], row["dropped_detection_ids"]
+        original.update(frames=1, annotations=len(kept_ids) + len(dropped_ids))
+        annotation_drops.update(row["dropped_reasons"])
+        unmatched_frames.discard(row["frame_id"])
+        unmatched_detections.difference_update(kept_ids, dropped_ids)
+        per_recording[row["recording"]].update(original_frames=1, frames=row["kept"], annotations=len(kept_ids))
+        if not row["kept"]:
+            frame_drops[row["reason"]] += 1
+            continue
+        filtered.update(frames=1, annotations=len(kept_ids))
+        negatives += not kept_ids
+        for class_id, count in Counter(row["kept_class_ids"]).items():
+            classes.setdefault(class_id, Counter()).update(annotations=count, frames=1)
+        content.update("\t".join([row["frame_id"], *kept_ids]).encode() + b"\n")
+    selection = {
+        "recordings": [inputs.model_dump(mode="json", include={"recording", "artifacts"}) for inputs in manifest.recordings],
+        "kept": content.hexdigest(),
+    }
+    chosen = BY_FILTER & {*frame_drops, *annotation_drops}
+    return {
+        "dataset": manifest.key,
+        "curated_dataset_id": content_id("curated_dataset", selection) if chosen else None,
+        "selection_id": content_id("selection", selection),
+        "filter_config": filters.model_dump(mode="json"),
+        "original": {"frames": original["frames"], "annotations": original["annotations"]},
+        "filtered": {"frames": filtered["frames"], "annotations": filtered["annotations"]},
+        "negative_frames": negatives,
+        "dropped_frames": dict(sorted(frame_drops.items())),
+        "dropped_annotations": dict(sorted(annotation_drops.items())),
+        "unmatched_exclusions": {"frame_ids": sorted(unmatched_frames), "detection_ids": sorted(unmatched_detections)},
+        "recordings": {
+            recording: {name: counts[name] for name in ("original_frames", "frames", "annotations")}
+            for recording, counts in per_recording.items()
+        },
+        "classes": {class_id: dict(sorted(counts.items())) for class_id, counts in sorted(classes.items())},
+    }
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason}: {count}" for reason, count in counts.items()) or "there are no frames"

@@ -1,0 +1,211 @@
+"""COCO instances, one folder a split.
+
+    coco/train/images/000000.png        left image (hard link); `file_name` in the JSON is relative to this folder
+    coco/train/masks/000000_0.png       mask of the image's first annotation, 0 and 255 (include_masks)
+    coco/train/annotations.json
+
+Segmentations are COCO's compressed RLE, areas are mask areas. Categories are all classes of the ontology under their fixed ids, the same
+in every split. Image and annotation ids count over all splits, so no id stands in two files. Beyond COCO: `frame_id` and `camera` of an
+image; `detection_id`, `score`, `track_id` (identity within the image's `recording`) and `box_3d` of an annotation. The files hold one
+image or annotation a line, so that they are written and counted as streams.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from lamm_pipeline.datasets.formats.files import ExportSummary, class_lookup, export_frames, place_image, write_mask
+from lamm_pipeline.datasets.samples import Annotation
+from lamm_pipeline.datasets.split_plans import SPLITS
+from lamm_pipeline.datasets.splits import SplitSample
+from lamm_pipeline.datasets.versions import VersionManifest
+from lamm_pipeline.errors import InputError
+from lamm_pipeline.geometry import rle
+from lamm_pipeline.ontology.ontology import Ontology
+from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline.streaming import Progress, no_progress
+
+FOLDER = "coco"
+ANNOTATIONS_FILE = "annotations.json"
+DECIMALS = 3
+
+
+def write_coco(
+    samples: Iterable[SplitSample],
+    manifest: VersionManifest,
+    ontology: Ontology,
+    draft: Draft,
+    *,
+    total: int | None = None,
+    workers: int | None = None,
+    progress: Progress = no_progress,
+) -> ExportSummary:
+    """Write the frames of a dataset version as COCO.
+
+    Args:
+        samples: the frames that are in a split, in the version's order.
+        manifest: the version; its settings say what is included.
+        ontology: gives the categories.
+        draft: gets the folder `coco`.
+        total: number of frames, for the progress.
+        workers: number of threads, None for one per processor.
+        progress: told after every frame.
+    """
+    root = draft.directory / FOLDER
+    settings = manifest.settings
+    classes = class_lookup(ontology)
+    images = {split: draft.log(f"images.{split}.jsonl") for split in SPLITS}
+    annotations = {split: draft.log(f"annotations.{split}.jsonl") for split in SPLITS}
+
+    def write(item: SplitSample) -> Counter[str]:
+        folder, name = root / item.split, f"{item.output_index:06d}"
+        counts = Counter[str]([place_image(item, folder / "images" / f"{name}.png")])
+        if settings.include_masks:
+            for n, annotation in enumerate(item.sample.annotations):
+                write_mask(folder / "masks" / f"{name}_{n}.png", annotation.mask_rle)
+            counts["masks"] += len(item.sample.annotations)
+        return counts
+
+    def record(number: int, item: SplitSample) -> None:
+        images[item.split].append(_image(number, item))
+        written = sum(len(log) for log in annotations.values())
+        for n, annotation in enumerate(item.sample.annotations):
+            entry = _annotation(written + n + 1, number, annotation, classes(annotation).category_id)
+            if settings.include_masks:
+                entry["mask_file"] = f"{item.output_index:06d}_{n}.png"
+            if settings.include_3d_boxes and annotation.object_box is not None:
+                entry["box_3d"] = asdict(annotation.object_box.box)
+            annotations[item.split].append(entry)
+
+    summary = export_frames(samples, write, record, draft, total=total, workers=workers, progress=progress)
+    for split in SPLITS:
+        if len(images[split]):
+            _write_annotations(root / split / ANNOTATIONS_FILE, _head(manifest, ontology, split), images[split], annotations[split])
+    return summary
+
+
+def written_frames(folder: Path, split: str) -> Iterator[str]:
+    """Stream the frame ids in a split of a written export, in file order; none where the split was not written.
+
+    Args:
+        folder: the export, `coco`.
+        split: the split.
+
+    Raises:
+        InputError: the file is damaged, or an image is missing.
+    """
+    for entry in _entries(folder, split, "images"):
+        image = folder / split / "images" / str(entry["file_name"])
+        if not image.is_file():
+            raise InputError(f"{image} is missing, although {ANNOTATIONS_FILE} lists it. Materialize coco_dataset again.")
+        yield str(entry["frame_id"])
+
+
+def written_annotations(folder: Path, split: str) -> Iterator[str]:
+    """Stream the detection ids in a split of a written export, in file order; none where the split was not written.
+
+    Args:
+        folder: the export, `coco`.
+        split: the split.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    return (str(entry["detection_id"]) for entry in _entries(folder, split, "annotations"))
+
+
+def _head(manifest: VersionManifest, ontology: Ontology, split: str) -> dict[str, Any]:
+    return {
+        "info": {
+            "description": manifest.title or manifest.key,
+            "version": manifest.key,
+            "split": split,
+            "year": int(manifest.created_at[:4]),
+            "contributor": manifest.created_by,
+            "date_created": manifest.created_at,
+        },
+        "licenses": [],
+        "categories": [
+            {"id": known.category_id, "name": known.id, "supercategory": known.group, "display_name": known.name}
+            for known in ontology.classes
+        ],
+    }
+
+
+def _image(number: int, item: SplitSample) -> dict[str, Any]:
+    sample = item.sample
+    return {
+        "id": number,
+        "file_name": f"{item.output_index:06d}.png",
+        "width": sample.width,
+        "height": sample.height,
+        "frame_id": sample.frame_id,
+        "recording": sample.recording,
+        "frame_index": sample.frame_index,
+        "timestamp_ns": sample.timestamp_ns,
+        "camera": asdict(sample.camera) if sample.camera is not None else None,
+    }
+
+
+def _annotation(number: int, image_id: int, annotation: Annotation, category_id: int) -> dict[str, Any]:
+    x1, y1, x2, y2 = annotation.box_xyxy
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": category_id,
+        "bbox": [round(value, DECIMALS) for value in (x1, y1, x2 - x1, y2 - y1)],
+        "area": rle.area(annotation.mask_rle),
+        "segmentation": dict(annotation.mask_rle),
+        "iscrowd": 0,
+        "score": annotation.score,
+        "track_id": annotation.track_id,
+        "detection_id": annotation.detection_id,
+    }
+
+
+def _write_annotations(
+    path: Path, head: Mapping[str, Any], images: Iterable[Mapping[str, Any]], annotations: Iterable[Mapping[str, Any]]
+) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write("{\n")
+        file.writelines(f"{_json(key)}: {_json(value)},\n" for key, value in head.items())
+        _write_list(file, "images", images)
+        file.write(",\n")
+        _write_list(file, "annotations", annotations)
+        file.write("\n}\n")
+
+
+def _write_list(file: TextIO, key: str, entries: Iterable[Mapping[str, Any]]) -> None:
+    file.write(f"{_json(key)}: [")
+    separator = "\n"
+    for entry in entries:
+        file.write(separator + _json(entry))
+        separator = ",\n"
+    file.write("\n]")
+
+
+def _entries(folder: Path, split: str, key: str) -> Iterator[dict[str, Any]]:
+    """Stream one list of a file written by `_write_annotations`."""
+    path = folder / split / ANNOTATIONS_FILE
+    if not path.is_file():
+        return
+    inside = False
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line == f"{_json(key)}: [\n":
+                inside = True
+            elif inside and line.startswith("]"):
+                return
+            elif inside:
+                try:
+                    yield json.loads(line.rstrip("\n").removesuffix(","))
+                except json.JSONDecodeError as error:
+                    raise InputError(f"{path} is not as the export writes it ({error}). Materialize coco_dataset again.") from error
+    raise InputError(f"{path} ends before its list {key!r} does. Materialize coco_dataset again.")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

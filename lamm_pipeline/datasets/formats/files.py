@@ -1,0 +1,143 @@
+"""What the formats share: how frames are walked and counted, and how their files get into a dataset."""
+
+import errno
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lamm_pipeline.datasets.samples import Annotation
+from lamm_pipeline.datasets.splits import SplitSample
+from lamm_pipeline.errors import InputError
+from lamm_pipeline.geometry import rle
+from lamm_pipeline.ontology.ontology import ObjectClass, Ontology
+from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft
+from lamm_pipeline.streaming import Progress, map_ordered
+
+FRAMES_PER_CHECKPOINT = 10 * CHECKPOINT_EVERY  # a frame is mostly links here, a checkpoint syncs the disk
+
+# another file system, one without links, a full link count, or files of another owner
+_NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What an export wrote.
+
+    Attributes:
+        frames: by split.
+        annotations: by split.
+        counts: of everything else, what is missing included: `hard_linked`, `copied`, `masks`, `boxes_3d`, `without_box_3d`, ...
+    """
+
+    frames: Mapping[str, int]
+    annotations: Mapping[str, int]
+    counts: Mapping[str, int]
+
+
+def export_frames(
+    samples: Iterable[SplitSample],
+    write: Callable[[SplitSample], Counter[str]],
+    record: Callable[[int, SplitSample], None],
+    draft: Draft,
+    *,
+    total: int | None,
+    workers: int | None,
+    progress: Progress,
+) -> ExportSummary:
+    """Write all frames of an export, from the draft's checkpoint on.
+
+    Args:
+        samples: all frames, from the first.
+        write: writes the files of a frame on a worker thread and counts them; writing twice does no harm.
+        record: told in order about each frame written, with its number from 1; appends to logs of the draft.
+        draft: the export.
+        total: number of frames, for the progress.
+        workers: number of threads, None for one per processor.
+        progress: told after every frame.
+    """
+    log = draft.log("frames.jsonl")
+    done = int(draft.state.get("done", 0))
+    for number, (item, counts) in enumerate(map_ordered(write, islice(samples, done, None), workers), start=done + 1):
+        record(number, item)
+        log.append({"split": item.split, "annotations": len(item.sample.annotations), "counts": counts})
+        progress(number, total)
+        if number % FRAMES_PER_CHECKPOINT == 0:
+            draft.checkpoint({"done": number})
+    frames, annotations, others = Counter[str](), Counter[str](), Counter[str]()
+    for entry in log:
+        frames[entry["split"]] += 1
+        annotations[entry["split"]] += entry["annotations"]
+        others.update(entry["counts"])
+    return ExportSummary(dict(frames), dict(annotations), dict(sorted(others.items())))
+
+
+def class_lookup(ontology: Ontology) -> Callable[[Annotation], ObjectClass]:
+    """A function that gives the class of an annotation, or an `InputError` where the ontology has none."""
+    by_id = {known.id: known for known in ontology.classes}
+
+    def class_of(annotation: Annotation) -> ObjectClass:
+        known = by_id.get(annotation.class_id)
+        if known is None:
+            raise InputError(
+                f"The detection {annotation.detection_id!r} is a {annotation.class_id!r}, which is not in the ontology. Use the "
+                "ontology the detections were made with, or leave the class out by a filter."
+            )
+        return known
+
+    return class_of
+
+
+def place(source: Path, target: Path) -> str:
+    """Make `target` a hard link to `source`, or a copy where links are not possible.
+
+    An existing target is unlinked first, never written into: it may be a link itself.
+
+    Returns:
+        `hard_linked` or `copied`.
+
+    Raises:
+        InputError: the source does not exist.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except FileNotFoundError as error:
+        raise InputError(f"{source} is missing, although the frames of its recording list it. Extract that recording again.") from error
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        shutil.copyfile(source, target)
+        return "copied"
+    return "hard_linked"
+
+
+def place_image(item: SplitSample, target: Path) -> str:
+    """`place` the left image of a frame.
+
+    Raises:
+        InputError: the frame has none.
+    """
+    if item.sample.image_left is None:
+        raise InputError(f"Frame {item.sample.frame_id!r} is selected but has no image. Extract its recording again.")
+    return place(item.sample.image_left, target)
+
+
+def write_mask(path: Path, mask_rle: Mapping[str, Any]) -> None:
+    """Write a mask as PNG, one channel, 0 and 255.
+
+    Args:
+        path: of the PNG.
+        mask_rle: `{"size": [H, W], "counts": text}`.
+    """
+    mask = rle.decode(mask_rle).astype(np.uint8) * 255
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(".png", mask)[1].tobytes())

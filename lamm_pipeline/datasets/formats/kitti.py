@@ -1,0 +1,142 @@
+"""KITTI's object detection layout, one folder a split.
+
+    kitti/train/image_2/000000.png      left image, rectified        (hard link)
+    kitti/train/image_3/000000.png      right image                  (hard link, include_right_images)
+    kitti/train/velodyne/000000.bin     float32 x, y, z, intensity   (hard link, include_point_clouds)
+    kitti/train/depth/000000.npy        float32 metres, NaN unknown  (hard link, include_depth)
+    kitti/train/calib/000000.txt        P0..P3, R0_rect, Tr_velo_to_cam, Tr_imu_to_velo
+    kitti/train/label_2/000000.txt      15 columns: ground truth, so no score
+    kitti/train/masks/000000_0.png      mask of the label's first line, 0 and 255 (include_masks)
+    kitti/ImageSets/train.txt           the numbers of the split
+
+Frames count from 000000 in each split. An object without a 3D box keeps its line, with what KITTI's development kit writes for unknown:
+truncation and occlusion -1, alpha and rotation_y -10, dimensions -1, location -1000.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from lamm_pipeline.datasets.formats.files import ExportSummary, class_lookup, export_frames, place, place_image, write_mask
+from lamm_pipeline.datasets.samples import Annotation, Sample
+from lamm_pipeline.datasets.split_plans import SPLITS
+from lamm_pipeline.datasets.splits import SplitSample
+from lamm_pipeline.datasets.versions import VersionManifest
+from lamm_pipeline.ontology.ontology import Ontology
+from lamm_pipeline.reconstruction import kitti_labels
+from lamm_pipeline.reconstruction.kitti_labels import NO_ALPHA, NO_BOX_3D, KittiObject
+from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline.streaming import Progress, no_progress
+
+FOLDER = "kitti"
+
+
+def write_kitti(
+    samples: Iterable[SplitSample],
+    manifest: VersionManifest,
+    ontology: Ontology,
+    draft: Draft,
+    *,
+    total: int | None = None,
+    workers: int | None = None,
+    progress: Progress = no_progress,
+) -> ExportSummary:
+    """Write the frames of a dataset version as KITTI.
+
+    Args:
+        samples: the frames that are in a split, in the version's order.
+        manifest: the version; its settings say what is included.
+        ontology: gives the KITTI type of each class.
+        draft: gets the folder `kitti`.
+        total: number of frames, for the progress.
+        workers: number of threads, None for one per processor.
+        progress: told after every frame.
+    """
+    root = draft.directory / FOLDER
+    settings = manifest.settings
+    classes = class_lookup(ontology)
+    numbers = draft.log("image_sets.jsonl")
+
+    def write(item: SplitSample) -> Counter[str]:
+        sample, folder, name = item.sample, root / item.split, f"{item.output_index:06d}"
+        counts = Counter[str]([place_image(item, folder / "image_2" / f"{name}.png")])
+        if settings.include_right_images:
+            counts[_place_or_miss(sample.image_right, folder / "image_3" / f"{name}.png", "without_right_image")] += 1
+        if settings.include_point_clouds:
+            counts[_place_or_miss(sample.point_cloud, folder / "velodyne" / f"{name}.bin", "without_point_cloud")] += 1
+        if settings.include_depth:
+            counts[_place_or_miss(sample.depth, folder / "depth" / f"{name}.npy", "without_depth")] += 1
+        _copy_calibration(sample, folder / "calib" / f"{name}.txt", counts)
+        objects = [_object(each, classes(each).kitti_type, with_box_3d=settings.include_3d_boxes) for each in sample.annotations]
+        kitti_labels.write(folder / "label_2" / f"{name}.txt", objects)
+        boxes_3d = sum(each.has_box_3d for each in objects)
+        counts.update(boxes_3d=boxes_3d, without_box_3d=len(objects) - boxes_3d)
+        if settings.include_masks:
+            for line, annotation in enumerate(sample.annotations):
+                write_mask(folder / "masks" / f"{name}_{line}.png", annotation.mask_rle)
+            counts["masks"] += len(sample.annotations)
+        return counts
+
+    def record(number: int, item: SplitSample) -> None:
+        numbers.append({"number": number, "split": item.split, "output_index": item.output_index})
+
+    summary = export_frames(samples, write, record, draft, total=total, workers=workers, progress=progress)
+    _write_image_sets(root / "ImageSets", numbers)
+    return summary
+
+
+def count_labels(folder: Path, split: str, output_index: int) -> int | None:
+    """Number of objects in the label file of a frame of a written export; None when image or label is missing.
+
+    Args:
+        folder: the export, `kitti`.
+        split: the split.
+        output_index: number of the frame within the split.
+    """
+    name = f"{output_index:06d}"
+    label = folder / split / "label_2" / f"{name}.txt"
+    if not label.is_file() or not (folder / split / "image_2" / f"{name}.png").is_file():
+        return None
+    return len(kitti_labels.read(label))
+
+
+def count_images(folder: Path, split: str) -> int:
+    """Number of left images in a split of a written export.
+
+    Args:
+        folder: the export, `kitti`.
+        split: the split.
+    """
+    return sum(1 for _ in (folder / split / "image_2").glob("*.png"))
+
+
+def _place_or_miss(source: Path | None, target: Path, missing: str) -> str:
+    return missing if source is None else place(source, target)
+
+
+def _copy_calibration(sample: Sample, target: Path, counts: Counter[str]) -> None:
+    if sample.calibration is None:
+        counts["without_calibration"] += 1
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    shutil.copyfile(sample.calibration, target)  # text people edit: a copy, so that the recording's own stays as it is
+
+
+def _object(annotation: Annotation, kitti_type: str, *, with_box_3d: bool) -> KittiObject:
+    found = annotation.object_box
+    if found is None or not with_box_3d:
+        return KittiObject(kitti_type, -1.0, -1, NO_ALPHA, annotation.box_xyxy, NO_BOX_3D)
+    return KittiObject(kitti_type, found.truncated, found.occluded, found.alpha, annotation.box_xyxy, found.box)
+
+
+def _write_image_sets(folder: Path, numbers: Iterable[dict[str, object]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {split: (folder / f"{split}.txt").open("w", encoding="ascii", newline="\n") for split in SPLITS}
+    try:
+        for entry in numbers:
+            files[str(entry["split"])].write(f"{entry['output_index']:06d}\n")
+    finally:
+        for file in files.values():
+            file.close()

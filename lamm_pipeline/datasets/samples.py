@@ -1,0 +1,248 @@
+"""The annotated frames of a dataset version: frames, detections, 3D boxes and tracks joined, one frame at a time.
+
+Every stage file lists frames in the order of their index, so the join walks all of them once and holds one frame. What a recording's
+registry and tracks know is held per recording.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from lamm_pipeline.datasets.versions import RecordingInputs, VersionManifest
+from lamm_pipeline.errors import InputError
+from lamm_pipeline.extraction import frame_registry
+from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
+from lamm_pipeline.geometry.camera import RectifiedCamera
+from lamm_pipeline.reconstruction import frame_boxes
+from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
+from lamm_pipeline.segmentation import detections
+from lamm_pipeline.segmentation.detections import FrameDetections
+from lamm_pipeline.storage.artifacts import ArtifactKey, ArtifactStore
+from lamm_pipeline.tracking import tracks
+
+CALIBRATION_FILE = "calib.txt"
+
+
+class ArtifactFolders(Protocol):
+    """Tells where an artifact of a recording lies, in the version that the dataset version pins."""
+
+    def __call__(self, recording: str, asset: str) -> Path:
+        """Folder of the artifact; `asset` is one of `frames`, `detections`, `boxes_3d`, `tracks`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One object in one frame.
+
+    Attributes:
+        box_xyxy: pixels of the rectified left image.
+        mask_rle: COCO's compressed runs, `{"size": [H, W], "counts": text}`.
+        area: pixels of the mask.
+        score: None when nobody gave one.
+        track_id: identity within the recording, None without a track.
+        track_length: frames on which that track is seen, 0 without a track.
+        object_box: the 3D box, None where there is none.
+    """
+
+    detection_id: str
+    class_id: str
+    box_xyxy: tuple[float, float, float, float]
+    mask_rle: Mapping[str, Any]
+    area: int
+    score: float | None
+    track_id: int | None
+    track_length: int
+    object_box: ObjectBox | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One frame with everything known about it.
+
+    Attributes:
+        frame_index: index in the SVO2 file.
+        image_left, image_right, depth, point_cloud: files; None where extraction made none.
+        calibration: KITTI's calib.txt of the recording, None without calibration.
+        camera: the rectified pair, None without calibration.
+        selected: False when extraction set the frame aside (`drop_reason` says why).
+        labelled: whether the frame was looked at by segmentation; a frame that was not is no negative.
+        annotations: in the order of their ids.
+    """
+
+    frame_id: str
+    recording: str
+    frame_index: int
+    timestamp_ns: int
+    image_left: Path | None
+    image_right: Path | None
+    depth: Path | None
+    point_cloud: Path | None
+    calibration: Path | None
+    width: int
+    height: int
+    camera: RectifiedCamera | None
+    selected: bool
+    drop_reason: str | None
+    labelled: bool
+    annotations: tuple[Annotation, ...]
+
+
+def pinned_folders(store: ArtifactStore, manifest: VersionManifest) -> ArtifactFolders:
+    """Folders of artifacts in a store, in the versions that the manifest pins."""
+    pinned = {inputs.recording: inputs.artifacts.model_dump() for inputs in manifest.recordings}
+
+    def folder(recording: str, asset: str) -> Path:
+        version = str(pinned[recording][asset])
+        artifact = store.find(ArtifactKey("recordings", recording, asset), version)
+        if artifact is None:
+            raise InputError(
+                f"Version {version} of {asset!r} of recording {recording!r}, which dataset version {manifest.key!r} was made of, is gone. "
+                "Restore it, or create a new dataset version."
+            )
+        return artifact.folder
+
+    return folder
+
+
+def samples_of(manifest: VersionManifest, artifact_folder: ArtifactFolders) -> Iterator[Sample]:
+    """Stream all frames of a version, recording by recording in the manifest's order, each in frame order.
+
+    Raises:
+        InputError: artifacts of a recording do not belong together, or a file is damaged.
+    """
+    for inputs in manifest.recordings:
+        yield from recording_samples(inputs, artifact_folder)
+
+
+def recording_samples(inputs: RecordingInputs, artifact_folder: ArtifactFolders) -> Iterator[Sample]:
+    """Stream all frames of one recording, in frame order.
+
+    Raises:
+        InputError: the artifacts do not belong together, or a file is damaged.
+    """
+    recording = inputs.recording
+    frames_folder = artifact_folder(recording, "frames")
+    registry = frame_registry.read(frames_folder / frame_registry.FILE_NAME)
+    if registry.recording != recording:
+        raise InputError(f"{frames_folder} holds the frames of {registry.recording!r}, not of {recording!r}. Extract the recording again.")
+    detected = _InFrameOrder(detections.read(artifact_folder(recording, "detections") / detections.FILE_NAME), recording, "detections")
+    boxed: Iterable[FrameBoxes] = ()
+    if inputs.artifacts.boxes_3d is not None:
+        boxed = frame_boxes.read(artifact_folder(recording, "boxes_3d") / frame_boxes.FILE_NAME)
+    boxes = _InFrameOrder(boxed, recording, "boxes_3d")
+    identity = _track_of_detection(artifact_folder(recording, "tracks") / tracks.TRACKS_FILE) if inputs.artifacts.tracks is not None else {}
+    for record in sorted(registry.frames, key=lambda frame: frame.svo2_frame_index):
+        found = detected.at(record)
+        in_3d = boxes.at(record)
+        yield _sample(registry, record, frames_folder, found, _annotations(found, in_3d, identity))
+    detected.finish()
+    boxes.finish()
+
+
+class _Framewise(Protocol):
+    @property
+    def frame_id(self) -> str: ...
+
+    @property
+    def frame_index(self) -> int: ...
+
+
+Frame = TypeVar("Frame", bound=_Framewise)
+
+
+class _InFrameOrder(Generic[Frame]):
+    """A stream of frames sorted by index, asked for ascending indices."""
+
+    def __init__(self, frames: Iterable[Frame], recording: str, asset: str) -> None:
+        self._frames = iter(frames)
+        self._recording = recording
+        self._asset = asset
+        self._next = next(self._frames, None)
+
+    def at(self, record: FrameRecord) -> Frame | None:
+        """This frame, None when the stream leaves it out."""
+        frame = self._next
+        if frame is None or frame.frame_index > record.svo2_frame_index:
+            return None
+        if frame.frame_index < record.svo2_frame_index or frame.frame_id != record.frame_id:
+            raise self._foreign(frame)
+        self._next = next(self._frames, None)
+        return frame
+
+    def finish(self) -> None:
+        """Make sure that nothing is left."""
+        if self._next is not None:
+            raise self._foreign(self._next)
+
+    def _foreign(self, frame: Frame) -> InputError:
+        return InputError(
+            f"The {self._asset} of recording {self._recording!r} name the frame {frame.frame_id!r}, which is not among its frames or is "
+            "out of order: they belong to other frames. Run that stage again and create a new dataset version."
+        )
+
+
+def _track_of_detection(path: Path) -> dict[str, tuple[int, int]]:
+    """Track id and track length by detection id."""
+    found: dict[str, tuple[int, int]] = {}
+    for track in tracks.read(path).tracks:
+        found.update((point.detection_id, (track.track_id, len(track.points))) for point in track.points if point.detection_id)
+    return found
+
+
+def _annotations(
+    found: FrameDetections | None, in_3d: FrameBoxes | None, identity: Mapping[str, tuple[int, int]]
+) -> tuple[Annotation, ...]:
+    if found is None:
+        return ()
+    object_boxes = {box.detection_id: box for box in in_3d.boxes} if in_3d is not None else {}
+    unknown = object_boxes.keys() - {detection.detection_id for detection in found.detections}
+    if unknown:
+        raise InputError(
+            f"The 3D boxes of frame {found.frame_id!r} name the detection {min(unknown)!r}, which does not exist: they were made from "
+            "other detections. Run boxes_3d again and create a new dataset version."
+        )
+    annotations = []
+    for detection in found.detections:
+        track_id, track_length = identity.get(detection.detection_id, (None, 0))
+        annotations.append(
+            Annotation(
+                detection_id=detection.detection_id,
+                class_id=detection.class_id,
+                box_xyxy=detection.box_xyxy,
+                mask_rle=detection.mask_rle,
+                area=detection.area,
+                score=detection.confidence,
+                track_id=track_id,
+                track_length=track_length,
+                object_box=object_boxes.get(detection.detection_id),
+            )
+        )
+    return tuple(annotations)
+
+
+def _sample(
+    registry: FrameRegistry, record: FrameRecord, folder: Path, found: FrameDetections | None, annotations: tuple[Annotation, ...]
+) -> Sample:
+    def path(relative: str | None) -> Path | None:
+        return folder / relative if relative else None
+
+    return Sample(
+        frame_id=record.frame_id,
+        recording=registry.recording,
+        frame_index=record.svo2_frame_index,
+        timestamp_ns=record.timestamp_ns,
+        image_left=path(record.image_left),
+        image_right=path(record.image_right),
+        depth=path(record.depth),
+        point_cloud=path(record.point_cloud),
+        calibration=path(CALIBRATION_FILE if registry.camera is not None else None),
+        width=registry.width,
+        height=registry.height,
+        camera=registry.camera,
+        selected=record.selected,
+        drop_reason=record.drop_reason,
+        labelled=found is not None,
+        annotations=annotations,
+    )

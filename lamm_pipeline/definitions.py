@@ -1,0 +1,53 @@
+"""The table of contents: every asset, check, job, sensor and resource, in pipeline order."""
+
+import dagster as dg
+
+from lamm_pipeline.datasets import assets as datasets
+from lamm_pipeline.datasets import jobs as dataset_jobs
+from lamm_pipeline.extraction import assets as extraction
+from lamm_pipeline.extraction import checks as extraction_checks
+from lamm_pipeline.orchestration.placement import executor
+from lamm_pipeline.orchestration.workspace import Workspace
+from lamm_pipeline.partitions import recordings as recordings_partitions
+from lamm_pipeline.reconstruction import assets as reconstruction
+from lamm_pipeline.recordings import assets as recordings
+from lamm_pipeline.segmentation import assets as segmentation
+from lamm_pipeline.settings import Settings
+from lamm_pipeline.tracking import assets as tracking
+
+PER_RECORDING = [
+    recordings.recording,
+    extraction.frames,
+    extraction.diversity_metrics,
+    segmentation.detections,
+    reconstruction.boxes_3d,
+    tracking.tracks,
+]
+
+annotate_only = dg.define_asset_job(
+    "annotate_only",
+    selection=dg.AssetSelection.assets("recording", "frames", "detections", "boxes_3d", "tracks"),
+    partitions_def=recordings_partitions,
+    description="One recording up to its tracks: read, extract, detect, rebuild, track.",
+)
+production = dg.define_asset_job(
+    "production",
+    selection=dg.AssetSelection.assets(*PER_RECORDING),
+    partitions_def=recordings_partitions,
+    description="One recording up to everything curation needs: annotate_only and the diversity metrics.",
+)
+
+
+def build_definitions(settings: Settings) -> dg.Definitions:
+    """The whole graph for a root folder and an executor; tests and the command line build it with their own."""
+    return dg.Definitions(
+        assets=[*PER_RECORDING, *datasets.ASSETS],
+        asset_checks=[extraction_checks.disk_headroom],
+        jobs=[annotate_only, production, dataset_jobs.create_dataset, dataset_jobs.export],
+        sensors=[dataset_jobs.export_new_versions],
+        resources={"workspace": Workspace(root=str(settings.root))},
+        executor=executor(settings),
+    )
+
+
+defs = build_definitions(Settings.from_environment())

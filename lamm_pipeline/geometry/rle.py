@@ -1,0 +1,109 @@
+"""Masks as COCO's compressed run-length encoding. pycocotools is the one codec of this package; nothing else encodes or decodes runs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from lamm_pipeline.errors import InputError
+
+
+def encode(mask: NDArray[Any]) -> dict[str, Any]:
+    """Encode a mask.
+
+    Args:
+        mask: `(H, W)`; everything that is not zero belongs to the object.
+
+    Returns:
+        `{"size": [H, W], "counts": text}`, ready for JSON. Runs go down the columns, as COCO defines it.
+    """
+    if mask.ndim != 2:
+        raise ValueError(f"A mask has two dimensions (H, W), this one has the shape {mask.shape}.")
+    if mask.size == 0:
+        raise ValueError(f"A mask has at least one pixel, this one has the shape {mask.shape}.")
+    runs = coco_mask.encode(np.asfortranarray(mask != 0).view(np.uint8))
+    return {"size": [int(side) for side in runs["size"]], "counts": runs["counts"].decode("ascii")}
+
+
+def decode(mask_rle: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """Decode a mask.
+
+    Args:
+        mask_rle: `{"size": [H, W], "counts": text}`.
+
+    Returns:
+        `(H, W)` bool.
+
+    Raises:
+        InputError: the runs do not fill the size.
+    """
+    runs = _checked(mask_rle)
+    mask: NDArray[np.bool_] = coco_mask.decode(runs).astype(bool)
+    return mask
+
+
+def area(mask_rle: Mapping[str, Any]) -> int:
+    """Number of pixels in the mask, without decoding it.
+
+    Args:
+        mask_rle: `{"size": [H, W], "counts": text}`.
+    """
+    return int(coco_mask.area(_bytes(mask_rle)))
+
+
+def box_xywh(mask_rle: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """The tight box around the mask as x, y, width, height in pixels, without decoding it; zeros for an empty mask.
+
+    Args:
+        mask_rle: `{"size": [H, W], "counts": text}`.
+    """
+    x, y, width, height = (float(value) for value in coco_mask.toBbox(_bytes(mask_rle)))
+    return x, y, width, height
+
+
+def run_lengths(counts: str) -> list[int]:
+    """The run lengths behind COCO's text form: zeros first, then ones, and so on.
+
+    This is the cheap way to check that the runs of a mask sum up to `H * W` (see COCO's maskApi.c, `rleFrString`).
+
+    Args:
+        counts: the text of `counts`.
+
+    Raises:
+        InputError: the text ends in the middle of a number.
+    """
+    lengths: list[int] = []
+    position = 0
+    while position < len(counts):
+        value, shift, more = 0, 0, True
+        while more:
+            if position >= len(counts):
+                raise InputError("The run lengths of a mask end in the middle of a number; the file it comes from is damaged.")
+            digit = ord(counts[position]) - 48
+            value |= (digit & 0x1F) << shift
+            more = bool(digit & 0x20)
+            shift += 5
+            position += 1
+            if not more and digit & 0x10:
+                value |= -1 << shift
+        if len(lengths) > 2:
+            value += lengths[-2]
+        lengths.append(value)
+    return lengths
+
+
+def _checked(mask_rle: Mapping[str, Any]) -> dict[str, Any]:
+    height, width = mask_rle["size"]
+    counts = mask_rle["counts"]
+    text = counts.decode("ascii") if isinstance(counts, bytes) else str(counts)
+    lengths = run_lengths(text)
+    if sum(lengths) != height * width or min(lengths, default=0) < 0:
+        raise InputError(f"The run lengths of a mask sum up to {sum(lengths)} pixels, its size {height} x {width} has {height * width}.")
+    return _bytes(mask_rle)
+
+
+def _bytes(mask_rle: Mapping[str, Any]) -> dict[str, Any]:
+    counts = mask_rle["counts"]
+    return {"size": [int(side) for side in mask_rle["size"]], "counts": counts.encode("ascii") if isinstance(counts, str) else counts}

@@ -1,0 +1,47 @@
+"""Metadata as people see it in the Dagster UI: tables, thumbnails, short texts."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import dagster as dg
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_ROWS = 50
+THUMBNAIL_WIDTH = 450
+_TYPES = {bool: "bool", int: "int", float: "float"}
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """A table of at most 50 rows; every row has the keys of the first. No row at all gives a table with the one column `none`."""
+    shown = rows[:MAX_ROWS]
+    columns = list(shown[0]) if shown else ["none"]
+    schema = dg.TableSchema(columns=[dg.TableColumn(name, _type(shown, name)) for name in columns])
+    records = [dg.TableRecord({name: _plain(row[name]) for name in columns}) for row in shown]
+    return dg.MetadataValue.table(records, schema)
+
+
+def thumbnail(image_bgr: NDArray[np.uint8], caption: str) -> dg.MarkdownMetadataValue:
+    """A picture as inline Markdown.
+
+    Args:
+        image_bgr: `(H, W, 3)` uint8.
+        caption: said below the picture.
+    """
+    height, width = image_bgr.shape[:2]
+    if width > THUMBNAIL_WIDTH:
+        size = (THUMBNAIL_WIDTH, round(height * THUMBNAIL_WIDTH / width))
+        image_bgr = cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    encoded = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+    return dg.MetadataValue.md(f"![{caption}](data:image/jpeg;base64,{base64.b64encode(encoded).decode()})\n\n{caption}")
+
+
+def _type(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+    values = [row[name] for row in rows if row[name] is not None]
+    return _TYPES.get(type(values[0]), "string") if values else "string"
+
+
+def _plain(value: Any) -> str | int | float | bool | None:
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)

@@ -1,0 +1,78 @@
+"""The recipe every asset follows: name the version, reuse it if it is there, else work in a draft and publish."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from lamm_pipeline.orchestration.config import StageConfig, science
+from lamm_pipeline.orchestration.progress import StageProgress
+from lamm_pipeline.orchestration.workspace import Workspace
+from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity
+from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline.streaming import Progress
+
+Work = Callable[[Draft, Progress], Mapping[str, Any]]
+
+
+def produce(
+    context: dg.AssetExecutionContext,
+    workspace: Workspace,
+    work: Work,
+    *,
+    scope: str = "recordings",
+    config: StageConfig,
+    code_version: str,
+    inputs: Mapping[str, Artifact] | None = None,
+    files: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Artifact:
+    """Return the artifact of this asset and partition for exactly these inputs and settings, computing it if need be.
+
+    Args:
+        context: of the running asset; its asset key and partition name the artifact.
+        workspace: where artifacts are.
+        work: writes the files into the draft and returns the counts that go into the manifest.
+        scope: `recordings` or `datasets`.
+        config: the asset's config; its science settings are part of the version.
+        code_version: the asset's code version.
+        inputs: artifacts read, by asset.
+        files: digests of every other file read, by role.
+        settings: science settings, when they are not all of `config`'s.
+    """
+    asset = context.asset_key.path[-1]
+    key = ArtifactKey(scope, context.partition_key, asset)
+    versions = {name: artifact.version for name, artifact in (inputs or {}).items()}
+    identity = Identity(asset, code_version, science(config) if settings is None else settings, versions, files or {})
+    published = workspace.store.find(key, identity.version)
+    if published is not None and not config.force:
+        context.log.info(f"Version {identity.version} of {asset} is published already; nothing to compute.")
+        workspace.store.make_current(published)
+        return published
+    with workspace.store.draft(key, identity.version, restart=config.restart or config.force) as draft:
+        published = workspace.store.find(key, identity.version)
+        if published is not None and not config.force:  # another run made it while this one waited for the draft
+            workspace.store.make_current(published)
+            return published
+        if draft.state:
+            context.log.info(f"Resuming version {identity.version} of {asset} at its checkpoint {draft.state}.")
+        progress = StageProgress(context.log.info, asset)
+        started = time.time()
+        counts = work(draft, progress)
+        run = {"run_id": context.run_id, "started_at": started, "seconds": time.time() - started, **progress.summary()}
+        return workspace.store.publish(key, draft, identity, counts, run)
+
+
+def result(artifact: Artifact, metadata: Mapping[str, Any], checks: list[dg.AssetCheckResult] | None = None) -> dg.MaterializeResult[Any]:
+    """What an asset returns: the artifact's version as data version, its numbers as metadata."""
+    return dg.MaterializeResult(
+        metadata={
+            **metadata,
+            "size_mb": round(artifact.manifest.size / 1e6, 1),
+            "version": artifact.version,
+            "folder": dg.MetadataValue.path(str(artifact.folder)),
+        },
+        check_results=checks or [],
+        data_version=dg.DataVersion(artifact.version),
+    )

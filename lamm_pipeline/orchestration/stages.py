@@ -1,0 +1,62 @@
+"""The stages of the per-recording path by the names people use, what each needs, and how much of the work each is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lamm_pipeline.errors import InputError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: its assets, the stages it needs, and its weight in the progress of a run (per cent of a whole run)."""
+
+    name: str
+    assets: tuple[str, ...]
+    needs: tuple[str, ...]
+    weight: float
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage("extraction", ("recording", "frames", "diversity_metrics"), (), 25),
+        Stage("segmentation", ("detections",), ("extraction",), 50),
+        Stage("reconstruction", ("boxes_3d",), ("segmentation",), 15),
+        Stage("tracking", ("tracks",), ("reconstruction",), 10),
+    )
+}
+
+
+def with_needs(names: Iterable[str]) -> list[str]:
+    """The stages asked for and all they need, in the order they run.
+
+    Raises:
+        InputError: a name is no stage.
+    """
+    wanted: set[str] = set()
+    queue = list(names)
+    while queue:
+        name = queue.pop()
+        if name not in STAGES:
+            raise InputError(f"{name!r} is no stage. The stages are {', '.join(STAGES)}.")
+        wanted.add(name)
+        queue.extend(STAGES[name].needs)
+    return [name for name in STAGES if name in wanted]
+
+
+def assets_of(names: Iterable[str]) -> list[str]:
+    """Assets that the stages asked for and their needs consist of."""
+    return [asset for name in with_needs(names) for asset in STAGES[name].assets]
+
+
+def progress_spans(names: Iterable[str]) -> dict[str, tuple[float, float]]:
+    """Where in the progress of a run (0 to 100 per cent) each of exactly these stages lies, by the weights renormalised over them."""
+    chosen = [STAGES[name] for name in STAGES if name in set(names)]
+    total = sum(stage.weight for stage in chosen)
+    spans: dict[str, tuple[float, float]] = {}
+    begin = 0.0
+    for stage in chosen:
+        end = begin + 100.0 * stage.weight / total
+        spans[stage.name] = (begin, end)
+        begin = end
+    return spans

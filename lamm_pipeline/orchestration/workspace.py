@@ -1,0 +1,64 @@
+"""The resource every asset asks for: where artifacts, recordings and the catalog are."""
+
+from functools import cached_property
+from pathlib import Path
+
+import dagster as dg
+
+from lamm_pipeline.catalog.catalog import Catalog
+from lamm_pipeline.errors import InputError
+from lamm_pipeline.ontology.ontology import Ontology, load_ontology
+from lamm_pipeline.settings import Settings
+from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore
+from lamm_pipeline.storage.local_store import LocalStore
+
+
+class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The root folder with all that was made, and the catalog of what is known.
+
+    Passwords stay out of it: the catalog's URL comes from the environment.
+    """
+
+    root: str
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The environment this process runs in."""
+        return Settings.from_environment(root=Path(self.root))
+
+    @cached_property
+    def store(self) -> ArtifactStore:
+        """Published artifacts."""
+        return LocalStore(Path(self.root))
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """Recordings, datasets, versions, audit."""
+        return Catalog(self.settings.catalog_url)
+
+    @cached_property
+    def ontology(self) -> Ontology:
+        """The classes in force."""
+        return load_ontology(self.settings.ontology_file)
+
+    def recording_artifact(self, recording: str, asset: str) -> Artifact:
+        """The version in force of a recording's artifact.
+
+        Raises:
+            InputError: the asset was not materialized for this recording.
+        """
+        return _present(self.store.current(ArtifactKey("recordings", recording, asset)), asset, recording)
+
+    def version_artifact(self, version_key: str, asset: str) -> Artifact:
+        """The artifact of a dataset version.
+
+        Raises:
+            InputError: the asset was not materialized for this version.
+        """
+        return _present(self.store.current(ArtifactKey("datasets", version_key, asset)), asset, version_key)
+
+
+def _present(artifact: Artifact | None, asset: str, partition: str) -> Artifact:
+    if artifact is None:
+        raise InputError(f"There is no {asset!r} of {partition!r} yet. Materialize {asset!r} for this partition first.")
+    return artifact

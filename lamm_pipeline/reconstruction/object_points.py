@@ -1,0 +1,111 @@
+"""From a mask and a depth map to the points of one object."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from lamm_pipeline.geometry.camera import RectifiedCamera
+from lamm_pipeline.geometry.ground_plane import GroundPlane
+from lamm_pipeline.ontology.ontology import SizePrior
+
+DISPARITY_NOISE_PX = 0.5
+"""Assumed error of a stereo match; it grows to metres with the square of the distance."""
+
+_MAX_POINTS = 2000
+_MAX_EROSION_PX = 8
+_MIN_ERODED_SHARE = 0.3
+
+
+def erode(mask: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
+    """Take the rim off a mask, where depth bleeds over from what is behind ("flying pixels").
+
+    Args:
+        mask: `(H, W)`.
+        share: width of the rim as a share of the square root of the mask's area, at most 8 pixels.
+
+    Returns:
+        `(H, W)`; the mask itself where less than 30 % of it would be left.
+    """
+    area = int(mask.sum())
+    radius = min(_MAX_EROSION_PX, round(share * area**0.5))
+    if radius < 1:
+        return mask
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    # the image border is no rim of the object
+    eroded: NDArray[np.bool_] = cv2.erode(mask.astype(np.uint8), kernel, borderType=cv2.BORDER_REPLICATE) > 0
+    return eroded if eroded.sum() >= _MIN_ERODED_SHARE * area else mask
+
+
+def known(depth: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which depth values are measurements: not NaN, not the sentinels +inf (too far) and -inf (too near), and in front of the camera."""
+    measured: NDArray[np.bool_] = np.isfinite(depth) & (depth > 0.0)
+    return measured
+
+
+def back_project(depth: NDArray[np.floating], mask: NDArray[np.bool_], camera: RectifiedCamera) -> NDArray[np.float64]:
+    """Points of the masked pixels with known depth.
+
+    Args:
+        depth: `(H, W)` metres.
+        mask: `(H, W)`.
+        camera: rectified left camera of the depth map.
+
+    Returns:
+        `(N, 3)` camera coordinates, row by row.
+    """
+    v, u = np.nonzero(mask & known(depth))
+    z = depth[v, u].astype(np.float64)
+    return np.column_stack([(u - camera.cx) / camera.fx * z, (v - camera.cy) / camera.fy * z, z])
+
+
+def thin(points: NDArray[np.float64], limit: int = _MAX_POINTS) -> NDArray[np.float64]:
+    """Every n-th point, so that at most about `limit` are left; the same points every time."""
+    return points[:: max(1, -(-len(points) // limit))]
+
+
+def without_ground(points: NDArray[np.float64], ground: GroundPlane | None, clearance_m: float) -> NDArray[np.float64]:
+    """Drop the points that lie on the ground; without a plane nothing is dropped."""
+    return points if ground is None else points[ground.height_above(points) > clearance_m]
+
+
+def without_outliers(points: NDArray[np.float64], neighbors: int, sigma: float) -> NDArray[np.float64]:
+    """Statistical outlier removal: drop points whose mean distance to their neighbours is unusually large.
+
+    Args:
+        points: `(N, 3)`.
+        neighbors: number of nearest neighbours.
+        sigma: standard deviations above the mean of all points' mean distances.
+    """
+    if len(points) <= neighbors:
+        return points
+    distances, _ = cKDTree(points).query(points, k=neighbors + 1)
+    mean = distances[:, 1:].mean(axis=1)
+    kept: NDArray[np.float64] = points[mean <= mean.mean() + sigma * mean.std()]
+    return kept
+
+
+def depth_sigma_m(distance_m: float, camera: RectifiedCamera) -> float:
+    """Standard error of a depth value: `z^2 / (f b)` times the error of the disparity."""
+    return distance_m**2 / (camera.fx * camera.baseline_m) * DISPARITY_NOISE_PX
+
+
+def densest_slice(points: NDArray[np.float64], prior: SizePrior | None, camera: RectifiedCamera) -> NDArray[np.float64]:
+    """Keep the densest slice of depth that an object of this class can fill.
+
+    A mask that is too generous, or just the 2D box, also holds background and whatever stands in front; the object is where most of the
+    points are.
+
+    Args:
+        points: `(N, 3)`.
+        prior: sizes of the class; without them all points stay.
+        camera: gives the depth noise that widens the slice.
+    """
+    if prior is None or len(points) == 0:
+        return points
+    z = np.sort(points[:, 2])
+    reach = float(np.hypot(prior.length[1], prior.width[1])) + 2.0 * depth_sigma_m(float(np.median(z)), camera)
+    inside = np.searchsorted(z, z + reach, side="right") - np.arange(len(z))
+    start = z[int(np.argmax(inside))]
+    kept: NDArray[np.float64] = points[(points[:, 2] >= start) & (points[:, 2] <= start + reach)]
+    return kept

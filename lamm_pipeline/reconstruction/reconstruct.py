@@ -1,0 +1,265 @@
+"""From masks and depth to the 3D boxes of a recording, frame by frame.
+
+Writes `boxes_3d.json` and KITTI labels `label_2/<frame index>.txt` for every selected frame, empty where nothing was found. Every detection
+ends either in `boxes` or, with its reason, in `refused`.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamm_pipeline.errors import InputError
+from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
+from lamm_pipeline.geometry import rle
+from lamm_pipeline.geometry.boxes_2d import iou_matrix
+from lamm_pipeline.geometry.boxes_3d import alpha, projected_box_xyxy
+from lamm_pipeline.geometry.camera import RectifiedCamera
+from lamm_pipeline.geometry.ground_plane import GroundPlane, fit_ground_plane
+from lamm_pipeline.ontology.ontology import ObjectClass, Ontology
+from lamm_pipeline.reconstruction import frame_boxes, kitti_labels
+from lamm_pipeline.reconstruction.box_fit import BoxFit, ObjectView, fit_box, rounded
+from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox, RefusedBox
+from lamm_pipeline.reconstruction.kitti_labels import KittiObject
+from lamm_pipeline.reconstruction.object_points import back_project, densest_slice, erode, thin, without_ground, without_outliers
+from lamm_pipeline.reconstruction.settings import BoxMethod, BoxSettings
+from lamm_pipeline.reconstruction.visibility import occlusion_level, truncated_share
+from lamm_pipeline.segmentation import detections as detections_file
+from lamm_pipeline.segmentation.detections import Detection, FrameDetections
+from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft, RecordLog
+from lamm_pipeline.streaming import Progress, map_ordered, no_progress
+
+LABEL_FOLDER = "label_2"
+
+NO_DEPTH = "the frame has no depth map"
+TOO_FEW_POINTS = "too few depth points in the mask"
+TOO_FEW_CLEAN_POINTS = "too few points left without ground, background and outliers"
+TOO_FAR = "farther away than the maximum distance"
+NOT_ON_2D_BOX = "the 3D box does not project onto the 2D box"
+REASONS = (NO_DEPTH, TOO_FEW_POINTS, TOO_FEW_CLEAN_POINTS, TOO_FAR, NOT_ON_2D_BOX)
+
+_PLAUSIBLE_SIZE_RATIO = (0.5, 2.0)
+_IMPLAUSIBLE_SIZE_PENALTY = 0.7
+
+
+@dataclass(frozen=True)
+class ReconstructionSummary:
+    """Counts over the recording; `boxes + refused == detections`.
+
+    Attributes:
+        frames: frames worked on.
+        frames_without_ground: of them, frames with detections but without a ground plane.
+        detections: detections in these frames.
+        boxes: detections with a 3D box.
+        refused: detections without one.
+        boxes_by_class: class id -> number, sorted by class id.
+        refused_by_reason: one of `REASONS` -> number, in their order, zeros left out.
+    """
+
+    frames: int
+    frames_without_ground: int
+    detections: int
+    boxes: int
+    refused: int
+    boxes_by_class: Mapping[str, int]
+    refused_by_reason: Mapping[str, int]
+
+
+def reconstruct(
+    registry: FrameRegistry,
+    frames_folder: Path,
+    detections_path: Path,
+    ontology: Ontology,
+    settings: BoxSettings,
+    draft: Draft,
+    *,
+    workers: int | None = None,
+    progress: Progress = no_progress,
+) -> ReconstructionSummary:
+    """Make the 3D boxes of a recording.
+
+    Args:
+        registry: of the recording's frames.
+        frames_folder: folder that the registry's paths are relative to.
+        detections_path: `detections.json` of the same frames.
+        ontology: sizes and KITTI types of the classes.
+        settings: see `BoxSettings`.
+        draft: where `boxes_3d.json` and `label_2/` are written.
+        workers: threads.
+        progress: told after every frame.
+
+    Raises:
+        InputError: the frames have no depth, or detections and frames do not belong together.
+    """
+    camera = _camera_with_depth(registry, frames_folder)
+    selected = [frame for frame in registry.frames if frame.selected]
+
+    def work(pair: tuple[FrameRecord, FrameDetections | None]) -> tuple[FrameBoxes, bool]:
+        record, found = pair
+        depth = _load_depth(frames_folder, record, camera) if found is not None and found.detections else None
+        ground = None if depth is None else fit_ground_plane(depth, camera)
+        items = () if found is None else found.detections
+        outcomes = [place(item, depth, camera, ground, ontology.by_id(item.class_id), settings) for item in items]
+        boxes = tuple(outcome for outcome in outcomes if isinstance(outcome, ObjectBox))
+        refused = tuple(outcome for outcome in outcomes if isinstance(outcome, RefusedBox))
+        frame = FrameBoxes(record.frame_id, record.svo2_frame_index, record.timestamp_ns, boxes, refused)
+        return frame, depth is not None and ground is None
+
+    log = draft.log("boxes.jsonl")
+    done = int(draft.state.get("done", 0))
+    pairs = islice(_pairs(selected, detections_path), done, None)
+    for n, ((record, _), (frame, without_ground_plane)) in enumerate(map_ordered(work, pairs, workers), start=done + 1):
+        labels = [to_kitti(item) for item in frame.boxes]
+        kitti_labels.write(draft.directory / LABEL_FOLDER / f"{record.filename_base}.txt", labels)
+        log.append({"frame_id": frame.frame_id, "without_ground": without_ground_plane, **frame_boxes.to_json(frame)})
+        progress(n, len(selected))
+        if n % CHECKPOINT_EVERY == 0:
+            draft.checkpoint({"done": n})
+
+    frames = (frame_boxes.from_json(entry["frame_id"], entry) for entry in log)
+    frame_boxes.write(draft.directory / frame_boxes.FILE_NAME, frames)
+    return _summary(log)
+
+
+def place(
+    detection: Detection,
+    depth: NDArray[np.floating] | None,
+    camera: RectifiedCamera,
+    ground: GroundPlane | None,
+    object_class: ObjectClass,
+    settings: BoxSettings,
+) -> ObjectBox | RefusedBox:
+    """Give one detection its place in space, or the reason why it has none.
+
+    Args:
+        detection: box and mask in the left image.
+        depth: `(H, W)` metres, None when the frame has none.
+        camera: rectified left camera of the depth map.
+        ground: the frame's ground plane, None when unknown.
+        object_class: of the detection.
+        settings: see `BoxSettings`.
+    """
+
+    def refuse(reason: str) -> RefusedBox:
+        return RefusedBox(detection.detection_id, detection.class_id, reason)
+
+    if depth is None:
+        return refuse(NO_DEPTH)
+    points = back_project(depth, erode(_mask(detection, depth), settings.mask_erosion), camera)
+    if len(points) < settings.min_points:
+        return refuse(TOO_FEW_POINTS)
+    points = without_ground(points, ground, settings.ground_clearance_m)
+    if settings.bbox_method is BoxMethod.prior:
+        points = densest_slice(points, object_class.size_prior, camera)
+    thinned = thin(points)
+    clean = without_outliers(thinned, settings.outlier_neighbors, settings.outlier_sigma)
+    if len(points) * len(clean) / max(1, len(thinned)) < settings.min_points:
+        return refuse(TOO_FEW_CLEAN_POINTS)
+    distance = float(np.median(clean[:, 2])) if detection.distance_m is None else detection.distance_m
+    if distance > settings.max_distance_m:
+        return refuse(TOO_FAR)
+    view = ObjectView(clean, detection.box_xyxy, camera, ground, object_class.size_prior, settings.typical_size)
+    fit = rounded(fit_box(view, settings.bbox_method))
+    projected = projected_box_xyxy(fit.box, camera.projection_left, camera.width, camera.height)
+    if projected is None or iou_matrix([projected], [detection.box_xyxy])[0, 0] < settings.min_projected_iou:
+        return refuse(NOT_ON_2D_BOX)
+    return ObjectBox(
+        detection_id=detection.detection_id,
+        class_id=detection.class_id,
+        kitti_type=object_class.kitti_type,
+        score=_score(detection.confidence, fit),
+        box=fit.box,
+        alpha=round(alpha(fit.box), 6),
+        box_xyxy=detection.box_xyxy,
+        truncated=round(truncated_share(fit.box, detection.box_xyxy, camera), 4),
+        occluded=occlusion_level(fit.box, depth, camera),
+        distance_m=round(distance, 4),
+        points=len(clean),
+        method=settings.bbox_method.value,
+    )
+
+
+def to_kitti(item: ObjectBox) -> KittiObject:
+    """The label line of a box."""
+    return KittiObject(item.kitti_type, item.truncated, item.occluded, item.alpha, item.box_xyxy, item.box, item.score)
+
+
+def _score(confidence: float | None, fit: BoxFit) -> float | None:
+    if confidence is None:
+        return None
+    low, high = _PLAUSIBLE_SIZE_RATIO
+    return confidence if low <= fit.size_ratio <= high else round(confidence * _IMPLAUSIBLE_SIZE_PENALTY, 6)
+
+
+def _camera_with_depth(registry: FrameRegistry, frames_folder: Path) -> RectifiedCamera:
+    if not registry.rectified or registry.camera is None:
+        raise InputError(
+            f"The frames of {registry.recording} are not rectified, so they have no depth and no 3D boxes. "
+            "Put the camera's calibration (SN<serial>.conf) beside the recording and run `frames` again."
+        )
+    if not any(frame.selected and frame.depth is not None for frame in registry.frames):
+        raise InputError(f"The frames of {registry.recording} in {frames_folder} have no depth maps. Run `frames` with depth switched on.")
+    return registry.camera
+
+
+def _pairs(selected: list[FrameRecord], detections_path: Path) -> Iterator[tuple[FrameRecord, FrameDetections | None]]:
+    """Each frame with its detections; both lists run in the order of the recording."""
+    stream = detections_file.read(detections_path)
+    following = next(stream, None)
+    for record in selected:
+        if following is not None and following.frame_id == record.frame_id:
+            yield record, following
+            following = next(stream, None)
+        else:
+            yield record, None
+    if following is not None:
+        raise InputError(
+            f"{detections_path} has the frame {following.frame_id}, which is not among the frames in their order. Detect again."
+        )
+
+
+def _load_depth(frames_folder: Path, record: FrameRecord, camera: RectifiedCamera) -> NDArray[np.floating] | None:
+    if record.depth is None:
+        return None
+    path = frames_folder / record.depth
+    try:
+        depth: NDArray[np.floating] = np.load(path, allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError) as error:
+        raise InputError(f"The depth map {path} is missing or not a NumPy file ({error}). Run `frames` again.") from error
+    if depth.shape != (camera.height, camera.width) or not np.issubdtype(depth.dtype, np.floating):
+        raise InputError(
+            f"The depth map {path} is {depth.dtype} of shape {depth.shape}, expected floating point metres of shape "
+            f"({camera.height}, {camera.width}). Run `frames` again."
+        )
+    return depth
+
+
+def _mask(detection: Detection, depth: NDArray[np.floating]) -> NDArray[np.bool_]:
+    mask = rle.decode(detection.mask_rle)
+    if mask.shape != depth.shape:
+        raise InputError(f"The mask of {detection.detection_id} has the shape {mask.shape}, its depth map {depth.shape}. Detect again.")
+    return mask
+
+
+def _summary(log: RecordLog) -> ReconstructionSummary:
+    classes: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    frames = without_ground_plane = 0
+    for entry in log:
+        frames += 1
+        without_ground_plane += entry["without_ground"]
+        classes.update(item["class_id"] for item in entry["boxes"])
+        reasons.update(item["reason"] for item in entry["refused"])
+    return ReconstructionSummary(
+        frames=frames,
+        frames_without_ground=without_ground_plane,
+        detections=classes.total() + reasons.total(),
+        boxes=classes.total(),
+        refused=reasons.total(),
+        boxes_by_class=dict(sorted(classes.items())),
+        refused_by_reason={reason: reasons[reason] for reason in REASONS if reasons[reason]},
+    )

@@ -1,0 +1,85 @@
+"""KITTI's two words on how much of an object is seen: `truncated` and `occluded`, estimated from the fitted box."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lamm_pipeline.geometry.box_3d import Box3D
+from lamm_pipeline.geometry.boxes_3d import BoxXyxy, corners, image_outline
+from lamm_pipeline.geometry.camera import RectifiedCamera
+from lamm_pipeline.reconstruction.object_points import known
+
+VISIBLE, PARTLY, LARGELY, UNKNOWN = 0, 1, 2, 3
+
+_BORDER_PX = 2.0
+_PARTLY_SHARE = 0.1
+_LARGELY_SHARE = 0.5
+_MIN_KNOWN_SHARE = 0.2
+# depth this much before the nearest corner belongs to something else; the second part grows with the error of stereo
+_CLEARANCE_M = 0.3
+_CLEARANCE_SHARE = 0.03
+_DRAWING_LIMIT_PX = 20_000.0
+
+
+def truncated_share(box: Box3D, box_xyxy: BoxXyxy, camera: RectifiedCamera) -> float:
+    """Share of the projected box that lies outside the image, 0..1.
+
+    Args:
+        box: in camera coordinates.
+        box_xyxy: the 2D box; where it does not touch the image border, the object is whole, whatever the 3D box says.
+        camera: rectified left camera.
+    """
+    x1, y1, x2, y2 = box_xyxy
+    far_x, far_y = camera.width - 1 - _BORDER_PX, camera.height - 1 - _BORDER_PX
+    if x1 > _BORDER_PX and y1 > _BORDER_PX and x2 < far_x and y2 < far_y:
+        return 0.0
+    outline = image_outline(box, camera.projection_left)
+    if len(outline) == 0:
+        return 1.0
+    # what is beside the camera projects to infinity; how far beyond the border no longer matters then
+    span = np.array([camera.width, camera.height], dtype=np.float64)
+    outline = np.clip(outline, -span, 2.0 * span)
+    whole = _area(outline)
+    if whole <= 0.0:
+        return 0.0
+    frame = np.array([[0, 0], [camera.width - 1, 0], [camera.width - 1, camera.height - 1], [0, camera.height - 1]], dtype=np.float32)
+    inside, _ = cv2.intersectConvexConvex(outline.astype(np.float32), frame)
+    return float(np.clip(1.0 - inside / whole, 0.0, 1.0))
+
+
+def occlusion_level(box: Box3D, depth: NDArray[np.floating], camera: RectifiedCamera) -> int:
+    """KITTI's occlusion level from what the depth map shows in front of the box.
+
+    Args:
+        box: in camera coordinates.
+        depth: `(H, W)` metres.
+        camera: rectified left camera of the depth map.
+
+    Returns:
+        0 visible (less than a tenth of the projected box is covered), 1 partly, 2 largely (more than half), 3 unknown: too little depth is
+        known there.
+    """
+    outline = np.clip(image_outline(box, camera.projection_left), -_DRAWING_LIMIT_PX, _DRAWING_LIMIT_PX)
+    if len(outline) == 0:
+        return UNKNOWN
+    low = np.maximum(np.floor(outline.min(axis=0)), 0).astype(int)
+    high = np.minimum(np.ceil(outline.max(axis=0)) + 1, [depth.shape[1], depth.shape[0]]).astype(int)
+    if (high <= low).any():
+        return UNKNOWN
+    crop = depth[low[1] : high[1], low[0] : high[0]]
+    silhouette = np.zeros(crop.shape, dtype=np.uint8)
+    cv2.fillConvexPoly(silhouette, np.round(outline - low).astype(np.int32), 1)
+    inside = silhouette.astype(bool)
+    measured = inside & known(crop)
+    if measured.sum() < max(1.0, _MIN_KNOWN_SHARE * inside.sum()):
+        return UNKNOWN
+    nearest = float(corners(box)[:, 2].min())
+    covered = float((crop[measured] < nearest - _CLEARANCE_M - _CLEARANCE_SHARE * nearest).mean())
+    if covered < _PARTLY_SHARE:
+        return VISIBLE
+    return PARTLY if covered < _LARGELY_SHARE else LARGELY
+
+
+def _area(polygon: NDArray[np.float64]) -> float:
+    x, y = polygon[:, 0], polygon[:, 1]
+    return abs(float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))) / 2.0

@@ -1,0 +1,113 @@
+"""The asset `detections`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import dagster as dg
+import numpy as np
+from pydantic import Field
+
+from lamm_pipeline import partitions
+from lamm_pipeline.extraction import frame_registry
+from lamm_pipeline.geometry.drawing import draw_box, draw_mask
+from lamm_pipeline.ontology.ontology import Ontology
+from lamm_pipeline.orchestration.config import StageConfig, science
+from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failures
+from lamm_pipeline.orchestration.metadata import table, thumbnail
+from lamm_pipeline.orchestration.placement import model_placement
+from lamm_pipeline.orchestration.produce import produce, result
+from lamm_pipeline.orchestration.workspace import Workspace
+from lamm_pipeline.segmentation import detections as detections_file
+from lamm_pipeline.segmentation.backends import make_segmenter
+from lamm_pipeline.segmentation.segment_frames import segment_frames
+from lamm_pipeline.segmentation.settings import SegmentationSettings
+from lamm_pipeline.settings import Settings
+from lamm_pipeline.storage.artifacts import Artifact
+from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline.streaming import Progress
+
+CODE_VERSION = "1"
+_PLACEMENT = model_placement(Settings.from_environment())
+
+
+class DetectionsConfig(SegmentationSettings, StageConfig):
+    """What to look for in each frame and how hard."""
+
+    OPERATIONAL = frozenset({"batch_size"})
+
+    classes: list[str] = Field(
+        [], description="Classes to detect, by id (car) or category id (1); empty means all classes of the ontology."
+    )
+
+
+@dg.asset(
+    partitions_def=partitions.recordings,
+    deps=["frames"],
+    group_name="segmentation",
+    code_version=CODE_VERSION,
+    retry_policy=IO_RETRIES,
+    pool=_PLACEMENT.pool,
+    op_tags=_PLACEMENT.op_tags,
+    description="Boxes, masks, classes and scores of the objects in every frame.",
+)
+def detections(context: dg.AssetExecutionContext, config: DetectionsConfig, workspace: Workspace) -> dg.MaterializeResult[Any]:
+    """Find and outline the objects of a recording."""
+    with sentences_as_failures():
+        frames = workspace.recording_artifact(context.partition_key, "frames")
+        registry = frame_registry.read(frames.file(frame_registry.FILE_NAME))
+        segmenter = make_segmenter(config, workspace.ontology)
+
+        def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
+            summary = segment_frames(
+                registry, frames.folder, segmenter, workspace.ontology, config, draft, workers=config.workers, progress=progress
+            )
+            return {
+                "frames": summary.total_frames,
+                "detections": summary.total_detections,
+                "frames_with_detections": summary.frames_with_detections,
+                "failed_frames": [{"frame": failed.frame_id, "reason": failed.reason} for failed in summary.failed_frames],
+                "by_class": dict(summary.by_class),
+                "by_mask_source": dict(summary.by_mask_source),
+                "refused": dict(summary.refused),
+                "mean_confidence": summary.mean_confidence,
+            }
+
+        artifact = produce(
+            context,
+            workspace,
+            work,
+            config=config,
+            code_version=CODE_VERSION,
+            inputs={"frames": frames},
+            files={"ontology": workspace.ontology.digest},
+            settings={**science(config), "segmenter": dict(segmenter.identity)},
+        )
+        counts = artifact.counts
+        return result(
+            artifact,
+            {
+                "frames": counts["frames"],
+                "detections": counts["detections"],
+                "frames_with_detections": counts["frames_with_detections"],
+                "mean_confidence": counts["mean_confidence"],
+                "failed_frames": len(counts["failed_frames"]),
+                "by_class": table([{"class": name, "detections": count} for name, count in counts["by_class"].items()]),
+                "refused": table([{"reason": reason, "candidates": count} for reason, count in counts["refused"].items()]),
+                "failed": table(counts["failed_frames"]),
+                "fullest_frame": _preview(artifact, frames, workspace.ontology),
+            },
+        )
+
+
+def _preview(artifact: Artifact, frames: Artifact, ontology: Ontology) -> dg.MetadataValue[Any]:
+    """The frame with most objects, with masks and boxes drawn."""
+    fullest = max(detections_file.read(artifact.file(detections_file.FILE_NAME)), key=lambda each: len(each.detections), default=None)
+    if fullest is None:
+        return dg.MetadataValue.text("no frames")
+    image = np.asarray(cv2.imread(str(frames.folder / "image_left" / f"{fullest.frame_index:06d}.png"), cv2.IMREAD_COLOR), np.uint8)
+    for found in fullest.detections:
+        color = ontology.by_id(found.class_id).color_rgb
+        draw_mask(image, found.mask_rle, color)
+        draw_box(image, found.box_xyxy, color, f"{found.class_id} {found.confidence or 0:.2f}")
+    return thumbnail(image, f"{fullest.frame_id}: {len(fullest.detections)} detections")

@@ -1,0 +1,295 @@
+"""The outline of an object from its 2D box and the stereo depth inside it.
+
+Depth is the z coordinate of the rectified left camera in metres, NaN where unknown. An object is what stands above the ground within a
+band of depths around the box's dominant depth; how wide the band is depends on how long objects of the class are.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lamm_pipeline.geometry.camera import RectifiedCamera
+from lamm_pipeline.ontology.ontology import SizePrior
+
+Depth = NDArray[np.float32]
+
+RANSAC_SEED = 20240101
+RANSAC_ROUNDS = 200
+GROUND_SAMPLES = 4000
+GROUND_TILT_COS = float(np.cos(np.radians(30.0)))
+GROUND_MIN_SHARE = 0.25
+CAMERA_HEIGHT_M = (0.3, 6.0)
+
+LOG_BIN = 0.04
+MIN_KNOWN_SHARE = 0.08
+MIN_MASK_SHARE = 0.15
+MIN_PIXELS = 30
+CENTRAL_SHARE = 0.1
+CENTRAL_MIN_SAMPLES = 10
+
+
+@dataclass(frozen=True)
+class GroundPlane:
+    """The ground in camera coordinates: points X with `normal @ X = distance`.
+
+    Attributes:
+        normal: unit vector that points down (y > 0).
+        distance: height of the camera above the ground, metres.
+    """
+
+    normal: tuple[float, float, float]
+    distance: float
+
+    def height_above(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Heights of `(..., 3)` points above the ground, metres."""
+        height: NDArray[np.float64] = self.distance - points @ np.array(self.normal)
+        return height
+
+
+@dataclass(frozen=True)
+class MaskCrop:
+    """A mask within a part of the image; everything outside is background.
+
+    Attributes:
+        x, y: column and row of the crop's first pixel.
+        pixels: `(h, w)` bool.
+    """
+
+    x: int
+    y: int
+    pixels: NDArray[np.bool_]
+
+    def full(self, width: int, height: int) -> NDArray[np.bool_]:
+        """The mask of the whole image, `(height, width)` bool."""
+        mask = np.zeros((height, width), dtype=bool)
+        mask[self.y : self.y + self.pixels.shape[0], self.x : self.x + self.pixels.shape[1]] = self.pixels
+        return mask
+
+
+@dataclass(frozen=True)
+class ObjectDepth:
+    """What the depth in a box says about the object.
+
+    Attributes:
+        mask: its pixels.
+        depth_m: its dominant depth.
+        bottom_m: height of the box's lower edge above the ground at that depth, None without a ground plane.
+    """
+
+    mask: MaskCrop
+    depth_m: float
+    bottom_m: float | None
+
+
+def fit_ground(depth: Depth, camera: RectifiedCamera) -> GroundPlane | None:
+    """Fit the ground below the camera by RANSAC and a final least squares fit.
+
+    Samples are the known depths in the lower half of the image. Only planes tilted at most 30 degrees against the camera's xz plane and
+    0.3 to 6 m below it are ground.
+
+    Args:
+        depth: `(H, W)` float32, metres, NaN = unknown.
+        camera: of this depth map.
+
+    Returns:
+        The plane, or None when less than a quarter of the samples lie on one.
+    """
+    height = depth.shape[0]
+    rows, columns = np.nonzero(np.isfinite(depth[height // 2 :]))
+    if len(rows) < MIN_PIXELS:
+        return None
+    generator = np.random.default_rng(RANSAC_SEED)
+    chosen = generator.choice(len(rows), size=min(GROUND_SAMPLES, len(rows)), replace=False)
+    rows, columns = rows[chosen] + height // 2, columns[chosen]
+    z = depth[rows, columns].astype(np.float64)
+    points = np.column_stack([(columns - camera.cx) / camera.fx * z, (rows - camera.cy) / camera.fy * z, z])
+    tolerance = 0.05 + depth_noise(z, camera) * np.abs(points[:, 1]) / z
+    best = np.zeros(len(points), dtype=bool)
+    for triple in generator.integers(0, len(points), size=(RANSAC_ROUNDS, 3)):
+        plane = _plane_through(points[triple])
+        if plane is None:
+            continue
+        inliers = np.abs(plane.height_above(points)) < tolerance
+        if inliers.sum() > best.sum():
+            best = inliers
+    if best.sum() < GROUND_MIN_SHARE * len(points):
+        return None
+    return _least_squares(points[best], 1.0 / tolerance[best])
+
+
+def object_depth(
+    box_xyxy: NDArray[np.float64], depth: Depth, camera: RectifiedCamera, ground: GroundPlane | None, prior: SizePrior | None
+) -> ObjectDepth | None:
+    """Outline the object in a box.
+
+    Args:
+        box_xyxy: in pixels of the left image, within the image.
+        depth: `(H, W)` float32, metres, NaN = unknown.
+        camera: of this depth map.
+        ground: of this frame, None when unknown.
+        prior: sizes of the class, None when it has none.
+
+    Returns:
+        Mask and depth, or None when too little depth is known in the box or no connected part stands out.
+    """
+    x1, y1, x2, y2 = pixel_box(box_xyxy, depth.shape[1], depth.shape[0])
+    crop = depth[y1:y2, x1:x2].astype(np.float64)
+    known = np.isfinite(crop)
+    if known.sum() < max(MIN_PIXELS, MIN_KNOWN_SHARE * crop.size):
+        return None
+    z = np.where(known, crop, 1.0)
+    standing = known
+    if ground is not None:
+        rows, columns = np.mgrid[y1:y2, x1:x2]
+        points = np.stack([(columns - camera.cx) / camera.fx * z, (rows - camera.cy) / camera.fy * z, z], axis=-1)
+        slack = 0.05 + depth_noise(z, camera) * np.abs((rows - camera.cy) / camera.fy)
+        standing = known & (ground.height_above(points) > slack)
+    if standing.sum() < MIN_PIXELS:
+        return None
+    weights = central_weights(crop.shape)
+    contact = _contact_depth(box_xyxy, camera, ground, depth.shape[0])
+    mode = dominant_depth(z[standing], weights[standing], contact)
+    nearest, farthest = depth_band(mode, camera, prior, float(box_xyxy[2] - box_xyxy[0]))
+    inside = standing & (z >= nearest) & (z <= farthest)
+    pixels = _one_part(_fill_unknown(inside, ~known), weights)
+    if pixels.sum() < max(MIN_PIXELS, MIN_MASK_SHARE * crop.size):
+        return None
+    bottom = None
+    if ground is not None:
+        centre = (float(box_xyxy[0] + box_xyxy[2]) / 2.0 - camera.cx) / camera.fx
+        edge = np.array([centre, (float(box_xyxy[3]) - camera.cy) / camera.fy, 1.0]) * mode
+        bottom = float(ground.height_above(edge))
+    return ObjectDepth(MaskCrop(x1, y1, pixels), mode, bottom)
+
+
+def box_mask(box_xyxy: NDArray[np.float64], width: int, height: int) -> MaskCrop:
+    """The mask that fills the box, for where nothing better is known."""
+    x1, y1, x2, y2 = pixel_box(box_xyxy, width, height)
+    return MaskCrop(x1, y1, np.ones((y2 - y1, x2 - x1), dtype=bool))
+
+
+def pixel_box(box_xyxy: NDArray[np.float64], width: int, height: int) -> tuple[int, int, int, int]:
+    """The whole pixels within a box, at least one: first column and row, and those behind the last."""
+    x1, y1 = min(int(np.ceil(box_xyxy[0])), width - 1), min(int(np.ceil(box_xyxy[1])), height - 1)
+    x2, y2 = min(int(np.floor(box_xyxy[2])), width), min(int(np.floor(box_xyxy[3])), height)
+    return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)
+
+
+def central_distance(mask: MaskCrop, depth: Depth) -> float | None:
+    """Median depth around the centre of a mask (REC-07).
+
+    Args:
+        mask: of the object.
+        depth: `(H, W)` float32, metres, NaN = unknown.
+
+    Returns:
+        Median over the mask's pixels in the circle around its centroid that has a tenth of the mask's area; None with fewer than ten known
+        depths there.
+    """
+    rows, columns = np.nonzero(mask.pixels)
+    if len(rows) == 0:
+        return None
+    radius_squared = max(CENTRAL_SHARE * len(rows) / np.pi, 1.0)
+    near = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2 <= radius_squared
+    samples = depth[rows[near] + mask.y, columns[near] + mask.x]
+    samples = samples[np.isfinite(samples)]
+    return float(np.median(samples)) if len(samples) >= CENTRAL_MIN_SAMPLES else None
+
+
+def depth_noise(z: NDArray[np.float64], camera: RectifiedCamera) -> NDArray[np.float64]:
+    """Depth error of half a pixel of disparity, metres."""
+    error: NDArray[np.float64] = 0.5 * np.square(z) / (camera.fx * camera.baseline_m)
+    return error
+
+
+def central_weights(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """`(h, w)` weights of a box's pixels, highest in the middle: corners of a box seldom belong to its object."""
+    vertical, horizontal = (np.exp(-2.0 * np.square(np.linspace(-1.0, 1.0, side))) for side in shape)
+    return np.outer(vertical, horizontal)
+
+
+def dominant_depth(z: NDArray[np.float64], weights: NDArray[np.float64], contact: float | None) -> float:
+    """The depth at which most of the weighted pixels lie, preferring where the box meets the ground.
+
+    Args:
+        z: `(N,)` metres.
+        weights: `(N,)`.
+        contact: depth of the ground at the box's lower edge, None when unknown.
+    """
+    logs = np.log(z)
+    bins = np.floor((logs - logs.min()) / LOG_BIN).astype(np.intp)
+    mass = np.convolve(np.bincount(bins, weights=weights, minlength=3), (0.5, 1.0, 0.5), mode="same")
+    centres = logs.min() + (np.arange(len(mass)) + 0.5) * LOG_BIN
+    if contact is not None:
+        mass = mass * (0.3 + np.exp(-0.5 * np.square((centres - np.log(contact)) / 0.2)))
+    peak = centres[int(np.argmax(mass))]
+    return float(np.median(z[np.abs(logs - peak) <= LOG_BIN]))
+
+
+def depth_band(mode: float, camera: RectifiedCamera, prior: SizePrior | None, box_width_px: float) -> tuple[float, float]:
+    """Nearest and farthest depth of an object whose dominant depth is `mode`, metres.
+
+    The dominant depth is mostly that of the face turned to the camera, so more of the object lies behind it than before it.
+    """
+    extent = prior.length[1] if prior is not None else max(box_width_px * mode / camera.fx, 0.5)
+    noise = 2.0 * float(depth_noise(np.array(mode), camera))
+    return mode - 0.4 * extent - noise, mode + 0.7 * extent + noise
+
+
+def _contact_depth(box_xyxy: NDArray[np.float64], camera: RectifiedCamera, ground: GroundPlane | None, height: int) -> float | None:
+    if ground is None or box_xyxy[3] >= height - 2:
+        return None
+    x = (float(box_xyxy[0] + box_xyxy[2]) / 2.0 - camera.cx) / camera.fx
+    descent = float(np.dot(ground.normal, (x, (float(box_xyxy[3]) - camera.cy) / camera.fy, 1.0)))
+    return ground.distance / descent if descent > 1e-3 else None
+
+
+def _fill_unknown(inside: NDArray[np.bool_], unknown: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Add pixels of unknown depth that lie between known ones of the object, or in holes of it."""
+    side = max(3, round(0.2 * min(inside.shape))) | 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    padded = np.pad(inside.astype(np.uint8), side)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[side:-side, side:-side].astype(bool)
+    filled = inside | (closed & unknown)
+    _, parts, stats, _ = cv2.connectedComponentsWithStats((~filled).astype(np.uint8), connectivity=4)
+    height, width = filled.shape
+    left, top, right, bottom = stats[:, 0], stats[:, 1], stats[:, 0] + stats[:, 2], stats[:, 1] + stats[:, 3]
+    enclosed = (left > 0) & (top > 0) & (right < width) & (bottom < height)
+    enclosed[0] = False
+    result: NDArray[np.bool_] = filled | (enclosed[parts] & unknown)
+    return result
+
+
+def _one_part(mask: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The connected part with the largest weighted area, thin bridges cut."""
+    opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    count, parts = cv2.connectedComponents(opened, connectivity=4)
+    if count < 2:
+        return np.zeros_like(mask)
+    mass = np.bincount(parts.ravel(), weights=weights.ravel())
+    mass[0] = 0.0
+    part: NDArray[np.bool_] = parts == int(np.argmax(mass))
+    return part
+
+
+def _plane_through(points: NDArray[np.float64]) -> GroundPlane | None:
+    normal = np.cross(points[1] - points[0], points[2] - points[0])
+    length = float(np.linalg.norm(normal))
+    return None if length < 1e-9 else _ground_plane(normal / length, float(points[0] @ normal) / length)
+
+
+def _least_squares(points: NDArray[np.float64], weights: NDArray[np.float64]) -> GroundPlane | None:
+    centre = np.average(points, axis=0, weights=weights)
+    spread = (points - centre) * weights[:, None]
+    normal = np.linalg.eigh(spread.T @ spread)[1][:, 0]
+    return _ground_plane(normal, float(centre @ normal))
+
+
+def _ground_plane(normal: NDArray[np.float64], distance: float) -> GroundPlane | None:
+    if normal[1] < 0:
+        normal, distance = -normal, -distance
+    if normal[1] < GROUND_TILT_COS or not CAMERA_HEIGHT_M[0] <= distance <= CAMERA_HEIGHT_M[1]:
+        return None
+    return GroundPlane((float(normal[0]), float(normal[1]), float(normal[2])), distance)

@@ -1,0 +1,58 @@
+"""Settings of the `detections` stage. All but `batch_size` are part of the artifact's version."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TileProfile(StrEnum):
+    """How many looks the detector takes at a frame; see `tiles.py`."""
+
+    full = "full"
+    fast = "fast"
+    accurate = "accurate"
+
+
+class SegmentationSettings(BaseModel):
+    """What to look for in each frame and how hard."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backend: str = Field("detector", description="What finds the objects: `detector` is the embedded network with masks from stereo depth.")
+    confidence_threshold: float = Field(
+        0.35,
+        ge=0.0,
+        le=1.0,
+        description="Smallest score of a detection, 0 to 1. The embedded network scores clear cars 0.4 to 0.8 and people 0.35 to 0.6, so "
+        "0.5 loses most people; below 0.3 false detections outnumber objects.",
+    )
+    nms_iou: float = Field(
+        0.5,
+        gt=0.0,
+        le=1.0,
+        description="Boxes of one group of classes that overlap more than this (IoU) are one object; the better one stays.",
+    )
+    max_detections: int = Field(100, ge=1, le=1000, description="Most detections kept a frame, best scores first.")
+    tiles: TileProfile = Field(
+        TileProfile.accurate,
+        description="How the detector looks at a frame: `full` once as a whole (fastest, near objects only), `fast` also in tiles as high "
+        "as the image, `accurate` also in small tiles along the horizon (finds people and far cars).",
+    )
+    classes: tuple[int | str, ...] = Field(
+        (), description="Classes to detect, by id (`car`) or category id (`1`); empty means all classes of the ontology."
+    )
+    min_box_px: float = Field(
+        20.0, ge=1.0, le=1000.0, description="Boxes less high than this many pixels are not reported: too small for a mask or a distance."
+    )
+    size_check: bool = Field(
+        True,
+        description="Refuse detections whose size in metres, measured from box and depth, is far from the class's size prior, and those "
+        "that float above the ground. The refused are counted.",
+    )
+    write_masks: bool = Field(False, description="Also write each mask as a PNG file (0 and 255); the masks are in detections.json anyway.")
+    max_bad_share: float = Field(
+        0.2, ge=0.0, le=1.0, description="Largest share of frames whose files may be missing or damaged before the stage fails."
+    )
+    batch_size: int = Field(
+        8, ge=1, le=32, description="Frames given to a GPU model at once. Does not change the result; the embedded detector ignores it."
+    )

@@ -1,0 +1,72 @@
+"""Everything that is set from outside, in one place.
+
+| variable | meaning | default |
+| --- | --- | --- |
+| `LAMM_ROOT` | folder of artifacts, datasets, catalog and Dagster's instance | `lamm-data` in the working directory |
+| `LAMM_CATALOG_URL` | SQLAlchemy URL of the catalog; the one place that may hold a password | SQLite file `catalog.sqlite` in the root |
+| `LAMM_CALIBRATION_DIR` | folder with `SN<serial>.conf` files | none |
+| `LAMM_ONTOLOGY` | YAML file of the classes | the one in the package |
+| `LAMM_EXECUTOR` | `multiprocess` or `in_process` | `multiprocess` |
+| `LAMM_DEVICE` | `cpu` or `cuda`; `cuda` sends model stages to the `gpu` pool | `cpu` |
+| `LAMM_USER` | who acts, when `--as` does not say | the user of the operating system |
+"""
+
+import getpass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from lamm_pipeline.errors import InputError
+
+EXECUTORS = ("multiprocess", "in_process")
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The environment, read and checked; the module's docstring has the table of variables."""
+
+    root: Path
+    catalog_url: str
+    calibration_folder: Path | None
+    ontology_file: Path | None
+    executor: str
+    device: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ, root: Path | None = None) -> Self:
+        """Read the settings.
+
+        Args:
+            environment: variables to read.
+            root: takes the place of `LAMM_ROOT`.
+
+        Raises:
+            InputError: a variable has a value that is not allowed.
+        """
+        root = (root or Path(environment.get("LAMM_ROOT") or "lamm-data")).expanduser().resolve()
+        return cls(
+            root=root,
+            catalog_url=environment.get("LAMM_CATALOG_URL") or f"sqlite:///{root / 'catalog.sqlite'}",
+            calibration_folder=_path(environment.get("LAMM_CALIBRATION_DIR")),
+            ontology_file=_path(environment.get("LAMM_ONTOLOGY")),
+            executor=_one_of("LAMM_EXECUTOR", environment.get("LAMM_EXECUTOR") or "multiprocess", EXECUTORS),
+            device=_one_of("LAMM_DEVICE", environment.get("LAMM_DEVICE") or "cpu", DEVICES),
+        )
+
+
+def actor(given: str | None = None) -> str:
+    """Who acts: `given`, else `LAMM_USER`, else the user of the operating system."""
+    return given or os.environ.get("LAMM_USER") or getpass.getuser()
+
+
+def _path(value: str | None) -> Path | None:
+    return Path(value).expanduser().resolve() if value else None
+
+
+def _one_of(variable: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise InputError(f"{variable} is {value!r}; set it to one of {', '.join(allowed)}.")
+    return value

@@ -1,0 +1,160 @@
+"""Published artifacts: immutable folders under a version made of everything that decided their content.
+
+    <root>/<scope>/<partition>/<asset>/<version>/manifest.json, run.json, files...
+    <root>/<scope>/<partition>/<asset>/current.json        which version is in force
+
+A version is published as a whole or not at all; published files are read-only and never change.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from lamm_pipeline.errors import InputError
+from lamm_pipeline.storage.atomic import Json, digest_json
+from lamm_pipeline.storage.draft import Draft
+
+MANIFEST = "manifest.json"
+RUN = "run.json"
+
+
+@dataclass(frozen=True)
+class ArtifactKey:
+    """Which artifact: `scope` is `recordings` or `datasets`, `partition` the partition key, `asset` the asset's name."""
+
+    scope: str
+    partition: str
+    asset: str
+
+    @property
+    def path(self) -> str:
+        """Folder of all versions, relative to the root."""
+        return f"{self.scope}/{self.partition}/{self.asset}"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Everything that decides the content of an artifact, and nothing else. Equal identities give equal bytes.
+
+    Attributes:
+        asset: the asset's name.
+        code_version: raised by hand whenever the code would write other bytes.
+        config: science settings; operational ones (workers, force, paths) are no part of it.
+        inputs: versions of the artifacts read, by asset.
+        files: digests of every other file read (calibration, ontology, weights, predictions), by role.
+    """
+
+    asset: str
+    code_version: str
+    config: Mapping[str, Json]
+    inputs: Mapping[str, str]
+    files: Mapping[str, str]
+
+    @property
+    def version(self) -> str:
+        """Sixteen hex digits naming the artifact's version."""
+        return digest_json(asdict(self))[:16]
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of an artifact."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a published artifact consists of. Holds nothing that differs between two runs of the same work."""
+
+    version: str
+    identity: Identity
+    counts: Mapping[str, Any]
+    files: Mapping[str, FileEntry]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(entry.size for entry in self.files.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `manifest.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Manifest":
+        """The inverse of `to_json`."""
+        files = {name: FileEntry(**entry) for name, entry in value["files"].items()}
+        return cls(value["version"], Identity(**value["identity"]), value["counts"], files)
+
+
+class Artifact:
+    """A published artifact, ready to be read."""
+
+    def __init__(self, key: ArtifactKey, manifest: Manifest, folder: Path) -> None:
+        self.key = key
+        self.manifest = manifest
+        self.folder = folder
+
+    @property
+    def version(self) -> str:
+        """The version's name."""
+        return self.manifest.version
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        """Numbers the stage reported when it made the artifact."""
+        return self.manifest.counts
+
+    def file(self, name: str) -> Path:
+        """Path of one file to read.
+
+        Raises:
+            InputError: the artifact has no such file.
+        """
+        if name not in self.manifest.files:
+            raise InputError(f"The artifact {self.key.path}/{self.version} has no file {name!r}. Run its stage again.")
+        return self.folder / name
+
+
+class ArtifactStore(Protocol):
+    """Where artifacts live. `LocalStore` is the one on a disk."""
+
+    def current(self, key: ArtifactKey) -> Artifact | None:
+        """The version in force, or None."""
+        ...
+
+    def find(self, key: ArtifactKey, version: str) -> Artifact | None:
+        """One published version, or None."""
+        ...
+
+    def versions(self, key: ArtifactKey) -> list[str]:
+        """All published versions, oldest first."""
+        ...
+
+    def make_current(self, artifact: Artifact) -> None:
+        """Put a published version in force."""
+        ...
+
+    def draft(self, key: ArtifactKey, version: str, *, restart: bool = False) -> AbstractContextManager[Draft]:
+        """A draft of this version: a new one, or the one an interrupted run left. Held by one writer at a time.
+
+        Args:
+            key: the artifact.
+            version: its version; only a draft of the same version is continued.
+            restart: throw an interrupted draft away first.
+        """
+        ...
+
+    def publish(self, key: ArtifactKey, draft: Draft, identity: Identity, counts: Mapping[str, Any], run: Mapping[str, Any]) -> Artifact:
+        """Turn a draft into a published version and put it in force; atomic."""
+        ...
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a `manifest.json`."""
+    return Manifest.from_json(json.loads(path.read_text()))

@@ -1,0 +1,103 @@
+"""An artifact while it is being written: a folder that survives a kill and is continued from its last checkpoint.
+
+Stages write their files below `Draft.directory` and call `checkpoint` every `CHECKPOINT_EVERY` units of work. The bookkeeping lies in a
+hidden folder beside the files and is gone once the draft is finished, so the outputs of an interrupted and resumed stage are
+byte-identical to those of an undisturbed one, as long as the stage rewrites what it finds after the checkpoint.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from lamm_pipeline.storage.atomic import write_json
+
+CHECKPOINT_EVERY = 25
+BOOKKEEPING = ".draft"
+
+
+class RecordLog:
+    """Append-only JSON lines; the running table of a stage whose final file is written at the end."""
+
+    def __init__(self, path: Path, offset: int, count: int) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.truncate(path, offset)
+        self._file = path.open("ab")
+        self._count = count
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add one record."""
+        self._file.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        self._count += 1
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Stream all records from the first."""
+        self._file.flush()
+        with self._path.open("rb") as file:
+            for line in file:
+                yield json.loads(line)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def position(self) -> tuple[int, int]:
+        """Offset in bytes and number of records, after everything appended is handed to the operating system."""
+        self._file.flush()
+        return self._file.tell(), self._count
+
+    def close(self) -> None:
+        """Close the file; the log cannot be appended to afterwards."""
+        self._file.close()
+
+
+class Draft:
+    """An artifact in the making. Get one from an artifact store, or from `Draft.open` for a plain folder.
+
+    Attributes:
+        directory: where the stage writes its files.
+        state: what the last checkpoint stored, `{}` when there is none.
+    """
+
+    def __init__(self, directory: Path, state: dict[str, Any], logs: Mapping[str, tuple[int, int]]) -> None:
+        self.directory = directory
+        self.state = state
+        self._stored_logs = dict(logs)
+        self._logs: dict[str, RecordLog] = {}
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Open or continue a draft in `directory`."""
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / BOOKKEEPING / "checkpoint.json"
+        stored = json.loads(path.read_text()) if path.is_file() else {"state": {}, "logs": {}}
+        return cls(directory, stored["state"], {name: (offset, count) for name, (offset, count) in stored["logs"].items()})
+
+    def log(self, name: str) -> RecordLog:
+        """The record log `name`, cut back to the last checkpoint. The same object for the same name."""
+        if name not in self._logs:
+            offset, count = self._stored_logs.get(name, (0, 0))
+            self._logs[name] = RecordLog(self.directory / BOOKKEEPING / name, offset, count)
+        return self._logs[name]
+
+    def checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Make everything written so far durable, then remember `state` and the length of every log."""
+        self.state = dict(state)
+        self._stored_logs |= {name: log.position() for name, log in self._logs.items()}
+        if hasattr(os, "sync"):
+            os.sync()
+        write_json(self.directory / BOOKKEEPING / "checkpoint.json", {"state": self.state, "logs": self._stored_logs})
+
+    def finish(self) -> None:
+        """Drop the bookkeeping: only the outputs stay."""
+        self.close()
+        shutil.rmtree(self.directory / BOOKKEEPING, ignore_errors=True)
+
+    def close(self) -> None:
+        """Close the logs; the checkpoint stays and the draft can be continued."""
+        for log in self._logs.values():
+            log.close()
+        self._logs.clear()

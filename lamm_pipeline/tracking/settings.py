@@ -1,0 +1,95 @@
+"""What can be set about tracking."""
+
+from enum import StrEnum
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lamm_pipeline.tracking.byte_track import AssociationRules
+
+
+class Similarity(StrEnum):
+    """How alike a predicted and a detected box are."""
+
+    center_distance = "center_distance"
+    giou_bev = "giou_bev"
+    giou_3d = "giou_3d"
+
+
+class TrackingSettings(BaseModel):
+    """Settings of the asset `tracks`. Lengths are metres, times seconds; `low_score < high_score <= new_track_score`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    high_score: float = Field(0.4, ge=0.0, le=1.0, description="Detections from this score on are matched to tracks first.")
+    low_score: float = Field(
+        0.1, ge=0.0, le=1.0, description="Detections above this score, but below high_score, can continue a track. Lower ones are not used."
+    )
+    new_track_score: float = Field(0.5, ge=0.0, le=1.0, description="Only detections from this score on start a track.")
+    default_score: float = Field(
+        0.8, ge=0.0, le=1.0, description="Taken for a detection that has no score; the track's points keep 'none'."
+    )
+    min_hits: int = Field(3, ge=1, le=100, description="Detections in a row that make a track; shorter ones are not written.")
+    max_lost_s: float = Field(1.0, ge=0.0, le=60.0, description="A track that is not seen for longer than this ends.")
+    similarity: Similarity = Field(
+        Similarity.center_distance,
+        description="center_distance also works for boxes that move more than their size per frame; giou_bev and giou_3d need good sizes.",
+    )
+    gate_m: float = Field(
+        2.0, gt=0.0, le=100.0, description="A detection farther than the gate from a track's prediction never continues it."
+    )
+    gate_sigmas: float = Field(
+        2.0,
+        ge=0.0,
+        le=100.0,
+        description="The gate grows by this many standard deviations of the predicted position: with the time since the track was seen, "
+        "with the distance from the camera, and while its speed is not known.",
+    )
+    min_similarity_high: float = Field(
+        0.1, ge=0.0, le=1.0, description="Least similarity times score in the first association (high scores)."
+    )
+    min_similarity_low: float = Field(0.3, ge=0.0, le=1.0, description="Least similarity in the second association (low scores).")
+    min_similarity_unconfirmed: float = Field(
+        0.1, ge=0.0, le=1.0, description="Least similarity times score for a track that is not confirmed yet."
+    )
+    position_noise_m: float = Field(0.2, gt=0.0, le=10.0, description="Standard deviation of a detected position, near the camera.")
+    range_noise: float = Field(
+        0.03,
+        ge=0.0,
+        le=1.0,
+        description="Standard deviation of a detected distance as a share of the distance (stereo depth gets worse with it).",
+    )
+    acceleration_m_s2: float = Field(4.0, gt=0.0, le=100.0, description="Standard deviation of how objects speed up, slow down and turn.")
+    initial_speed_m_s: float = Field(
+        15.0, gt=0.0, le=200.0, description="Standard deviation of the speed of an object that was just found."
+    )
+    class_groups: list[list[str]] = Field(
+        default_factory=list,
+        description="Classes that may share a track, for instance [[car, van, truck]]. Empty: a track has one class.",
+    )
+    nominal_fps: float = Field(30.0, gt=0.0, le=1000.0, description="Frame rate assumed where frames carry no time stamp.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.low_score < self.high_score <= self.new_track_score:
+            raise ValueError(
+                f"low_score < high_score <= new_track_score is needed, not {self.low_score}, {self.high_score}, {self.new_track_score}"
+            )
+        named = [name for group in self.class_groups for name in group]
+        if len(named) != len(set(named)):
+            raise ValueError("a class is named twice in class_groups; put each class into one group")
+        return self
+
+    @property
+    def rules(self) -> AssociationRules:
+        """The association's part of the settings."""
+        return AssociationRules(
+            high_score=self.high_score,
+            low_score=self.low_score,
+            new_track_score=self.new_track_score,
+            min_similarity_high=self.min_similarity_high,
+            min_similarity_low=self.min_similarity_low,
+            min_similarity_unconfirmed=self.min_similarity_unconfirmed,
+            max_lost=self.max_lost_s,
+            min_hits=self.min_hits,
+        )

@@ -1,0 +1,159 @@
+"""The stage `tracks`: 3D boxes of all frames in, identities over time out."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lamm_pipeline.errors import InputError
+from lamm_pipeline.reconstruction import frame_boxes
+from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
+from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft, RecordLog
+from lamm_pipeline.streaming import Progress, no_progress
+from lamm_pipeline.tracking import tracks
+from lamm_pipeline.tracking.byte_track import ByteTracker, LiveTrack
+from lamm_pipeline.tracking.motion_3d import MEASURED, SpaceBoxMotion, box_of, measurement
+from lamm_pipeline.tracking.settings import TrackingSettings
+from lamm_pipeline.tracking.tracks import Track, TrackPoint, TrackSet, point_from_json, point_to_json
+
+
+def track_boxes(
+    boxes_path: Path,
+    settings: TrackingSettings,
+    draft: Draft,
+    *,
+    recording: str,
+    class_names: Mapping[str, str] | None = None,
+    progress: Progress = no_progress,
+) -> TrackSet:
+    """Track the 3D boxes of a recording and write `tracks.json` into the draft.
+
+    A track also has the detections from before it was confirmed: the whole recording is known when the file is written.
+
+    Args:
+        boxes_path: `boxes_3d.json`, frames in time order; frames without boxes and missing frames move the tracks on as well.
+        settings: thresholds, gates, motion.
+        draft: continued from its last checkpoint; the result is the same to the byte.
+        recording: recording key.
+        class_names: names for people by class id; the id itself where there is none.
+        progress: told after every frame.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: the frames are not in order, or the file is unreadable.
+    """
+    run = _Run(settings, draft.state)
+    log = draft.log("points.jsonl")
+    for frame in _frames_from(boxes_path, run.done):
+        log.append({"points": run.step(frame)})
+        progress(run.done, None)
+        if run.done % CHECKPOINT_EVERY == 0:
+            draft.checkpoint(run.state())
+    result = _collect(log, run, recording, class_names or {})
+    tracks.write(draft.directory / tracks.TRACKS_FILE, result)
+    return result
+
+
+class _Run:
+    """The tracker with what it needs to go on after an interruption."""
+
+    def __init__(self, settings: TrackingSettings, state: Mapping[str, Any]) -> None:
+        self.settings = settings
+        self.tracker = ByteTracker(settings.rules, SpaceBoxMotion(settings))
+        self.done: int = state.get("done", 0)
+        self.ids: dict[int, int] = {int(serial): track_id for serial, track_id in state.get("ids", {}).items()}
+        self._groups: dict[str, int] = dict(state.get("groups", {}))
+        self._last: tuple[int, int] | None = tuple(state["last"]) if state.get("last") else None
+        if state:
+            self.tracker.restore(state["tracker"])
+
+    def state(self) -> dict[str, Any]:
+        ids = {str(serial): track_id for serial, track_id in self.ids.items()}
+        return {"done": self.done, "ids": ids, "groups": self._groups, "last": self._last, "tracker": self.tracker.to_json()}
+
+    def step(self, frame: FrameBoxes) -> list[dict[str, Any]]:
+        """Process one frame; returns a row for each of its detections."""
+        dt = self._elapsed(frame)
+        measurements = np.array([measurement(each.box) for each in frame.boxes]).reshape(-1, MEASURED)
+        scores = np.array([self._score(each) for each in frame.boxes], dtype=np.float64)
+        groups = np.array([self._group(each.class_id) for each in frame.boxes], dtype=np.int64)
+        owners = self.tracker.update(measurements, scores, groups, dt)
+        self.ids |= {owner.serial: owner.track_id for owner in owners if owner is not None and owner.track_id}
+        self.done += 1
+        self._last = (frame.frame_index, frame.timestamp_ns)
+        return [self._row(frame, each, owner) for each, owner in zip(frame.boxes, owners, strict=True)]
+
+    def _elapsed(self, frame: FrameBoxes) -> float:
+        """Seconds since the frame before; from the frame indices where there are no stamps."""
+        if self._last is None:
+            return 0.0
+        index, timestamp_ns = self._last
+        if frame.frame_index <= index:
+            raise InputError(f"Frame {frame.frame_id} comes after frame {index} in the 3D boxes; write the frames in order.")
+        if timestamp_ns and frame.timestamp_ns:
+            return max(frame.timestamp_ns - timestamp_ns, 0) / 1e9
+        return (frame.frame_index - index) / self.settings.nominal_fps
+
+    def _score(self, box: ObjectBox) -> float:
+        return self.settings.default_score if box.score is None else box.score
+
+    def _group(self, class_id: str) -> int:
+        """Number of the class group, given out in the order of first appearance."""
+        name = next((group[0] for group in self.settings.class_groups if class_id in group), class_id)
+        return self._groups.setdefault(name, len(self._groups))
+
+    def _row(self, frame: FrameBoxes, box: ObjectBox, owner: LiveTrack | None) -> dict[str, Any]:
+        if owner is None:
+            usable = self._score(box) > self.settings.low_score
+            return {"untracked": "no track near enough and score too low to start one" if usable else "score not above low_score"}
+        vx, vy, vz = (float(value) for value in owner.mean[MEASURED:])
+        point = TrackPoint(
+            frame_id=frame.frame_id,
+            frame_index=frame.frame_index,
+            timestamp_ns=frame.timestamp_ns,
+            detection_id=box.detection_id,
+            class_id=box.class_id,
+            kitti_type=box.kitti_type,
+            score=box.score,
+            box_xyxy=box.box_xyxy,
+            box=box.box,
+            filtered_box=box_of(owner.mean),
+            velocity_m_s=None if owner.hits == 1 else (vx, vy, vz),
+        )
+        return {"serial": owner.serial, "point": point_to_json(point)}
+
+
+def _frames_from(boxes_path: Path, done: int) -> Iterator[FrameBoxes]:
+    for number, frame in enumerate(frame_boxes.read(boxes_path)):
+        if number >= done:
+            yield frame
+
+
+def _collect(log: RecordLog, run: _Run, recording: str, class_names: Mapping[str, str]) -> TrackSet:
+    points: dict[int, list[TrackPoint]] = defaultdict(list)
+    untracked: Counter[str] = Counter()
+    for record in log:
+        for row in record["points"]:
+            if "untracked" in row:
+                untracked[row["untracked"]] += 1
+            elif row["serial"] not in run.ids:
+                untracked["track shorter than min_hits"] += 1
+            else:
+                points[run.ids[row["serial"]]].append(point_from_json(row["point"]))
+    active = {track.track_id for track in run.tracker.tracks}
+    found: list[Track] = []
+    for track_id in sorted(points):
+        class_id = _main_class(points[track_id], run.settings.default_score)
+        found.append(Track(track_id, class_id, class_names.get(class_id, class_id), tuple(points[track_id]), track_id in active))
+    return TrackSet(recording, run.done, tuple(found), untracked)
+
+
+def _main_class(points: list[TrackPoint], default_score: float) -> str:
+    weights: dict[str, float] = defaultdict(float)
+    for point in points:
+        weights[point.class_id] += default_score if point.score is None else point.score
+    return min(weights, key=lambda class_id: (-weights[class_id], class_id))

@@ -1,0 +1,73 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from lamm_pipeline.catalog.catalog import Catalog
+from lamm_pipeline.catalog.models import Base, DatasetVersion, now
+from lamm_pipeline.errors import InputError
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    return Catalog(f"sqlite:///{tmp_path / 'catalog.sqlite'}")
+
+
+def test_the_migrations_build_exactly_the_models(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'catalog.sqlite'}"
+    Catalog(url)
+    with sqlalchemy.create_engine(url).connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_a_new_catalog_can_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'catalog.sqlite'}"
+    with ThreadPoolExecutor(8) as pool:
+        assert len([catalog.datasets() for catalog in pool.map(lambda _: Catalog(url), range(8))]) == 8
+
+
+@pytest.mark.requirement("ING-05", "ING-11")
+def test_a_source_dataset_is_remembered_and_its_name_is_unique(catalog: Catalog, tmp_path: Path) -> None:
+    row = catalog.add_dataset("night", tmp_path, "copy", "ada")
+    found = catalog.dataset("night")
+    assert found is not None
+    assert (found.id, found.folder, found.prepare, found.created_by) == (row.id, str(tmp_path), "copy", "ada")
+    with pytest.raises(InputError, match="'night' already"):
+        catalog.add_dataset("night", tmp_path, "copy", "ada")
+
+
+def test_a_version_is_never_written_twice(catalog: Catalog) -> None:
+    def row() -> DatasetVersion:
+        return DatasetVersion(
+            key="a.v1",
+            name="a",
+            number=1,
+            title="",
+            description="",
+            manifest_path="m",
+            manifest_digest="d",
+            created_at=now(),
+            created_by="ada",
+        )
+
+    catalog.add_version(row())
+    with pytest.raises(InputError, match=r"a\.v1 exists already"):
+        catalog.add_version(row())
+
+
+def test_an_unknown_version_is_refused_with_the_way_to_make_one(catalog: Catalog) -> None:
+    with pytest.raises(InputError, match="no manifest.*lamm dataset create"):
+        catalog.version("typed-by-hand.v1")
+
+
+def test_every_change_is_in_the_audit_trail(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.add_dataset("night", tmp_path, "reference", "ada")
+    catalog.audit("bob", "note", "night", {"text": "looked at it"})
+    assert [(event.actor, event.action, event.subject) for event in catalog.audit_events()] == [
+        ("ada", "dataset.add", "night"),
+        ("bob", "note", "night"),
+    ]
+    assert [event.actor for event in catalog.audit_events("nothing")] == []

@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lamm_pipeline.ontology.ontology import load_ontology
+from lamm_pipeline.segmentation.depth_masks import MaskCrop, box_mask, central_distance, fit_ground, object_depth, pixel_box
+from lamm_pipeline_tests.segmentation.scenes import CAMERA, CAMERA_HEIGHT, ground_depth, stand
+
+PERSON = load_ontology().by_id("person").size_prior
+CAR = load_ontology().by_id("car").size_prior
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.05])
+def test_the_ground_is_found_below_objects_and_noise(slope: float) -> None:
+    depth = stand(ground_depth(slope=slope), (100, 100, 220, 320), 6.0)
+    noise = np.random.default_rng(7).normal(0.0, 0.2, depth.shape)
+    disparity = CAMERA.fx * CAMERA.baseline_m / depth + noise
+    ground = fit_ground((CAMERA.fx * CAMERA.baseline_m / disparity).astype(np.float32), CAMERA)
+    assert ground is not None
+    assert ground.distance == pytest.approx(CAMERA_HEIGHT / np.hypot(1.0, slope), abs=0.05)
+    np.testing.assert_allclose(ground.normal, np.array([0.0, 1.0, -slope]) / np.hypot(1.0, slope), atol=0.02)
+
+
+def test_a_wall_is_no_ground_and_without_depth_there_is_none() -> None:
+    wall = np.full((CAMERA.height, CAMERA.width), 5.0, dtype=np.float32)
+    assert fit_ground(wall, CAMERA) is None
+    assert fit_ground(np.full_like(wall, np.nan), CAMERA) is None
+
+
+def test_the_fit_is_the_same_every_time() -> None:
+    depth = ground_depth()
+    assert fit_ground(depth, CAMERA) == fit_ground(depth, CAMERA)
+
+
+def person_scene(wall: float = 12.0) -> tuple[np.ndarray, np.ndarray]:
+    """A person 8 m away, feet on the ground (row 170 + 500 * 1.5 / 8 = 264), a wall behind, and the truth of its pixels."""
+    depth = ground_depth()
+    stand(depth, (0, 0, 640, 360), wall)
+    truth = np.zeros(depth.shape, dtype=bool)
+    truth[158:264, 300:330] = True
+    depth[truth] = 8.0
+    return depth, truth
+
+
+@pytest.mark.requirement("SEG-03")
+def test_the_mask_is_the_person_not_the_wall_nor_the_ground_in_the_loose_box() -> None:
+    depth, truth = person_scene()
+    found = object_depth(np.array([285.0, 150.0, 345.0, 268.0]), depth, CAMERA, fit_ground(depth, CAMERA), PERSON)
+    assert found is not None
+    mask = found.mask.full(640, 360)
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.9
+    assert found.depth_m == pytest.approx(8.0, abs=0.05)
+    assert found.bottom_m == pytest.approx(0.0, abs=0.1)
+
+
+def test_unknown_depth_inside_the_silhouette_is_filled_and_around_it_is_not() -> None:
+    depth, truth = person_scene()
+    depth[190:215, 308:322] = np.nan
+    depth[150:268, 335:345] = np.nan
+    found = object_depth(np.array([285.0, 150.0, 345.0, 268.0]), depth, CAMERA, fit_ground(depth, CAMERA), PERSON)
+    assert found is not None
+    mask = found.mask.full(640, 360)
+    assert mask[190:215, 308:322].all()
+    assert not mask[:, 335:].any()
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.9
+
+
+def test_an_object_before_a_nearer_pole_keeps_its_own_depth() -> None:
+    depth, _ = person_scene()
+    depth[150:300, 310:314] = 4.0
+    found = object_depth(np.array([285.0, 150.0, 345.0, 268.0]), depth, CAMERA, fit_ground(depth, CAMERA), PERSON)
+    assert found is not None
+    assert found.depth_m == pytest.approx(8.0, abs=0.05)
+    assert not found.mask.full(640, 360)[:, 310:314].any()
+
+
+def test_a_long_car_keeps_its_far_end_and_a_person_does_not() -> None:
+    depth = ground_depth()
+    slanted = np.linspace(8.0, 10.5, 200, dtype=np.float32)
+    depth[150:240, 220:420] = slanted
+    box = np.array([218.0, 148.0, 422.0, 242.0])
+    as_car, as_person = (object_depth(box, depth, CAMERA, None, prior) for prior in (CAR, PERSON))
+    assert as_car is not None and as_person is not None
+    assert as_car.mask.pixels.sum() > 0.97 * 90 * 200
+    assert as_person.mask.pixels.sum() < 0.75 * 90 * 200
+
+
+def test_too_little_known_depth_gives_no_mask() -> None:
+    depth = np.full((CAMERA.height, CAMERA.width), np.nan, dtype=np.float32)
+    depth[100:105, 100:105] = 5.0
+    assert object_depth(np.array([90.0, 90.0, 150.0, 150.0]), depth, CAMERA, None, CAR) is None
+
+
+@given(
+    st.tuples(st.floats(0, 600), st.floats(0, 340), st.floats(2, 300), st.floats(2, 300)),
+    st.integers(0, 3),
+)
+@settings(max_examples=40, deadline=None)
+def test_no_mask_leaves_its_box(corner_and_size: tuple[float, float, float, float], seed: int) -> None:
+    x, y, width, height = corner_and_size
+    box = np.array([x, y, min(x + width, 640.0), min(y + height, 360.0)])
+    depth = np.random.default_rng(seed).uniform(3.0, 6.0, (360, 640)).astype(np.float32)
+    found = object_depth(box, depth, CAMERA, None, CAR)
+    for mask in [box_mask(box, 640, 360)] + ([found.mask] if found else []):
+        rows, columns = np.nonzero(mask.full(640, 360))
+        x1, y1, x2, y2 = pixel_box(box, 640, 360)
+        assert len(rows) > 0
+        assert x1 <= columns.min() and columns.max() < x2 and y1 <= rows.min() and rows.max() < y2
+
+
+@pytest.mark.requirement("REC-07")
+def test_distance_is_the_median_depth_of_the_central_tenth_of_the_mask() -> None:
+    depth = np.full((100, 100), 20.0, dtype=np.float32)
+    depth[40:60, 40:60] = 7.0
+    depth[50, 50] = 90.0
+    mask = MaskCrop(20, 20, np.ones((60, 60), dtype=bool))
+    # A tenth of 3600 pixels is a circle of radius 10.7 that lies nearly in the 20 x 20 pixels of 7 m.
+    assert central_distance(mask, depth) == 7.0
+
+
+@pytest.mark.requirement("REC-07")
+def test_distance_needs_ten_known_depths() -> None:
+    mask = MaskCrop(0, 0, np.ones((20, 20), dtype=bool))
+    depth = np.full((20, 20), np.nan, dtype=np.float32)
+    depth[9:12, 9:12] = 5.0
+    assert central_distance(mask, depth) is None
+    depth[8, 9] = 5.0
+    assert central_distance(mask, depth) == 5.0
+    assert central_distance(MaskCrop(0, 0, np.zeros((3, 3), dtype=bool)), depth) is None

@@ -1,0 +1,45 @@
+"""The rules of the house that linters cannot express."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lamm_pipeline
+
+PACKAGE = Path(lamm_pipeline.__file__).parent
+STAGES = ("recordings", "extraction", "segmentation", "reconstruction", "tracking", "datasets", "evaluation", "sample")
+MAY_KNOW_DAGSTER = {"assets.py", "checks.py", "jobs.py", "sensors.py", "resources.py"}
+FOUNDATION = ("errors.py", "settings.py", "streaming.py", "geometry", "ontology", "storage", "catalog")
+HEAVY = ("torch", "torchvision", "sam2", "transformers", "mlflow", "rerun", "pyzed")
+
+
+def modules(*places: str) -> list[Path]:
+    return [path for place in places for path in ([PACKAGE / place] if place.endswith(".py") else sorted((PACKAGE / place).rglob("*.py")))]
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_in_a_stage_only_its_dagster_modules_import_dagster() -> None:
+    plain = [path for path in modules(*STAGES) if path.name not in MAY_KNOW_DAGSTER] + modules(*FOUNDATION)
+    assert [str(path.relative_to(PACKAGE)) for path in plain if "dagster" in imported(path)] == []
+
+
+def test_init_modules_are_empty() -> None:
+    assert [str(path) for path in PACKAGE.rglob("__init__.py") if path.read_text().strip()] == []
+
+
+@pytest.mark.requirement("NFR-02", "NFR-08")
+def test_importing_the_definitions_loads_no_heavy_library() -> None:
+    code = f"import sys, lamm_pipeline.definitions; print([name for name in {HEAVY!r} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
