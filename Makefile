@@ -33,7 +33,7 @@ lint: $(VENV)/.dev
 	$(BIN)/dg check defs
 
 docs: $(VENV)/.dev
-	$(BIN)/python -m lamm_pipeline_tests.feature_list
+	$(BIN)/python -m lamm_pipeline_tests.docs.feature_list
 
 clean:
 	rm -rf $(VENV)

@@ -8,7 +8,6 @@ from lamm_pipeline.extraction import assets as extraction
 from lamm_pipeline.extraction import checks as extraction_checks
 from lamm_pipeline.orchestration.placement import executor
 from lamm_pipeline.orchestration.workspace import Workspace
-from lamm_pipeline.partitions import recordings as recordings_partitions
 from lamm_pipeline.reconstruction import assets as reconstruction
 from lamm_pipeline.recordings import assets as recordings
 from lamm_pipeline.segmentation import assets as segmentation
@@ -27,13 +26,11 @@ PER_RECORDING = [
 annotate_only = dg.define_asset_job(
     "annotate_only",
     selection=dg.AssetSelection.assets("recording", "frames", "detections", "boxes_3d", "tracks"),
-    partitions_def=recordings_partitions,
     description="One recording up to its tracks: read, extract, detect, rebuild, track.",
 )
 production = dg.define_asset_job(
     "production",
     selection=dg.AssetSelection.assets(*PER_RECORDING),
-    partitions_def=recordings_partitions,
     description="One recording up to everything curation needs: annotate_only and the diversity metrics.",
 )
 

@@ -7,6 +7,7 @@ import typer
 from lamm_pipeline.cli import options
 from lamm_pipeline.cli.session import Session, open_session
 from lamm_pipeline.datasets.settings import DatasetSettings, EmptyFrames, ExportFormat, SplitStrategy
+from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.config import parse
 
 Ratios = Annotated[str, typer.Option("--split", help="Shares of train/val/test; they sum to 1.")]
@@ -101,7 +102,7 @@ def dataset_settings(split: str, formats: list[ExportFormat] | None, **values: A
     try:
         train, val, test = (float(part) for part in split.split("/"))
     except ValueError:
-        raise options.InputError(f"--split {split!r} is not three shares such as 0.7/0.2/0.1.") from None
+        raise InputError(f"--split {split!r} is not three shares such as 0.7/0.2/0.1.") from None
     parts: dict[str, Any] = {"train_ratio": train, "val_ratio": val, "test_ratio": test}
     parts |= {name: values.pop(name) for name in ("strategy", "seed", "balance_by", "guard_frames") if name in values}
     settings: DatasetSettings = parse(

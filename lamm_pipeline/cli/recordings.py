@@ -19,7 +19,10 @@ from lamm_pipeline.recordings.ingest import Added, Prepare, add_files, find_reco
 from lamm_pipeline.recordings.ingest import scan as scan_dataset
 from lamm_pipeline.recordings.integrity import check
 from lamm_pipeline.recordings.metadata import describe
+from lamm_pipeline.recordings.svo2_format import Codec
 from lamm_pipeline.recordings.svo2_reader import open_svo2
+
+KITTI_PAIRS = {"image_0": ("P0", "P1"), "image_00": ("P0", "P1"), "image_2": ("P2", "P3"), "image_02": ("P2", "P3")}
 
 
 @options.command
@@ -94,16 +97,16 @@ def pack(
     right: Annotated[Path, typer.Argument(help="Folder of the right images, with the same names.")],
     out: Annotated[Path, typer.Argument(help="The recording to write, *.svo2; its calibration is written beside it.")],
     calibration: Annotated[Path, typer.Option(help="KITTI calib.txt of the rectified pair, or a SN<serial>.conf.")],
-    fps: Annotated[float, typer.Option(help="Frame rate, when there are no times.")] = 10.0,
+    fps: Annotated[float | None, typer.Option(help="Frame rate, when there are no times.")] = None,
     times: Annotated[Path | None, typer.Option(help="Text file with one time a frame, as KITTI's times.txt.")] = None,
     serial: Annotated[int, typer.Option(help="Serial number to give the camera.")] = 800000,
-    codec: Annotated[str, typer.Option(help="h264, hevc or jpeg.")] = "h264",
+    codec: Annotated[Codec, typer.Option(help="Codec of the video.")] = "h264",
     as_json: options.AsJson = False,
     log_level: options.Log = options.LogLevel.warning,  # noqa: ARG001 - read by options.command
 ) -> None:
     """Pack folders of stereo images into an SVO2 recording, so that any stereo data can go through the pipeline.
 
-        lamm pack kitti/image_0 kitti/image_1 kitti.svo2 --calibration kitti/calib.txt --times kitti/times.txt
+    lamm pack kitti/image_0 kitti/image_1 kitti.svo2 --calibration kitti/calib.txt --times kitti/times.txt
     """
     from lamm_pipeline.recordings.pack import pack as pack_images  # noqa: PLC0415
 
@@ -112,7 +115,7 @@ def pack(
         options.print_json(asdict(packed))
     else:
         options.say(f"Recording    {packed.recording}  ({packed.frames} frames)")
-        options.say(f"Calibration  {packed.calibration_file}")
+        options.say(f"Calibration  {packed.calibration}")
 
 
 @options.command
@@ -135,7 +138,9 @@ def add(
 def scan(
     folder: Annotated[Path, typer.Argument(help="Folder to scan, with all folders below it.")],
     name: Annotated[str | None, typer.Option(help="Name of the source dataset. Default: the folder's name.", show_default=False)] = None,
-    prepare: Annotated[Prepare, typer.Option(help="Leave the files, or lay them out below the root, one folder per camera.")] = Prepare.reference,
+    prepare: Annotated[
+        Prepare, typer.Option(help="Leave the files, or lay them out below the root, one folder per camera.")
+    ] = Prepare.reference,
     root: options.Root = None,
     as_: options.As = None,
     as_json: options.AsJson = False,
@@ -167,8 +172,7 @@ def _calibration(file: Path, left: Path, serial: int) -> StereoCalibration:
     height, width = image.shape[:2]
     if file.suffix.lower() == ".conf":
         return read_conf(file, width, height)
-    pair = ("P2", "P3") if left.name.rstrip("/").endswith("2") else None
-    camera = read_calib(file).camera(width, height, pair)
+    camera = read_calib(file).camera(width, height, KITTI_PAIRS.get(left.resolve().name))
     eye = CameraModel(camera.fx, camera.fy, camera.cx, camera.cy)
     return StereoCalibration(serial, width, height, eye, eye, (0.0, 0.0, 0.0), (-camera.baseline_m, 0.0, 0.0), str(file))
 
@@ -190,7 +194,12 @@ def _brief(path: Path) -> dict[str, Any]:
     try:
         with open_svo2(path) as reader:
             facts = reader.info
-            return row | {"camera": f"{facts.model} SN{facts.serial}", "eye": f"{facts.width}x{facts.height}", "frames": facts.frame_count, "problem": ""}
+            return row | {
+                "camera": f"{facts.model} SN{facts.serial}",
+                "eye": f"{facts.width}x{facts.height}",
+                "frames": facts.frame_count,
+                "problem": "",
+            }
     except InputError as error:
         return row | {"camera": "", "eye": "", "frames": None, "problem": str(error)}
 

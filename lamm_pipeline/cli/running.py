@@ -80,7 +80,7 @@ def run(
         keys = _keys(session, targets)
         failed = _run_recordings(session, keys, assets, asset_config)
         done = [key for key in keys if key not in failed]
-        version = session.create_version(dataset or done[0], done, exports) if exports is not None and done else None
+        version = session.create_version(dataset or done[0].replace(".", "_"), done, exports) if exports is not None and done else None
         if as_json:
             facts = [session.recording_facts(key) | {"error": failed.get(key)} for key in keys]
             options.print_json(

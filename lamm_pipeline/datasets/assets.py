@@ -51,7 +51,7 @@ _PER_RECORDING = [
     check_specs=[checks.MASK_INTEGRITY],
     description="Which frames and annotations of the version's recordings are kept, and the reason for every one that is not.",
 )
-def curated_dataset(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult[Any]:
+def curated_dataset(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Apply a version's filters."""
     with sentences_as_failures():
         version = _version(context, workspace)
@@ -96,7 +96,7 @@ def curated_dataset(context: dg.AssetExecutionContext, config: StageConfig, work
     check_specs=[checks.NO_VIDEO_LEAKAGE],
     description="Train, val and test: whole recordings, or contiguous blocks with a guard gap where there are too few.",
 )
-def splits(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult[Any]:
+def splits(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Divide a version's frames."""
     with sentences_as_failures():
         version = _version(context, workspace)
@@ -149,7 +149,7 @@ def _export_asset(export_format: ExportFormat, code_version: str, description: s
         kinds={str(export_format)},
         description=description,
     )
-    def export(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult[Any]:
+    def export(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult:
         with sentences_as_failures():
             version = _version(context, workspace)
             selection = workspace.version_artifact(context.partition_key, "curated_dataset")
@@ -213,7 +213,7 @@ coco_dataset = _export_asset(ExportFormat.coco, COCO_VERSION, "The version as CO
     retry_policy=IO_RETRIES,
     description="lineage.json: where every frame came from, with counts taken from the files that were written.",
 )
-def lineage(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult[Any]:
+def lineage(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Check a version's exports against its split and write their lineage."""
     with sentences_as_failures():
         version = _version(context, workspace)

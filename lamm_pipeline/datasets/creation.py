@@ -34,6 +34,7 @@ def create_dataset_version(
     actor: str,
     title: str = "",
     description: str = "",
+    source_job_id: str | None = None,
 ) -> tuple[VersionManifest, bool]:
     """Create the next version of dataset `name` from what is in force of each recording now.
 
@@ -48,6 +49,7 @@ def create_dataset_version(
         actor: who does it.
         title: a line for people.
         description: more for people.
+        source_job_id: the run that creates the version, None for the command line.
 
     Returns:
         The version, and whether it is new: when the newest version of this name has exactly this content, that one is returned.
@@ -77,6 +79,7 @@ def create_dataset_version(
         created_by=actor,
         title=title,
         description=description,
+        source_job_id=source_job_id,
         taken=known,
     )
     manifest = root / "datasets" / version.key / MANIFEST

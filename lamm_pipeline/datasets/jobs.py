@@ -12,7 +12,6 @@ from lamm_pipeline.orchestration.failures import sentences_as_failures
 from lamm_pipeline.orchestration.instance import add_version_partitions
 from lamm_pipeline.orchestration.metadata import table
 from lamm_pipeline.orchestration.workspace import Workspace
-from lamm_pipeline.partitions import dataset_versions
 from lamm_pipeline.settings import actor
 
 ACTOR_TAG = "lamm/actor"
@@ -21,7 +20,6 @@ VERSION_TAG = "lamm/dataset_version"
 export = dg.define_asset_job(
     "export",
     selection=dg.AssetSelection.assets("curated_dataset", "splits", "kitti_dataset", "coco_dataset", "lineage"),
-    partitions_def=dataset_versions,
     description="Curate, split and export one dataset version, and write its lineage.",
 )
 

@@ -112,7 +112,7 @@ class DatasetSettings(BaseModel):
     filters: FilterSettings = Field(default=FilterSettings(), description="Which frames and annotations get in.")
     split: SplitSettings = Field(default=SplitSettings(), description="How they are divided into train, val and test.")
     formats: list[ExportFormat] = Field(
-        default=[ExportFormat.kitti, ExportFormat.coco], min_length=1, description="Formats to write: kitti, coco, or both."
+        default=[], validate_default=True, description="Formats to write: kitti, coco, or both; empty means both."
     )
     include_masks: bool = Field(
         default=True, description="Write a mask PNG for each annotation. COCO's segmentation is in annotations.json either way."
@@ -127,4 +127,4 @@ class DatasetSettings(BaseModel):
     def _each_format_once(cls, formats: list[ExportFormat]) -> list[ExportFormat]:
         if len(set(formats)) != len(formats):
             raise ValueError("a format is named twice; name each once")
-        return formats
+        return formats or list(ExportFormat)

@@ -188,4 +188,5 @@ def _alignment(frames: Sequence[TrackFrame], truth_counts: Ids, result_counts: I
         similarity = frame.similarity
         total = similarity.sum(axis=0)[None, :] + similarity.sum(axis=1)[:, None] - similarity
         potential[np.ix_(frame.truth, frame.result)] += np.divide(similarity, total, out=np.zeros_like(similarity), where=total > EPSILON)
-    return np.asarray(potential / (truth_counts[:, None] + result_counts[None, :] - potential))
+    # below 1 only where neither id appears at all
+    return np.asarray(potential / np.maximum(1.0, truth_counts[:, None] + result_counts[None, :] - potential))

@@ -60,7 +60,7 @@ class FramesConfig(FrameSettings, StageConfig):
     kinds={"opencv"},
     description="Rectified image pairs, depth, point clouds and sensor values of every frame kept, listed in frame_registry.json.",
 )
-def frames(context: dg.AssetExecutionContext, config: FramesConfig, workspace: Workspace) -> dg.MaterializeResult[Any]:
+def frames(context: dg.AssetExecutionContext, config: FramesConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Extract the frames of a recording."""
     with sentences_as_failures():
         recording = workspace.recording_artifact(context.partition_key, "recording")
@@ -109,7 +109,7 @@ def frames(context: dg.AssetExecutionContext, config: FramesConfig, workspace: W
     kinds={"parquet"},
     description="dHash and motion of every frame, so that diversity can be re-thresholded without touching pixels.",
 )
-def diversity_metrics(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult[Any]:
+def diversity_metrics(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Compute the diversity metrics of a recording's frames."""
     with sentences_as_failures():
         source = workspace.recording_artifact(context.partition_key, "frames")

@@ -144,9 +144,9 @@ def disparity_range(camera: RectifiedCamera, settings: StereoSettings) -> int:
     Returns:
         A multiple of 16.
     """
-    wanted = camera.fx * camera.baseline_m / settings.min_depth_m
-    limit = settings.max_disparity if settings.max_disparity is not None else camera.width * DEFAULT_DISPARITY_SHARE
-    return _round_up(math.ceil(min(wanted, limit)) + 1)
+    wanted = math.ceil(camera.fx * camera.baseline_m / settings.min_depth_m) + 1
+    limit = settings.max_disparity if settings.max_disparity is not None else math.ceil(camera.width * DEFAULT_DISPARITY_SHARE)
+    return _round_up(min(wanted, limit))
 
 
 def _round_up(disparities: int) -> int:

@@ -1,5 +1,6 @@
 """The recipe every asset follows: name the version, reuse it if it is there, else work in a draft and publish."""
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -59,12 +60,12 @@ def produce(
             context.log.info(f"Resuming version {identity.version} of {asset} at its checkpoint {draft.state}.")
         progress = StageProgress(context.log.info, asset)
         started = time.time()
-        counts = work(draft, progress)
-        run = {"run_id": context.run_id, "started_at": started, "seconds": time.time() - started, **progress.summary()}
+        counts = json.loads(json.dumps(work(draft, progress)))  # as a later run will read them
+        run = {"run_id": context.run.run_id, "started_at": started, "seconds": time.time() - started, **progress.summary()}
         return workspace.store.publish(key, draft, identity, counts, run)
 
 
-def result(artifact: Artifact, metadata: Mapping[str, Any], checks: list[dg.AssetCheckResult] | None = None) -> dg.MaterializeResult[Any]:
+def result(artifact: Artifact, metadata: Mapping[str, Any], checks: list[dg.AssetCheckResult] | None = None) -> dg.MaterializeResult:
     """What an asset returns: the artifact's version as data version, its numbers as metadata."""
     return dg.MaterializeResult(
         metadata={

@@ -41,7 +41,7 @@ class Boxes3DConfig(BoxSettings, StageConfig):
     check_specs=[checks.KITTI_GRAMMAR],
     description="Oriented 3D boxes from masks and depth, as boxes_3d.json and KITTI labels; every detection without one has its reason.",
 )
-def boxes_3d(context: dg.AssetExecutionContext, config: Boxes3DConfig, workspace: Workspace) -> dg.MaterializeResult[Any]:
+def boxes_3d(context: dg.AssetExecutionContext, config: Boxes3DConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Rebuild the 3D boxes of a recording."""
     with sentences_as_failures():
         frames = workspace.recording_artifact(context.partition_key, "frames")

@@ -31,7 +31,7 @@ _YAW_REFINEMENT = 9
 _SEARCH_POINTS = 600
 # a point this far from the visible faces is a stray, and counts no more the farther it is
 _STRAY_M = 0.6
-_IMAGE_WEIGHT = 0.3
+_IMAGE_WEIGHT = 0.2
 _IMAGE_ERROR_PX = 200.0
 # below this ratio of length to width the points cannot tell the yaw
 _MIN_ELONGATION = 1.3
@@ -181,7 +181,7 @@ class _Axis:
     Attributes:
         centre: `(Y,)` of the box.
         size: `(Y,)` of the box.
-        raw: `(Y,)` extent of the points, less what depth noise adds.
+        raw: `(Y,)` extent of the points, for classes with a prior less what depth noise adds.
         face: `(Y,)` position of the face that looks at the camera, NaN where the camera is between the two faces and sees neither.
     """
 
@@ -196,8 +196,12 @@ class _Axis:
     ) -> "_Axis":
         low, middle, high = np.percentile(values, [_FACE_PERCENTILE, 50.0, 100.0 - _FACE_PERCENTILE], axis=1)
         first, last = np.percentile(values, [_SIZE_PERCENTILE, 100.0 - _SIZE_PERCENTILE], axis=1)
-        raw = np.sqrt(np.maximum((last - first) ** 2 - smear**2, 0.0))
-        size = np.maximum(raw, _SMALLEST_M) if limits is None else np.clip(np.maximum(raw, _typical(limits, typical_size)), *limits)
+        if limits is None:
+            raw = high - low
+            size = np.maximum(raw, _SMALLEST_M)
+        else:
+            raw = np.sqrt(np.maximum((last - first) ** 2 - smear**2, 0.0)) / (1.0 - _SIZE_PERCENTILE / 50.0)
+            size = np.clip(np.maximum(raw, _typical(limits, typical_size)), *limits)
         sides_seen = (low < 0.0) & (high > 0.0)
         ahead = low >= 0.0
         # depth noise smears a small object over more than its size; still its surface lies before its centre

@@ -38,7 +38,7 @@ FILE_NAME = "recording.json"
     check_specs=checks.SPECS,
     description="One SVO2 file: what the container says about camera, frames, rate, IMU and gaps, and whether it can be read.",
 )
-def recording(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult[Any]:
+def recording(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Read a recording's facts and check it."""
     with sentences_as_failures():
         row = workspace.catalog.recording(context.partition_key)
@@ -49,8 +49,11 @@ def recording(context: dg.AssetExecutionContext, config: StageConfig, workspace:
                 facts = asdict(describe(reader, Path(row.path), digest=digest))
                 report = asdict(check(reader))
             progress(1, 1)
-            write_json(draft.directory / FILE_NAME, {"key": row.key, "dataset_id": row.dataset_id, **facts, "integrity": report})
-            return {"frames": facts["frame_count"], "gaps": facts["gap_count"], "readable": report["first_decodable_frame"] is not None}
+            write_json(
+                draft.directory / FILE_NAME,
+                {"key": row.key, "file_name": Path(row.path).name, "dataset_id": row.dataset_id, **facts, "integrity": report},
+            )
+            return {"frames": facts["frame_count"], "gaps": facts["gap_count"], "readable": report["readable"]}
 
         artifact = produce(
             context,

@@ -42,7 +42,15 @@ def evaluate(facts: Mapping[str, Any], *, twins: Sequence[str], calibration: tup
             else f"Frames can be decoded from frame {first} on.",
             severity=dg.AssetCheckSeverity.ERROR,
         ),
-        _result("recording_complete", not integrity["problems"], " ".join(integrity["problems"]) or "The container is complete."),
+        _result(
+            "recording_complete",
+            integrity["complete"]
+            and integrity["footer"] == "agrees"
+            and not integrity["damaged_chunks"]
+            and not integrity["bad_frame_count"],
+            " ".join(integrity["problems"]) or "The container is complete.",
+            {"damaged_chunks": integrity["damaged_chunks"], "footer": integrity["footer"], "bad_frames": table(integrity["bad_frames"])},
+        ),
         _result(
             "no_gaps",
             facts["gap_count"] == 0,

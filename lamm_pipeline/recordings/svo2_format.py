@@ -35,6 +35,8 @@ _MAX_STRIPS = 16
 _JPEG_START = b"\xff\xd8\xff"
 _START_CODE = b"\x00\x00\x01"
 _H264_SEI = 6
+_HEVC_PARAMETER_SETS = (b"\x40\x01", b"\x42\x01", b"\x44\x01")
+"""Both header bytes: by its type alone, 0x41 would be a parameter set too, yet it begins the predicted pictures of H.264."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ def sniff_codec(data: bytes, start: int, end: int) -> Codec | Literal["lossless"
             return "jpeg"
         return "lossless" if b"\x89PNG" in head or b"\x28\xb5\x2f\xfd" in head else None
     for nal in _nal_units(data, start, end, limit=4):
-        if (data[nal] >> 1) & 0x3F in (32, 33, 34):
+        if data[nal : nal + 2] in _HEVC_PARAMETER_SETS:
             return "hevc"
         if data[nal] & 0x1F in (7, 8):
             return "h264"

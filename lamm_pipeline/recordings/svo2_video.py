@@ -183,19 +183,23 @@ def _decode_packets(
     """
     waiting: deque[int] = deque()
     reasons: dict[int, str] = {}
-    for number, item in enumerate(packets):
-        waiting.append(item.number)
-        if item.payload is None:
-            reasons[item.number] = _MALFORMED
-        elif item.after_loss and number > 0 and stop_at_loss:
-            reasons[item.number] = _NO_PICTURE
-        else:
-            data: AvPacket[Any] = AvPacket(item.payload)
-            data.pts = item.number
-            yield from _match(_feed(context, data, item.number, reasons), waiting, reasons)
-    yield from _match(_feed(context, None, waiting[-1] if waiting else -1, reasons), waiting, reasons)
-    for index in waiting:
-        yield index, reasons.pop(index, _NO_PICTURE)
+    try:
+        for number, item in enumerate(packets):
+            waiting.append(item.number)
+            if item.payload is None:
+                reasons[item.number] = _MALFORMED
+            elif item.after_loss and number > 0 and stop_at_loss:
+                reasons[item.number] = _NO_PICTURE
+            else:
+                data: AvPacket[Any] = AvPacket(item.payload)
+                data.pts = item.number
+                yield from _match(_feed(context, data, item.number, reasons), waiting, reasons)
+        yield from _match(_feed(context, None, waiting[-1] if waiting else -1, reasons), waiting, reasons)
+        for index in waiting:
+            yield index, reasons.pop(index, _NO_PICTURE)
+    finally:
+        # Freeing a decoder whose threads still work deadlocks: they need the interpreter's lock, which the destructor holds.
+        context.flush_buffers()
 
 
 def _feed(context: VideoCodecContext, data: "AvPacket[VideoStream] | None", index: int, reasons: dict[int, str]) -> list[VideoFrame]:

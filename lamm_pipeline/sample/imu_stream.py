@@ -13,6 +13,9 @@ START_NS = 1_717_243_200_000_000_000
 LEAD_S = 0.3
 """The IMU starts this long before the first frame, as in recordings of real cameras."""
 
+FRAME_IMU_LEAD_NS = 2_500_000
+"""The sample stored with a frame was taken this long before it, as in recordings of real cameras."""
+
 _IMU_STEP_NS = 1_000_000_000 // IMU_RATE_HZ
 _MAGNETIC_FIELD_UT = np.array([0.0, 43.0, 20.0])
 _PRESSURE_HPA = 1013.25
@@ -45,8 +48,8 @@ def imu_between(after_ns: int | None, until_ns: int, clock: SceneClock, to_recti
 
 
 def imu_at(stamp_ns: int, clock: SceneClock, to_rectified: NDArray[np.float64], seed: int) -> SensorSample:
-    """The sample stored with the frame of this stamp."""
-    return _samples([stamp_ns], clock, to_rectified, np.random.default_rng([seed, 3, stamp_ns - START_NS]))[0]
+    """A single sample at any time, such as the one stored with a frame."""
+    return _samples([stamp_ns], clock, to_rectified, np.random.default_rng([seed, 3, stamp_ns]))[0]
 
 
 def _samples(stamps: list[int], clock: SceneClock, to_rectified: NDArray[np.float64], rng: np.random.Generator) -> list[SensorSample]:

@@ -17,7 +17,8 @@ from lamm_pipeline.sample.textures import Atlas
 Array = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-_STRIP_ROWS = 40
+# Most blocks of this size show one surface only, which is cheaper to colour, and their arrays stay in the processor's cache.
+_BLOCK_ROWS, _BLOCK_COLUMNS = 72, 160
 _EDGE_ROW = 512
 _SUBRAYS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 
@@ -82,10 +83,11 @@ def picture(rays: EyeRays, surfaces: list[Surface], pose: CameraPose, atlas: Atl
     paint = _Paint.of(seen, atlas, light)
     hits = cast(rays.x, rays.y, seen, windows(seen, rays))
     image: Array = np.empty((*rays.x.shape, 3), dtype=np.float32)
-    for top in range(0, rays.x.shape[0], _STRIP_ROWS):
-        rows = slice(top, top + _STRIP_ROWS)
-        strip = _Rays(rays.x[rows], rays.y[rows], rays.x_du[rows], rays.y_du[rows], rays.x_dv[rows], rays.y_dv[rows])
-        image[rows] = paint.colours(strip, Hits(hits.surface[rows], hits.inverse_depth[rows]))
+    for top in range(0, rays.x.shape[0], _BLOCK_ROWS):
+        for left in range(0, rays.x.shape[1], _BLOCK_COLUMNS):
+            part = (slice(top, top + _BLOCK_ROWS), slice(left, left + _BLOCK_COLUMNS))
+            block = _Rays(rays.x[part], rays.y[part], rays.x_du[part], rays.y_du[part], rays.x_dv[part], rays.y_dv[part])
+            image[part] = paint.colours(block, Hits(hits.surface[part], hits.inverse_depth[part]))
     _smooth_edges(image, rays, hits, seen, paint)
     return np.asarray(cv2.GaussianBlur(image, (0, 0), _LENS_BLUR_PX), dtype=np.float32)
 
@@ -101,11 +103,13 @@ def expose(image: Array, time_s: float, *, right: bool, noise: float, rng: np.ra
         rng: source of the noise.
     """
     gain = (1.0 + _EXPOSURE_DRIFT * math.sin(2.0 * math.pi * time_s / _EXPOSURE_PERIOD_S)) * (_RIGHT_EYE_GAIN if right else 1.0)
-    exposed = image * np.float32(gain)
+    exposed: Array = image * np.float32(gain)
     if noise > 0.0:
-        deviation = np.sqrt(np.float32(_READ_NOISE**2) + np.float32(_SHOT_NOISE) * exposed)
-        exposed += np.float32(noise) * deviation * rng.standard_normal(exposed.shape, dtype=np.float32)
-    return np.asarray(np.clip(np.rint(exposed), 0, 255), dtype=np.uint8)
+        grain = rng.standard_normal(exposed.shape, dtype=np.float32)
+        grain *= np.sqrt(np.float32((noise * _READ_NOISE) ** 2) + np.float32(noise**2 * _SHOT_NOISE) * exposed)
+        exposed += grain
+    np.clip(np.rint(exposed, out=exposed), 0, 255, out=exposed)
+    return exposed.astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -138,9 +142,11 @@ class _Paint:
     def colours(self, rays: _Rays, hits: Hits) -> Array:
         """`(H, W, 3)` colours of what the rays meet."""
         surface = np.maximum(hits.surface, 0)
+        if surface.min() == surface.max():
+            surface = surface[:1, :1]
         h = [[self.seen.homographies[:, row, column].take(surface) for column in range(3)] for row in range(3)]
         depth: Array = np.reciprocal(np.where(hits.surface == NOTHING, np.float32(1.0), hits.inverse_depth))
-        position, du, dv = np.empty((3, 2, *surface.shape), dtype=np.float32)
+        position, du, dv = np.empty((3, 2, *hits.surface.shape), dtype=np.float32)
         for axis in range(2):
             metres = (h[axis][0] * rays.x + h[axis][1] * rays.y + h[axis][2]) * depth
             pixels_per_metre = self.pixels_per_metre[:, axis].take(surface)
@@ -160,7 +166,7 @@ class _Paint:
         """`(H, W)` light on the ground, 1 on everything else."""
         ground = self.is_ground[surface]
         if not ground.any():
-            return np.ones(surface.shape, dtype=np.float32)
+            return np.ones_like(rays.x)
         c, s = (np.float32(f(self.seen.pose.yaw)) for f in (math.cos, math.sin))
         x = (np.float32(self.seen.eye[0] - _LIGHT_X_M[0]) + depth * (c * rays.x + s)) / np.float32(_LIGHT_CELL_M)
         z = (np.float32(self.seen.eye[2] - _LIGHT_Z_M[0]) + depth * (c - s * rays.x)) / np.float32(_LIGHT_CELL_M)

@@ -113,9 +113,11 @@ def meets(x: Array, y: Array, seen: View, n: int) -> tuple[Array, NDArray[np.boo
 
 
 def _window(corners: NDArray[np.float64], x: Array, y: Array, margin: float) -> Window | None:
-    if (corners[:, 2] < _NEAR_M).any():
-        return slice(None), slice(None)
-    low, high = (corners[:, :2] / corners[:, 2:]).min(axis=0) - margin, (corners[:, :2] / corners[:, 2:]).max(axis=0) + margin
+    outline = _in_front(corners)
+    if len(outline) == 0:
+        return None
+    directions = outline[:, :2] / outline[:, 2:]
+    low, high = directions.min(axis=0) - margin, directions.max(axis=0) + margin
     inside = (x >= low[0]) & (x <= high[0]) & (y >= low[1]) & (y <= high[1])
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     if len(rows) == 0:
@@ -125,3 +127,14 @@ def _window(corners: NDArray[np.float64], x: Array, y: Array, margin: float) -> 
         slice(max(0, first_row - 1) * _COARSE_PX, (last_row + 2) * _COARSE_PX),
         slice(max(0, first_column - 1) * _COARSE_PX, (last_column + 2) * _COARSE_PX),
     )
+
+
+def _in_front(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`(K, 3)` corners of the part of a polygon that lies in front of the eye."""
+    kept = []
+    for before, corner in zip(np.roll(corners, 1, axis=0), corners, strict=True):
+        if (before[2] < _NEAR_M) != (corner[2] < _NEAR_M):
+            kept.append(before + (corner - before) * (_NEAR_M - before[2]) / (corner[2] - before[2]))
+        if corner[2] >= _NEAR_M:
+            kept.append(corner)
+    return np.array(kept).reshape(-1, 3)

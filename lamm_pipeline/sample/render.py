@@ -26,7 +26,7 @@ from lamm_pipeline.reconstruction import kitti_labels
 from lamm_pipeline.reconstruction.kitti_labels import KittiObject
 from lamm_pipeline.recordings.calibration import read_conf, write_conf
 from lamm_pipeline.recordings.svo2_writer import Svo2Writer
-from lamm_pipeline.sample.imu_stream import frame_stamp_ns, imu_at, imu_between
+from lamm_pipeline.sample.imu_stream import FRAME_IMU_LEAD_NS, frame_stamp_ns, imu_at, imu_between
 from lamm_pipeline.sample.motion import CameraPose, SceneClock, camera_pose
 from lamm_pipeline.sample.picture import expose, ground_light, picture
 from lamm_pipeline.sample.rig import Rig, build_rig, sample_calibration
@@ -116,7 +116,9 @@ def render_sample(
         for frame, rendered in _all_frames(renderer, workers):
             stamp = frame_stamp_ns(frame, wanted.fps)
             writer.add_sensors(imu_between(before, stamp, renderer.clock, rig.raw_to_rectified, wanted.seed))
-            writer.add_frame(rendered.left, rendered.right, stamp, imu_at(stamp, renderer.clock, rig.raw_to_rectified, wanted.seed))
+            writer.add_frame(
+                rendered.left, rendered.right, stamp, imu_at(stamp - FRAME_IMU_LEAD_NS, renderer.clock, rig.raw_to_rectified, wanted.seed)
+            )
             before = stamp
             labels[frame] = rendered.objects
             poses.append(rendered.pose)
@@ -193,8 +195,10 @@ def _opencv_on_one_thread() -> Iterator[None]:
 
 
 def _writer(out: Path, settings: SampleSettings) -> Svo2Writer:
-    metadata = {"synthetic": "true", "generator": "lamm sample", "settings": settings.model_dump_json()}
-    return Svo2Writer(out, serial=settings.serial, width=settings.width, height=settings.height, fps=settings.fps, metadata=metadata)
+    metadata = {"generator": "lamm sample", "settings": settings.model_dump_json()}
+    return Svo2Writer(
+        out, serial=settings.serial, width=settings.width, height=settings.height, fps=settings.fps, synthetic=True, metadata=metadata
+    )
 
 
 def _all_frames(renderer: FrameRenderer, workers: int | None) -> Iterator[tuple[int, RenderedFrame]]:

@@ -53,12 +53,12 @@ class Surface:
 
 @dataclass(frozen=True)
 class Loop:
-    """An ellipse on the ground, walked round and round at constant angular speed, counter-clockwise seen from below.
+    """An ellipse on the ground, walked round and round at constant angular speed.
 
     Attributes:
         x, z: position at `middle_s`, on one of the ellipse's flat sides, metres.
         heading: direction of motion there, KITTI's rotation_y: `(cos, 0, -sin)`, radians.
-        along, across: semi-axes, metres; a negative `across` turns the other way round.
+        along, across: semi-axes, metres; it turns left where `across` is positive, right where it is negative.
         period_s: seconds for a round.
         middle_s: scene time at which the position is `x`, `z`.
     """
@@ -141,7 +141,7 @@ ACTORS: tuple[Actor, ...] = (
         length=0.5,
         width=0.5,
         height=0.36,
-        loop=Loop(x=-0.45, z=2.55, heading=math.radians(72.0), along=0.3, across=0.2, period_s=15.0),
+        loop=Loop(x=-0.45, z=2.55, heading=math.radians(78.0), along=0.3, across=0.1, period_s=15.0),
     ),
     _person(3, "person", Loop(x=4.6, z=5.9, heading=math.radians(171.0), along=2.6, across=0.5, period_s=14.0)),
 )
@@ -224,7 +224,7 @@ def _ground(left: float, right: float, texture: str) -> Surface:
 
 
 _SURROUNDINGS: tuple[Surface, ...] = (
-    Surface(np.array([-4000.0, -1600.0, 2000.0]), np.array([1.0, 0.0, 0.0]), _DOWN, 8000.0, 1700.0, "sky", brightness=1.0, is_sky=True),
+    Surface(np.array([-3400.0, -1600.0, 2000.0]), np.array([1.0, 0.0, 0.0]), _DOWN, 6800.0, 1700.0, "sky", brightness=1.0, is_sky=True),
     _ground(-40.0, -3.0, "grass"),
     _ground(-3.0, 3.2, "gravel"),
     _ground(3.2, 40.0, "grass"),

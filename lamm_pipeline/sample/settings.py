@@ -60,7 +60,7 @@ class SampleSettings(BaseModel):
         if self.frames < _MIN_FRAMES_FOR_STRETCHES:
             return range(0)
         start = 2 * self.frames // 3
-        return range(start, start + max(4, 2 * self.frames // 15))
+        return range(start, start + max(3, 2 * self.frames // 15))
 
     def source_frame(self, frame: int) -> int:
         """The frame whose picture `frame` shows: itself, or the first of the duplicate stretch."""

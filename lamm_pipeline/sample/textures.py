@@ -19,11 +19,13 @@ Array = NDArray[np.float32]
 
 TAPS = 3
 """Samples along the longer side of a pixel's footprint."""
+ROUND_FOOTPRINT = 1.3
+"""Footprints whose sides differ by less than this factor need one sample only."""
 
 _BORDER = 2
 _COARSEST_LEVEL_PX = 16
 _CLOUD_GRID = 256
-_SKY_SIZE = (512, 1024)
+_SKY_SIZE = (256, 1024)
 _PERSON_COLUMNS = slice(75, 315)
 _PERSON_SIZE = (256, 512)
 _CAT_SIZE = (448, 320)
@@ -59,7 +61,7 @@ class Atlas:
         """Look up colours, filtered over the footprint of each pixel.
 
         Args:
-            texture: `(H, W)` texture index.
+            texture: `(H, W)` texture index, or `(1, 1)` where it is the same everywhere.
             uv: `(2, H, W)` position in pixels of the finest level.
             major: `(2, H, W)` the longer axis of the pixel's footprint, same unit.
             minor_length: `(H, W)` length of the shorter axis.
@@ -67,16 +69,18 @@ class Atlas:
         Returns:
             `(H, W, 3)` float32 BGR, 0 to 255.
         """
-        length = np.maximum(np.hypot(major[0], major[1]) / TAPS, minor_length)
+        major_length = np.hypot(major[0], major[1])
+        length = np.maximum(major_length / TAPS, minor_length)
+        taps = TAPS if (major_length > ROUND_FOOTPRINT * minor_length).any() else 1
         levels = self.size.shape[1]
         level = np.clip(np.log2(np.maximum(length, np.float32(1e-6))), np.float32(0.0), np.float32(levels - 1.001))
         lower = level.astype(np.int32)
         share = level - lower.astype(np.float32)
         first = texture * levels + lower
-        fine, coarse = (self._sample_level(first + step, np.exp2(-(lower + step).astype(np.float32)), uv, major) for step in (0, 1))
+        fine, coarse = (self._sample_level(first + step, np.exp2(-(lower + step).astype(np.float32)), uv, major, taps) for step in (0, 1))
         return np.asarray(cv2.blendLinear(fine, coarse, 1.0 - share, share), dtype=np.float32)
 
-    def _sample_level(self, entry: NDArray[np.integer], scale: Array, uv: Array, major: Array) -> Array:
+    def _sample_level(self, entry: NDArray[np.integer], scale: Array, uv: Array, major: Array, taps: int) -> Array:
         """`(H, W, 3)` mean of the taps in one level; `entry` counts levels through all textures."""
         place = []
         for axis in range(2):
@@ -86,11 +90,11 @@ class Atlas:
             origin = self.origin[..., axis].ravel().take(entry) - np.float32(0.5)
             place.append((uv[axis] * scale, major[axis] * scale, size, folds, origin))
         total: Array = np.zeros((*entry.shape, 3), dtype=np.float32)
-        for tap in range(TAPS):
-            along = np.float32((tap + 0.5) / TAPS - 0.5)
+        for tap in range(taps):
+            along = np.float32((tap + 0.5) / taps - 0.5)
             x, y = (_folded(start + along * step, size, folds) + origin for start, step, size, folds, origin in place)
             cv2.accumulate(cv2.remap(self.image, x, y, cv2.INTER_LINEAR), total)
-        total *= np.float32(1.0 / TAPS)
+        total *= np.float32(1.0 / taps)
         return total
 
 

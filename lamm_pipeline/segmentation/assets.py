@@ -51,7 +51,7 @@ class DetectionsConfig(SegmentationSettings, StageConfig):
     op_tags=_PLACEMENT.op_tags,
     description="Boxes, masks, classes and scores of the objects in every frame.",
 )
-def detections(context: dg.AssetExecutionContext, config: DetectionsConfig, workspace: Workspace) -> dg.MaterializeResult[Any]:
+def detections(context: dg.AssetExecutionContext, config: DetectionsConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Find and outline the objects of a recording."""
     with sentences_as_failures():
         frames = workspace.recording_artifact(context.partition_key, "frames")

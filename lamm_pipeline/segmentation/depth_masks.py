@@ -144,7 +144,7 @@ def object_depth(
     if ground is not None:
         rows, columns = np.mgrid[y1:y2, x1:x2]
         points = np.stack([(columns - camera.cx) / camera.fx * z, (rows - camera.cy) / camera.fy * z, z], axis=-1)
-        slack = 0.05 + depth_noise(z, camera) * np.abs((rows - camera.cy) / camera.fy)
+        slack = 0.02 + 0.5 * depth_noise(z, camera) * np.abs((rows - camera.cy) / camera.fy)
         standing = known & (ground.height_above(points) > slack)
     if standing.sum() < MIN_PIXELS:
         return None

@@ -1,5 +1,6 @@
 """Settings of the `detections` stage. All but `batch_size` are part of the artifact's version."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -38,7 +39,7 @@ class SegmentationSettings(BaseModel):
         description="How the detector looks at a frame: `full` once as a whole (fastest, near objects only), `fast` also in tiles as high "
         "as the image, `accurate` also in small tiles along the horizon (finds people and far cars).",
     )
-    classes: tuple[int | str, ...] = Field(
+    classes: Sequence[int | str] = Field(
         (), description="Classes to detect, by id (`car`) or category id (`1`); empty means all classes of the ontology."
     )
     min_box_px: float = Field(

@@ -35,7 +35,7 @@ class TracksConfig(TrackingSettings, StageConfig):
     check_specs=[checks.TRACKS_CONSISTENT],
     description="Identities over time: ByteTrack on the 3D boxes, with velocities, in tracks.json.",
 )
-def tracks(context: dg.AssetExecutionContext, config: TracksConfig, workspace: Workspace) -> dg.MaterializeResult[Any]:
+def tracks(context: dg.AssetExecutionContext, config: TracksConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Track the 3D boxes of a recording."""
     with sentences_as_failures():
         boxes = workspace.recording_artifact(context.partition_key, "boxes_3d")

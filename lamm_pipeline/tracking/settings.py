@@ -21,13 +21,28 @@ class TrackingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    high_score: float = Field(0.4, ge=0.0, le=1.0, description="Detections from this score on are matched to tracks first.")
+    high_score: float = Field(
+        0.25,
+        ge=0.0,
+        le=1.0,
+        description="Detections from this score on are matched to tracks first. The embedded detector reports from 0.35 on, and scores of "
+        "boxes of implausible size are lowered; for models with scores near 1 take 0.5.",
+    )
     low_score: float = Field(
         0.1, ge=0.0, le=1.0, description="Detections above this score, but below high_score, can continue a track. Lower ones are not used."
     )
-    new_track_score: float = Field(0.5, ge=0.0, le=1.0, description="Only detections from this score on start a track.")
+    new_track_score: float = Field(
+        0.35, ge=0.0, le=1.0, description="Only detections from this score on start a track; 0.1 above high_score is usual."
+    )
     default_score: float = Field(
         0.8, ge=0.0, le=1.0, description="Taken for a detection that has no score; the track's points keep 'none'."
+    )
+    duplicate_iou_bev: float = Field(
+        0.4,
+        ge=0.0,
+        le=1.0,
+        description="Of boxes of one class that overlap more than this, seen from above, only the best is tracked: no two things stand in "
+        "one place. 1 keeps all.",
     )
     min_hits: int = Field(3, ge=1, le=100, description="Detections in a row that make a track; shorter ones are not written.")
     max_lost_s: float = Field(1.0, ge=0.0, le=60.0, description="A track that is not seen for longer than this ends.")

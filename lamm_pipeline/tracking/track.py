@@ -1,13 +1,15 @@
 """The stage `tracks`: 3D boxes of all frames in, identities over time out."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.geometry.boxes_3d import iou_bev_matrix
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft, RecordLog
@@ -17,6 +19,11 @@ from lamm_pipeline.tracking.byte_track import ByteTracker, LiveTrack
 from lamm_pipeline.tracking.motion_3d import MEASURED, SpaceBoxMotion, box_of, measurement
 from lamm_pipeline.tracking.settings import TrackingSettings
 from lamm_pipeline.tracking.tracks import Track, TrackPoint, TrackSet, point_from_json, point_to_json
+
+LOW_SCORE = "score not above low_score"
+DUPLICATE = "in the same place as a better box"
+NO_TRACK = "no track near enough and score too low to start one"
+SHORT_TRACK = "track shorter than min_hits"
 
 
 def track_boxes(
@@ -78,14 +85,20 @@ class _Run:
     def step(self, frame: FrameBoxes) -> list[dict[str, Any]]:
         """Process one frame; returns a row for each of its detections."""
         dt = self._elapsed(frame)
-        measurements = np.array([measurement(each.box) for each in frame.boxes]).reshape(-1, MEASURED)
         scores = np.array([self._score(each) for each in frame.boxes], dtype=np.float64)
         groups = np.array([self._group(each.class_id) for each in frame.boxes], dtype=np.int64)
-        owners = self.tracker.update(measurements, scores, groups, dt)
+        alone = _without_duplicates(frame.boxes, scores, groups, self.settings.duplicate_iou_bev)
+        measurements = np.array([measurement(frame.boxes[n].box) for n in alone]).reshape(-1, MEASURED)
+        owners: list[LiveTrack | None] = [None] * len(frame.boxes)
+        for n, owner in zip(alone, self.tracker.update(measurements, scores[alone], groups[alone], dt), strict=True):
+            owners[n] = owner
         self.ids |= {owner.serial: owner.track_id for owner in owners if owner is not None and owner.track_id}
         self.done += 1
         self._last = (frame.frame_index, frame.timestamp_ns)
-        return [self._row(frame, each, owner) for each, owner in zip(frame.boxes, owners, strict=True)]
+        return [
+            {"untracked": DUPLICATE} if n not in alone else self._row(frame, each, owner)
+            for n, (each, owner) in enumerate(zip(frame.boxes, owners, strict=True))
+        ]
 
     def _elapsed(self, frame: FrameBoxes) -> float:
         """Seconds since the frame before; from the frame indices where there are no stamps."""
@@ -108,8 +121,7 @@ class _Run:
 
     def _row(self, frame: FrameBoxes, box: ObjectBox, owner: LiveTrack | None) -> dict[str, Any]:
         if owner is None:
-            usable = self._score(box) > self.settings.low_score
-            return {"untracked": "no track near enough and score too low to start one" if usable else "score not above low_score"}
+            return {"untracked": NO_TRACK if self._score(box) > self.settings.low_score else LOW_SCORE}
         vx, vy, vz = (float(value) for value in owner.mean[MEASURED:])
         point = TrackPoint(
             frame_id=frame.frame_id,
@@ -127,6 +139,20 @@ class _Run:
         return {"serial": owner.serial, "point": point_to_json(point)}
 
 
+def _without_duplicates(
+    boxes: Sequence[ObjectBox], scores: NDArray[np.float64], groups: NDArray[np.int64], threshold: float
+) -> NDArray[np.intp]:
+    """Positions of the boxes to track: no two things stand in one place, so of boxes that overlap seen from above the best is kept."""
+    overlapping = iou_bev_matrix([each.box for each in boxes], [each.box for each in boxes]) > threshold
+    overlapping &= groups[:, None] == groups[None, :]
+    dropped = np.zeros(len(boxes), dtype=bool)
+    for n in np.argsort(-scores, kind="stable"):
+        if not dropped[n]:
+            overlapping[n, n] = False
+            dropped |= overlapping[n]
+    return np.flatnonzero(~dropped)
+
+
 def _frames_from(boxes_path: Path, done: int) -> Iterator[FrameBoxes]:
     for number, frame in enumerate(frame_boxes.read(boxes_path)):
         if number >= done:
@@ -141,7 +167,7 @@ def _collect(log: RecordLog, run: _Run, recording: str, class_names: Mapping[str
             if "untracked" in row:
                 untracked[row["untracked"]] += 1
             elif row["serial"] not in run.ids:
-                untracked["track shorter than min_hits"] += 1
+                untracked[SHORT_TRACK] += 1
             else:
                 points[run.ids[row["serial"]]].append(point_from_json(row["point"]))
     active = {track.track_id for track in run.tracker.tracks}

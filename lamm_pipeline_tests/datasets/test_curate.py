@@ -83,7 +83,7 @@ def test_objects_seen_too_briefly_or_never_tracked_go(tmp_path):
     assert all(row.kept_class_ids == ("car",) for row in rows)
 
 
-@pytest.mark.requirement("M-13", "EXP-04")
+@pytest.mark.requirement("EXP-04")
 def test_empty_frames_are_dropped_or_kept_as_negatives_but_unlabelled_ones_never(tmp_path):
     inputs = make_recording(tmp_path, "a", range(4), lambda index: () if index == 1 else ("car",), unlabelled=[2])
     dropped, _ = run(tmp_path, [inputs])
@@ -94,7 +94,6 @@ def test_empty_frames_are_dropped_or_kept_as_negatives_but_unlabelled_ones_never
     assert [(row.frame_id, row.kept, row.kept_detection_ids) for row in rows][1] == ("a:000001", True, ())
 
 
-@pytest.mark.requirement("M-13", "VAL-01")
 def test_empty_frames_can_be_an_error_that_names_them(tmp_path):
     inputs = make_recording(tmp_path, "a", range(100), lambda index: () if index < 14 else ("car",), unlabelled=[50], shared_files=True)
     with pytest.raises(

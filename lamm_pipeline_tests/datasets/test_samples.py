@@ -43,7 +43,6 @@ def test_recordings_come_in_the_order_of_their_keys_however_they_were_named(tmp_
     assert [sample.recording for sample in samples] == ["a", "a", "b", "b", "c", "c"]
 
 
-@pytest.mark.requirement("EXT-16")
 def test_a_recording_without_calibration_has_no_depth_boxes_or_tracks(tmp_path):
     manifest = make_version(tmp_path, [make_recording(tmp_path, "a", rectified=False)])
     for sample in samples_of(manifest, folders_of(tmp_path, manifest)):

@@ -51,7 +51,6 @@ def test_ratios_may_miss_one_by_a_thousandth():
         {"filters": {"include_classes": ["car"], "excluded_classes": ["car"]}},
         {"split": {"guard_frames": 0}},
         {"split": {"strategy": "frame"}},
-        {"formats": []},
         {"formats": ["kitti", "kitti"]},
         {"format": ["kitti"]},
     ],

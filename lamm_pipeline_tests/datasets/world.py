@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,12 @@ def mask_of(box_xyxy: tuple[float, float, float, float]) -> np.ndarray:
     return radius <= 1.0
 
 
+@lru_cache
+def _mask_rle_of(class_id: str) -> dict[str, Any]:
+    return rle.encode(mask_of(box_xyxy_of(class_id)))
+
+
+@lru_cache
 def box_xyxy_of(class_id: str) -> tuple[float, float, float, float]:
     box, box_xyxy, _ = PLACES[class_id]
     if box is None:
@@ -245,7 +252,7 @@ def _frame_detections(record: FrameRecord, classes: Sequence[str], score: float 
     found = []
     for n, class_id in enumerate(classes):
         box_xyxy = box_xyxy_of(class_id)
-        mask_rle = rle.encode(mask_of(box_xyxy))
+        mask_rle = _mask_rle_of(class_id)
         x1, y1, x2, y2 = box_xyxy
         found.append(
             Detection(

@@ -112,9 +112,9 @@ def test_far_depth_is_measured_without_wrapping(metres: float) -> None:
 
 def test_the_disparity_range_follows_the_nearest_depth_within_its_limit() -> None:
     zed = RectifiedCamera(1280, 720, 530.0, 530.0, 640.0, 360.0, 0.12)
-    assert disparity_range(zed, StereoSettings()) == 144  # a tenth of the width, rounded up to a multiple of 16
+    assert disparity_range(zed, StereoSettings()) == 128  # a tenth of the width
     assert disparity_range(zed, StereoSettings(min_depth_m=2.0)) == 48
-    assert disparity_range(zed, StereoSettings(max_disparity=255)) == 224  # 0.3 m
+    assert disparity_range(zed, StereoSettings(max_disparity=255)) == 224  # 0.3 m are 212 pixels, rounded up to a multiple of 16
     assert SgbmMatcher(StereoSettings()).identity["quality"] == "full"
 
 

@@ -42,13 +42,14 @@ def kitti_depth(folder: Path, name: str) -> NDArray[np.float32]:
     return depth.astype(np.float32)
 
 
-def kitti_boxes(folder: Path, name: str, types: set[str]) -> NDArray[np.float64]:
-    """2D boxes (xyxy) of well visible labelled objects, moved from the colour camera, for which they were drawn, to the grey one."""
-    boxes = []
+def kitti_boxes(folder: Path, name: str, types: set[str]) -> tuple[NDArray[np.float64], list[float]]:
+    """2D boxes (xyxy) of well visible labelled objects, moved from the colour camera they were drawn for to the grey one, and depths."""
+    boxes, depths = [], []
     for line in (folder / "label_2" / f"{name}.txt").read_text().splitlines():
         words = line.split()
         x1, y1, x2, y2 = map(float, words[4:8])
         if words[0] in types and float(words[1]) <= 0.5 and y2 - y1 >= 25:
             shift = KITTI_COLOR_SHIFT_PX_M / float(words[13])
             boxes.append((x1 - shift, y1, x2 - shift, y2))
-    return np.array(boxes).reshape(-1, 4)
+            depths.append(float(words[13]))
+    return np.array(boxes).reshape(-1, 4), depths

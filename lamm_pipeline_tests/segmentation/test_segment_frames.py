@@ -43,11 +43,11 @@ class BrightSquares:
         x, y = int(columns.min()), int(rows.min())
         pixels = image_bgr[y : rows.max() + 1, x : columns.max() + 1, 0] > 200
         box = np.array([x, y, x + pixels.shape[1], y + pixels.shape[0]], dtype=np.float64)
-        source = "box" if depth is None else "depth"
+        source = "box" if depth is None or camera is None else "depth"
         return Segmentation((RawDetection("car", 1 / 3, box, MaskCrop(x, y, pixels), source),), {})
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for the end of the process."""
 
 
@@ -170,13 +170,13 @@ def test_a_killed_run_resumes_from_its_checkpoint_to_the_same_bytes_for_any_numb
     def die_at_40(done: int, total: int | None) -> None:
         assert total == 60
         if done == 40:
-            raise Killed
+            raise KilledError
 
     draft = Draft.open(tmp_path / "whole")
     segment_frames(registry(frames), tmp_path / "frames", BrightSquares(), ONTOLOGY, settings, draft, workers=3)
     draft.finish()
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         segment_frames(
             registry(frames),
             tmp_path / "frames",

@@ -25,13 +25,14 @@ def test_profiles_take_more_and_more_looks_and_every_tile_lies_in_the_image(size
     layouts = [tile_layout(width, height, profile) for profile in TileProfile]
     assert tuple(len(layout) for layout in layouts) == counts
     for tile in layouts[-1]:
-        assert tile.x >= 0 and tile.y >= 0 and tile.x + tile.width <= width and tile.y + tile.height <= height
+        assert 0 <= tile.x <= width - tile.width
+        assert 0 <= tile.y <= height - tile.height
     assert all(layout[0] == Tile(0, 0, width, height) for layout in layouts)
 
 
 def test_large_tiles_overlap_by_half_so_that_an_object_of_half_a_tile_is_whole_in_one() -> None:
     _, *tiles = tile_layout(1242, 375, TileProfile.fast)
-    for start in range(0, 1242 - 187):
+    for start in range(1242 - 187):
         assert any(tile.x <= start and start + 187 <= tile.x + tile.width for tile in tiles)
 
 
