@@ -8,7 +8,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
+
+import cv2
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,7 +38,8 @@ def map_ordered(work: Callable[[Item], Result], items: Iterable[Item], workers: 
     """Yield `(item, work(item))` in the order of `items`, computed by `workers` threads.
 
     At most `2 * workers` items are in flight, so memory does not grow with the length of the stream. `items` is consumed on the caller's
-    thread. An exception of `work` is raised at that item's turn; the items behind it are cancelled.
+    thread. An exception of `work` is raised at that item's turn; the items behind it are cancelled. While items are worked on
+    OpenCV keeps to one thread.
 
     Args:
         work: computed on a worker thread.
@@ -43,10 +47,15 @@ def map_ordered(work: Callable[[Item], Result], items: Iterable[Item], workers: 
         workers: number of threads; None means `default_workers()`, 1 runs everything on the caller's thread.
     """
     count = default_workers() if workers is None else workers
-    if count <= 1:
-        for item in items:
-            yield item, work(item)
-        return
+    with _opencv_on_one_thread():
+        if count <= 1:
+            for item in items:
+                yield item, work(item)
+        else:
+            yield from _map_in_threads(work, items, count)
+
+
+def _map_in_threads(work: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[tuple[Item, Result]]:
     pending: deque[tuple[Item, Future[Result]]] = deque()
     with ThreadPoolExecutor(max_workers=count, thread_name_prefix="frame") as pool:
         try:
@@ -61,3 +70,13 @@ def map_ordered(work: Callable[[Item], Result], items: Iterable[Item], workers: 
         finally:
             for _, future in pending:
                 future.cancel()
+
+
+@contextmanager
+def _opencv_on_one_thread() -> Iterator[None]:
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)

@@ -33,8 +33,8 @@ def evaluate(
 ) -> None:
     """Score 2D boxes, 3D boxes and tracks against KITTI ground truth.
 
-    Recall, precision and AP per class and for the group `vehicle` (Car, Van, Truck); errors of distance, heading and overlap of the 3D boxes,
-    by range; HOTA, IDF1 and identity switches of the tracks.
+    Recall, precision and AP per class and for the group `vehicle` (Car, Van, Truck); errors of distance, heading and overlap of the
+    3D boxes, by range; HOTA, IDF1 and identity switches of the tracks.
 
         lamm evaluate data --recording drive --truth kitti/0039 --json
     """

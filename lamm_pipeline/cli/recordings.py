@@ -13,12 +13,14 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.calib_txt import read_calib
 from lamm_pipeline.geometry.camera import CameraModel, StereoCalibration
 from lamm_pipeline.orchestration.config import parse
+from lamm_pipeline.orchestration.instance import add_recording_partitions
 from lamm_pipeline.orchestration.progress import StageProgress
 from lamm_pipeline.recordings.calibration import read_conf
 from lamm_pipeline.recordings.ingest import Added, Prepare, add_files, find_recordings
 from lamm_pipeline.recordings.ingest import scan as scan_dataset
 from lamm_pipeline.recordings.integrity import check
 from lamm_pipeline.recordings.metadata import describe
+from lamm_pipeline.recordings.pack import pack as pack_images
 from lamm_pipeline.recordings.svo2_format import Codec
 from lamm_pipeline.recordings.svo2_reader import open_svo2
 
@@ -101,6 +103,7 @@ def pack(
     times: Annotated[Path | None, typer.Option(help="Text file with one time a frame, as KITTI's times.txt.")] = None,
     serial: Annotated[int, typer.Option(help="Serial number to give the camera.")] = 800000,
     codec: Annotated[Codec, typer.Option(help="Codec of the video.")] = "h264",
+    overwrite: Annotated[bool, typer.Option(help="Replace a recording of that name.")] = False,
     as_json: options.AsJson = False,
     log_level: options.Log = options.LogLevel.warning,  # noqa: ARG001 - read by options.command
 ) -> None:
@@ -108,14 +111,12 @@ def pack(
 
     lamm pack kitti/image_0 kitti/image_1 kitti.svo2 --calibration kitti/calib.txt --times kitti/times.txt
     """
-    from lamm_pipeline.recordings.pack import pack as pack_images  # noqa: PLC0415
-
-    packed = pack_images(left, right, _calibration(calibration, left, serial), out, fps=fps, times=times, codec=codec)
+    packed = pack_images(left, right, _calibration(calibration, left, serial), out, fps=fps, times=times, codec=codec, overwrite=overwrite)
     if as_json:
         options.print_json(asdict(packed))
     else:
         options.say(f"Recording    {packed.recording}  ({packed.frames} frames)")
-        options.say(f"Calibration  {packed.calibration}")
+        options.say(f"Calibration  {packed.calibration_file}")
 
 
 @options.command
@@ -178,8 +179,6 @@ def _calibration(file: Path, left: Path, serial: int) -> StereoCalibration:
 
 
 def _register(session: Session, added: list[Added], *, as_json: bool) -> None:
-    from lamm_pipeline.orchestration.instance import add_recording_partitions  # noqa: PLC0415
-
     add_recording_partitions(session.instance, [each.key for each in added])
     rows = [{"recording": each.key, "status": each.status, "file": str(each.path)} for each in added]
     if as_json:

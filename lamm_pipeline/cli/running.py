@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import dagster as dg
 import typer
 import yaml
 
@@ -14,7 +15,10 @@ from lamm_pipeline.cli.datasets import Formats, Ratios, dataset_settings, show_v
 from lamm_pipeline.cli.session import Session, open_session
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.settings import StereoQuality
+from lamm_pipeline.orchestration.config import StageConfig
+from lamm_pipeline.orchestration.instance import add_recording_partitions
 from lamm_pipeline.orchestration.stages import STAGES, assets_of
+from lamm_pipeline.recordings.ingest import add_files
 from lamm_pipeline.segmentation.settings import TileProfile
 
 FAILED = 1
@@ -128,9 +132,6 @@ def up(
 
 
 def _keys(session: Session, targets: list[str]) -> list[str]:
-    from lamm_pipeline.orchestration.instance import add_recording_partitions  # noqa: PLC0415
-    from lamm_pipeline.recordings.ingest import add_files  # noqa: PLC0415
-
     catalog = session.workspace.catalog
     keys: dict[str, None] = {}
     for target in targets:
@@ -185,10 +186,27 @@ def _asset_config(file: Path | None, sets: list[str], given: Mapping[str, Any]) 
     for path, value in given.items():
         if value is not None:
             _put(config, path, value)
-    unknown = sorted(set(config) - {asset for stage in STAGES.values() for asset in stage.assets})
-    if unknown:
-        raise InputError(f"There is no asset {unknown[0]!r} to configure; there are {', '.join(assets_of(STAGES))}.")
+    _check(config)
     return config
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    """Refuse wrong settings before any work, with the sentence their asset would fail with."""
+    # the assets read the environment when they load, and a wrong variable is to end in a sentence
+    from lamm_pipeline.extraction.assets import FramesConfig  # noqa: PLC0415
+    from lamm_pipeline.reconstruction.assets import Boxes3DConfig  # noqa: PLC0415
+    from lamm_pipeline.segmentation.assets import DetectionsConfig  # noqa: PLC0415
+    from lamm_pipeline.tracking.assets import TracksConfig  # noqa: PLC0415
+
+    special = {"frames": FramesConfig, "detections": DetectionsConfig, "boxes_3d": Boxes3DConfig, "tracks": TracksConfig}
+    known = assets_of(STAGES)
+    for asset, values in config.items():
+        if asset not in known:
+            raise InputError(f"There is no asset {asset!r} to configure; there are {', '.join(known)}.")
+        try:
+            special.get(asset, StageConfig)(**values)
+        except dg.Failure as error:
+            raise InputError(str(error.description)) from None
 
 
 def _put(config: dict[str, Any], path: str, value: Any) -> None:

@@ -5,26 +5,28 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import dagster as dg
 
 from lamm_pipeline.cli.options import LogLevel, note
+from lamm_pipeline.datasets.creation import create_dataset_version
+from lamm_pipeline.datasets.settings import DatasetSettings
+from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.orchestration.instance import ACTOR_TAG, add_version_partitions, dagster_home, open_instance
+from lamm_pipeline.orchestration.stages import STAGES
+from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.settings import Settings, actor
+from lamm_pipeline.storage.artifacts import ArtifactKey
 
-if TYPE_CHECKING:
-    import dagster as dg
-
-    from lamm_pipeline.datasets.settings import DatasetSettings
-    from lamm_pipeline.orchestration.workspace import Workspace
-
-ACTOR_TAG = "lamm/actor"
 EXPORTS = {"kitti": "kitti_dataset", "coco": "coco_dataset"}
 
 
 class Session:
     """What a command works with. Get one from `open_session`."""
 
-    def __init__(self, settings: Settings, workspace: "Workspace", instance: "dg.DagsterInstance", log_level: LogLevel, who: str) -> None:
+    def __init__(self, settings: Settings, workspace: Workspace, instance: dg.DagsterInstance, log_level: LogLevel, who: str) -> None:
         self.settings = settings
         self.workspace = workspace
         self.instance = instance
@@ -37,8 +39,7 @@ class Session:
         Raises:
             InputError: an asset failed; the sentence is the first failure's.
         """
-        import dagster as dg  # noqa: PLC0415
-
+        # the definitions read the environment when they load, and a wrong variable is to end in a sentence
         from lamm_pipeline.definitions import build_definitions  # noqa: PLC0415
 
         wanted = list(assets)
@@ -66,12 +67,9 @@ class Session:
             raise InputError(_first_failure(result) + f" (run {result.run_id}; see it in the UI, or use --log-level info)")
 
     def create_version(
-        self, name: str, recordings: Iterable[str], settings: "DatasetSettings", *, title: str = "", description: str = ""
+        self, name: str, recordings: Iterable[str], settings: DatasetSettings, *, title: str = "", description: str = ""
     ) -> str:
         """Create a dataset version and export it; returns its key."""
-        from lamm_pipeline.datasets.creation import create_dataset_version  # noqa: PLC0415
-        from lamm_pipeline.orchestration.instance import add_version_partitions  # noqa: PLC0415
-
         version, new = create_dataset_version(
             self.settings.root,
             self.workspace.store,
@@ -92,9 +90,6 @@ class Session:
 
     def recording_facts(self, key: str) -> dict[str, Any]:
         """What is known of a recording and published of it, as JSON values."""
-        from lamm_pipeline.orchestration.stages import STAGES  # noqa: PLC0415
-        from lamm_pipeline.storage.artifacts import ArtifactKey  # noqa: PLC0415
-
         row = self.workspace.catalog.recording(key)
         artifacts = {}
         for name in (asset for stage in STAGES.values() for asset in stage.assets):
@@ -105,9 +100,6 @@ class Session:
 
     def version_facts(self, key: str) -> dict[str, Any]:
         """What is known of a dataset version, as JSON values."""
-        from lamm_pipeline.datasets.versions import read_version  # noqa: PLC0415
-        from lamm_pipeline.storage.artifacts import ArtifactKey  # noqa: PLC0415
-
         version = read_version(self.settings.root, key)
         row = self.workspace.catalog.version(key)
         lineage = self.workspace.store.current(ArtifactKey("datasets", key, "lineage"))
@@ -136,16 +128,13 @@ class Session:
 @contextmanager
 def open_session(root: Path | None, log_level: LogLevel, as_: str | None = None) -> Iterator[Session]:
     """Open the house at `root` (default: the environment's) for one command."""
-    from lamm_pipeline.orchestration.instance import dagster_home, open_instance  # noqa: PLC0415
-    from lamm_pipeline.orchestration.workspace import Workspace  # noqa: PLC0415
-
     settings = Settings.from_environment(root=root)
     os.environ["DAGSTER_HOME"] = str(dagster_home(settings.root))
     with open_instance(settings.root) as instance:
         yield Session(settings, Workspace(root=str(settings.root)), instance, log_level, actor(as_))
 
 
-def _first_failure(result: "dg.ExecuteInProcessResult") -> str:
+def _first_failure(result: dg.ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.event_type_value == "STEP_FAILURE":
             data = event.step_failure_data

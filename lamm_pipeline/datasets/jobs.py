@@ -7,14 +7,13 @@ from pydantic import Field
 
 from lamm_pipeline.datasets.creation import create_dataset_version
 from lamm_pipeline.datasets.settings import DatasetSettings, FilterSettings, SplitSettings
-from lamm_pipeline.orchestration.config import StageConfig, parse
+from lamm_pipeline.orchestration.config import CheckedConfig, parse
 from lamm_pipeline.orchestration.failures import sentences_as_failures
-from lamm_pipeline.orchestration.instance import add_version_partitions
+from lamm_pipeline.orchestration.instance import ACTOR_TAG, add_version_partitions
 from lamm_pipeline.orchestration.metadata import table
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.settings import actor
 
-ACTOR_TAG = "lamm/actor"
 VERSION_TAG = "lamm/dataset_version"
 
 export = dg.define_asset_job(
@@ -32,7 +31,7 @@ class SplitConfig(SplitSettings, dg.Config):
     """How the frames of a version are divided into train, val and test."""
 
 
-class NewVersionConfig(DatasetSettings, StageConfig):
+class NewVersionConfig(DatasetSettings, CheckedConfig):
     """The next version of a dataset."""
 
     name: str = Field(description="Name of the dataset, e.g. night_drives; the version number is given.")

@@ -2,12 +2,10 @@
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from lamm_pipeline.errors import InputError
@@ -88,18 +86,17 @@ def extract_frames(
         outcomes = _extract_diverse(writer, tasks, settings, kept, _unpack(draft.state.get("previous")), workers)
     else:
         outcomes = _extract_all(writer, tasks, workers)
-    with _opencv_on_one_thread():
-        for count, outcome in enumerate(outcomes, start=done + 1):
-            if isinstance(outcome.result, FailedFrame):
-                failed.append(asdict(outcome.result))
-                _refuse_if_too_many(failed, len(indices), svo2_file, settings)
-            else:
-                listed.append(asdict(replace(outcome.result, sequence_index=len(listed))))
-            if outcome.kept is not None:
-                kept.append(outcome.kept)
-            progress(count, len(indices))
-            if count % CHECKPOINT_EVERY == 0:
-                draft.checkpoint({"done": count, "previous": _pack(outcome.blurred)})
+    for count, outcome in enumerate(outcomes, start=done + 1):
+        if isinstance(outcome.result, FailedFrame):
+            failed.append(asdict(outcome.result))
+            _refuse_if_too_many(failed, len(indices), svo2_file, settings)
+        else:
+            listed.append(asdict(replace(outcome.result, sequence_index=len(listed))))
+        if outcome.kept is not None:
+            kept.append(outcome.kept)
+        progress(count, len(indices))
+        if count % CHECKPOINT_EVERY == 0:
+            draft.checkpoint({"done": count, "previous": _pack(outcome.blurred)})
     if len(listed) == 0:
         raise InputError(
             f"{svo2_file}: none of {len(indices)} frames could be extracted ({next(iter(failed))['reason']}); check the recording."
@@ -262,17 +259,6 @@ def _write_calibration(folder: Path, calibration: StereoCalibration | None, rect
     write_json(folder / "calibration.json", {"factory": factory, "rectified": rectified, "convention": convention})
     if rectifier is not None:
         write_calib(folder / "calib.txt", rectifier.camera)
-
-
-@contextmanager
-def _opencv_on_one_thread() -> Iterator[None]:
-    """Frames are the parallel unit; threads of OpenCV inside them only get in each other's way."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
 
 
 def _pack(image: Grey | None) -> dict[str, Any] | None:

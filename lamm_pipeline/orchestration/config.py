@@ -9,11 +9,20 @@ from pydantic import Field
 from lamm_pipeline.errors import InputError
 
 
-class StageConfig(dg.Config):
+class CheckedConfig(dg.Config):
+    """A config whose wrong values fail the step at once, with a sentence and without retries."""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except pydantic.ValidationError as error:
+            raise dg.Failure(explain(error, type(self).__name__), allow_retries=False) from None
+
+
+class StageConfig(CheckedConfig):
     """Operational settings of every stage; they never change what is computed and are no part of a version.
 
-    A stage's config class inherits from this class and from the stage's settings model. A value out of bounds fails the step at once,
-    with a sentence and without retries.
+    A stage's config class inherits from this class and from the stage's settings model.
     """
 
     OPERATIONAL: ClassVar[frozenset[str]] = frozenset()
@@ -22,12 +31,6 @@ class StageConfig(dg.Config):
     workers: int | None = Field(None, ge=1, le=64, description="Threads for frame work; empty means one per processor.")
     restart: bool = Field(False, description="Throw the checkpoint of an interrupted run away and start from the first frame.")
     force: bool = Field(False, description="Compute again although this very version is published already.")
-
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except pydantic.ValidationError as error:
-            raise dg.Failure(explain(error, type(self).__name__), allow_retries=False) from None
 
 
 def explain(error: pydantic.ValidationError, where: str) -> str:

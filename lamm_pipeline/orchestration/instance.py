@@ -12,6 +12,8 @@ from lamm_pipeline import partitions
 
 INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
 POOL_LIMITS = {"gpu": 1, "io": 2}
+ACTOR_TAG = "lamm/actor"
+"""Run tag that names who launched the run."""
 
 
 def dagster_home(root: Path) -> Path:

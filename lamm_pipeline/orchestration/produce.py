@@ -70,7 +70,7 @@ def result(artifact: Artifact, metadata: Mapping[str, Any], checks: list[dg.Asse
     return dg.MaterializeResult(
         metadata={
             **metadata,
-            "size_mb": round(artifact.manifest.size / 1e6, 1),
+            "size_mb": round(artifact.manifest.size / 1e6, 3),
             "version": artifact.version,
             "folder": dg.MetadataValue.path(str(artifact.folder)),
         },

@@ -13,7 +13,7 @@ KITTI_GRAMMAR = dg.AssetCheckSpec(
     "kitti_grammar",
     asset="boxes_3d",
     partitions_def=partitions.recordings,
-    description="Every label line has a type and 14 or 15 numbers: truncation, occlusion, alpha, 2D box, size, bottom centre, rotation, and a score where there is one.",
+    description="A label line has a type, truncation, occlusion, alpha, 2D box, size, bottom centre, rotation, perhaps a score.",
 )
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _LINE = re.compile(rf"[A-Z][A-Za-z_]+ {_NUMBER} [0-3](?: {_NUMBER}){{12,13}}")

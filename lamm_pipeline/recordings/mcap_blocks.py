@@ -8,8 +8,9 @@ the part that still decompresses. A block is a chunk, or a record that stands ou
 import struct
 import threading
 import zlib
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import BinaryIO, NamedTuple
 
@@ -25,9 +26,11 @@ MAGIC = b"\x89MCAP0\r\n"
 _RECORD = struct.Struct("<BQ")
 _MESSAGE = struct.Struct("<HIQQ")
 _CHUNK = struct.Struct("<QQQII")
+_CHUNK_INDEX = struct.Struct("<QQQ")
 _FOOTER = struct.Struct("<BQQQI")
 _SALVAGE_STEP = 1 << 14
 _KEPT_BLOCKS = 4
+_OPCODES = frozenset(int(opcode) for opcode in Opcode)
 _LAST_STAMP = (1 << 63) - 1
 
 
@@ -55,6 +58,7 @@ class Summary(NamedTuple):
 
     topics: dict[int, str]
     message_counts: dict[int, int]
+    chunk_offsets: list[int]
 
 
 class DataSection:
@@ -65,36 +69,43 @@ class DataSection:
         metadata: MCAP metadata records by name.
     """
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(self, file: BinaryIO, size: int, chunk_offsets: Sequence[int] = ()) -> None:
         self._file = file
         self._size = size
+        self._chunk_offsets = sorted(chunk_offsets)
+        self._checksums_hold = False
         self.complete = False
         self.metadata: dict[str, dict[str, str]] = {}
 
     def __iter__(self) -> Iterator[tuple[Block, bytes]]:
-        """Yield each block with its uncompressed bytes."""
+        """Yield each block with its uncompressed bytes. Behind an unreadable record it goes on at the next chunk that the summary names."""
         position = len(MAGIC)
         while position + _RECORD.size <= self._size:
             self._file.seek(position)
             opcode, length = _RECORD.unpack(self._file.read(_RECORD.size))
             content = position + _RECORD.size
-            whole = content + length <= self._size
+            limit = self._next_chunk(position)
+            whole = content + length <= limit
             if opcode == Opcode.DATA_END and whole:
                 self._file.seek(self._size - len(MAGIC))
                 self.complete = self._file.read() == MAGIC and self._size > content + length
                 return
             if opcode == Opcode.CHUNK:
-                yield from self._chunk(content, min(length, self._size - content), whole)
-            elif not whole or opcode == 0:
-                return
+                yield from self._chunk(content, min(length, limit - content), whole)
+            elif not whole or opcode not in _OPCODES:
+                if limit == self._size:
+                    return
+                whole = False
+                yield Block(position, limit - position, "", 0, intact=False), b""
             elif opcode in (Opcode.MESSAGE, Opcode.CHANNEL):
-                yield (
-                    Block(position, _RECORD.size + length, "", _RECORD.size + length, intact=True),
-                    self._read(position, _RECORD.size + length),
-                )
+                yield Block(position, _RECORD.size + length, "", 0, intact=True), self._read(position, _RECORD.size + length)
             elif opcode == Opcode.METADATA:
                 self._add_metadata(self._read(content, length))
-            position = content + length
+            position = content + length if whole else limit
+
+    def _next_chunk(self, position: int) -> int:
+        following = bisect_right(self._chunk_offsets, position)
+        return self._chunk_offsets[following] if following < len(self._chunk_offsets) else self._size
 
     def _chunk(self, start: int, length: int, whole: bool) -> Iterator[tuple[Block, bytes]]:
         raw = self._read(start, length)
@@ -103,13 +114,18 @@ class DataSection:
             compression = raw[_CHUNK.size : _CHUNK.size + name_length].decode()
             head = _CHUNK.size + name_length + 8
         except (struct.error, UnicodeDecodeError):
+            yield Block(start, length, "", 0, intact=False), b""
             return
-        if head >= length:
-            return
-        stored = Block(start + head, length - head, compression, uncompressed_size, intact=False)
+        stored = Block(start + head, max(0, length - head), compression, uncompressed_size, intact=False)
         data = decompress(raw[head:], stored)
-        intact = whole and len(data) == uncompressed_size and (crc == 0 or zlib.crc32(data) == crc)
+        intact = whole and len(data) == uncompressed_size and self._checksum_agrees(data, crc)
         yield stored._replace(intact=intact), data
+
+    def _checksum_agrees(self, data: bytes, crc: int) -> bool:
+        """Cameras write something else than the CRC-32 of the MCAP specification, so it only counts where it has held before."""
+        agrees = zlib.crc32(data) == crc
+        self._checksums_hold = self._checksums_hold or agrees
+        return agrees or crc == 0 or not self._checksums_hold
 
     def _add_metadata(self, data: bytes) -> None:
         try:
@@ -178,7 +194,7 @@ def read_summary(file: BinaryIO, size: int) -> Summary | None:
     data = file.read(size - tail_size - start)
     if crc not in (0, zlib.crc32(data + tail[: _FOOTER.size - 4])):
         return None
-    summary = Summary({}, {})
+    summary = Summary({}, {}, [])
     position = 0
     while position + _RECORD.size <= len(data):
         opcode, length = _RECORD.unpack_from(data, position)
@@ -191,6 +207,8 @@ def read_summary(file: BinaryIO, size: int) -> Summary | None:
                 summary.message_counts.update(Statistics.read(ReadDataStream(BytesIO(content))).channel_message_counts)
             except (McapError, struct.error):
                 return None
+        elif opcode == Opcode.CHUNK_INDEX and len(content) >= _CHUNK_INDEX.size:
+            summary.chunk_offsets.append(_CHUNK_INDEX.unpack_from(content)[2])
     return summary
 
 
@@ -202,19 +220,20 @@ def decompress(stored: bytes, block: Block) -> bytes:
         if block.compression == "zstd":
             return zstandard.ZstdDecompressor().decompress(stored, max_output_size=block.uncompressed_size)
     except (RuntimeError, MemoryError, zstandard.ZstdError):
-        return _salvage(stored, block.compression)
+        return _salvage(stored, block)
     return stored if block.compression == "" else b""
 
 
-def _salvage(stored: bytes, compression: str) -> bytes:
-    decompressor = lz4.frame.LZ4FrameDecompressor() if compression == "lz4" else zstandard.ZstdDecompressor().decompressobj()
+def _salvage(stored: bytes, block: Block) -> bytes:
+    """Both compressions work in blocks of 64 to 128 KiB; those before the damage are whole."""
+    decompressor = lz4.frame.LZ4FrameDecompressor() if block.compression == "lz4" else zstandard.ZstdDecompressor().decompressobj()
     parts: list[bytes] = []
     for start in range(0, len(stored), _SALVAGE_STEP):
         try:
             parts.append(decompressor.decompress(stored[start : start + _SALVAGE_STEP]))
         except (RuntimeError, EOFError, MemoryError, zstandard.ZstdError):
             break
-    return b"".join(parts)
+    return b"".join(parts)[: block.uncompressed_size]
 
 
 def _add_channel(topics: dict[int, str], content: bytes) -> None:

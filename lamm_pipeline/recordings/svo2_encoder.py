@@ -71,9 +71,8 @@ class _VideoEncoder:
         self._count = 0
 
     def encode(self, both: Image) -> Iterator[EncodedFrame]:
-        planes = bgr_to_yuv(both, "420")
-        width = both.shape[1]
-        picture = VideoFrame.from_ndarray(np.vstack([plane.reshape(-1, width) for plane in planes]), format="yuv420p")
+        planes = np.concatenate([plane.ravel() for plane in bgr_to_yuv(both, "420")])
+        picture = VideoFrame.from_ndarray(planes.reshape(-1, both.shape[1]), format="yuv420p")
         picture.pts = self._count
         self._count += 1
         yield from map(self._frame, self._context.encode(picture))

@@ -114,7 +114,7 @@ def read_index(path: Path, file: BufferedReader) -> Svo2Index:
     summary = read_summary(file, size)
     if summary is not None:
         index.topics.update(summary.topics)
-    section = DataSection(file, size)
+    section = DataSection(file, size, summary.chunk_offsets if summary is not None else ())
     indexer = _Indexer(path, index)
     for block, data in section:
         indexer.add(block, data)
@@ -199,7 +199,12 @@ class _Indexer:
                 f"{self._path} is an MCAP file but holds no readable svo_header: it is not an SVO2 recording, or its beginning is lost."
             )
         if not len(index.frames):
-            raise InputError(f"{self._path} holds no video frame: the recording was stopped before the first image.")
+            why = (
+                "the recording was stopped before the first image"
+                if index.complete
+                else "the file is cut off before the end of the first one"
+            )
+            raise InputError(f"{self._path} holds no video frame: {why}.")
         video_topics = {topic for topic in index.topics.values() if topic.endswith(fmt.VIDEO_SUFFIX)}
         if len(video_topics) > 1:
             raise InputError(

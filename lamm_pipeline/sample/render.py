@@ -10,7 +10,6 @@ true disparities. Truth is given in the rectified left camera that OpenCV's reci
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,7 +110,7 @@ def render_sample(
     renderer = FrameRenderer(wanted, rig, partial)
     labels: dict[int, tuple[KittiObject, ...]] = {}
     poses: list[CameraPose] = []
-    with _opencv_on_one_thread(), _writer(out, wanted) as writer:
+    with _writer(out, wanted) as writer:
         before: int | None = None
         for frame, rendered in _all_frames(renderer, workers):
             stamp = frame_stamp_ns(frame, wanted.fps)
@@ -181,17 +180,6 @@ def _truth_folder(out: Path) -> Path:
     if truth.exists() and not (truth / TRUTH_FILE).is_file():
         raise InputError(f"{truth} is there but is not the truth of a sample; choose another name for the recording or move it away.")
     return truth
-
-
-@contextmanager
-def _opencv_on_one_thread() -> Iterator[None]:
-    """Frames are the parallel unit; threads of OpenCV inside them only get in each other's way."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
 
 
 def _writer(out: Path, settings: SampleSettings) -> Svo2Writer:

@@ -11,16 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamm_pipeline.geometry.camera import RectifiedCamera
+from lamm_pipeline.geometry.ground_plane import GroundPlane
 from lamm_pipeline.ontology.ontology import SizePrior
 
 Depth = NDArray[np.float32]
-
-RANSAC_SEED = 20240101
-RANSAC_ROUNDS = 200
-GROUND_SAMPLES = 4000
-GROUND_TILT_COS = float(np.cos(np.radians(30.0)))
-GROUND_MIN_SHARE = 0.25
-CAMERA_HEIGHT_M = (0.3, 6.0)
 
 LOG_BIN = 0.04
 MIN_KNOWN_SHARE = 0.08
@@ -28,24 +22,6 @@ MIN_MASK_SHARE = 0.15
 MIN_PIXELS = 30
 CENTRAL_SHARE = 0.1
 CENTRAL_MIN_SAMPLES = 10
-
-
-@dataclass(frozen=True)
-class GroundPlane:
-    """The ground in camera coordinates: points X with `normal @ X = distance`.
-
-    Attributes:
-        normal: unit vector that points down (y > 0).
-        distance: height of the camera above the ground, metres.
-    """
-
-    normal: tuple[float, float, float]
-    distance: float
-
-    def height_above(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Heights of `(..., 3)` points above the ground, metres."""
-        height: NDArray[np.float64] = self.distance - points @ np.array(self.normal)
-        return height
 
 
 @dataclass(frozen=True)
@@ -81,42 +57,6 @@ class ObjectDepth:
     mask: MaskCrop
     depth_m: float
     bottom_m: float | None
-
-
-def fit_ground(depth: Depth, camera: RectifiedCamera) -> GroundPlane | None:
-    """Fit the ground below the camera by RANSAC and a final least squares fit.
-
-    Samples are the known depths in the lower half of the image. Only planes tilted at most 30 degrees against the camera's xz plane and
-    0.3 to 6 m below it are ground.
-
-    Args:
-        depth: `(H, W)` float32, metres, NaN = unknown.
-        camera: of this depth map.
-
-    Returns:
-        The plane, or None when less than a quarter of the samples lie on one.
-    """
-    height = depth.shape[0]
-    rows, columns = np.nonzero(np.isfinite(depth[height // 2 :]))
-    if len(rows) < MIN_PIXELS:
-        return None
-    generator = np.random.default_rng(RANSAC_SEED)
-    chosen = generator.choice(len(rows), size=min(GROUND_SAMPLES, len(rows)), replace=False)
-    rows, columns = rows[chosen] + height // 2, columns[chosen]
-    z = depth[rows, columns].astype(np.float64)
-    points = np.column_stack([(columns - camera.cx) / camera.fx * z, (rows - camera.cy) / camera.fy * z, z])
-    tolerance = 0.05 + depth_noise(z, camera) * np.abs(points[:, 1]) / z
-    best = np.zeros(len(points), dtype=bool)
-    for triple in generator.integers(0, len(points), size=(RANSAC_ROUNDS, 3)):
-        plane = _plane_through(points[triple])
-        if plane is None:
-            continue
-        inliers = np.abs(plane.height_above(points)) < tolerance
-        if inliers.sum() > best.sum():
-            best = inliers
-    if best.sum() < GROUND_MIN_SHARE * len(points):
-        return None
-    return _least_squares(points[best], 1.0 / tolerance[best])
 
 
 def object_depth(
@@ -242,8 +182,8 @@ def _contact_depth(box_xyxy: NDArray[np.float64], camera: RectifiedCamera, groun
     if ground is None or box_xyxy[3] >= height - 2:
         return None
     x = (float(box_xyxy[0] + box_xyxy[2]) / 2.0 - camera.cx) / camera.fx
-    descent = float(np.dot(ground.normal, (x, (float(box_xyxy[3]) - camera.cy) / camera.fy, 1.0)))
-    return ground.distance / descent if descent > 1e-3 else None
+    descent = -float(np.dot(ground.normal, (x, (float(box_xyxy[3]) - camera.cy) / camera.fy, 1.0)))
+    return ground.offset / descent if descent > 1e-3 else None
 
 
 def _fill_unknown(inside: NDArray[np.bool_], unknown: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -272,24 +212,3 @@ def _one_part(mask: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[
     mass[0] = 0.0
     part: NDArray[np.bool_] = parts == int(np.argmax(mass))
     return part
-
-
-def _plane_through(points: NDArray[np.float64]) -> GroundPlane | None:
-    normal = np.cross(points[1] - points[0], points[2] - points[0])
-    length = float(np.linalg.norm(normal))
-    return None if length < 1e-9 else _ground_plane(normal / length, float(points[0] @ normal) / length)
-
-
-def _least_squares(points: NDArray[np.float64], weights: NDArray[np.float64]) -> GroundPlane | None:
-    centre = np.average(points, axis=0, weights=weights)
-    spread = (points - centre) * weights[:, None]
-    normal = np.linalg.eigh(spread.T @ spread)[1][:, 0]
-    return _ground_plane(normal, float(centre @ normal))
-
-
-def _ground_plane(normal: NDArray[np.float64], distance: float) -> GroundPlane | None:
-    if normal[1] < 0:
-        normal, distance = -normal, -distance
-    if normal[1] < GROUND_TILT_COS or not CAMERA_HEIGHT_M[0] <= distance <= CAMERA_HEIGHT_M[1]:
-        return None
-    return GroundPlane((float(normal[0]), float(normal[1]), float(normal[2])), distance)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry.boxes_2d import clip_xyxy, ios_matrix
 from lamm_pipeline.geometry.camera import RectifiedCamera
+from lamm_pipeline.geometry.ground_plane import GroundPlane, fit_ground_plane
 from lamm_pipeline.ontology.ontology import ObjectClass, Ontology
-from lamm_pipeline.segmentation.depth_masks import GroundPlane, ObjectDepth, box_mask, fit_ground, object_depth
+from lamm_pipeline.segmentation.depth_masks import ObjectDepth, box_mask, object_depth
 from lamm_pipeline.segmentation.detector import MODEL_NAME, SsdDetector
 from lamm_pipeline.segmentation.segmenter import RawDetection, Segmentation
 from lamm_pipeline.segmentation.settings import SegmentationSettings
@@ -102,7 +103,7 @@ class DetectorSegmenter:
         """See `Segmenter`."""
         height, width = image_bgr.shape[:2]
         merged = merge(self._look(image_bgr), self._settings.confidence_threshold, self._settings.nms_iou)
-        ground = fit_ground(depth, camera) if depth is not None and camera is not None and len(merged.scores) else None
+        ground = fit_ground_plane(depth, camera) if depth is not None and camera is not None and len(merged.scores) else None
         scene = _Scene(width, height, depth, camera, ground)
         refused: Counter[str] = Counter()
         found: list[_Found] = []

@@ -93,8 +93,6 @@ def segment_frames(
     Raises:
         InputError: more than `settings.max_bad_share` of the frames could not be read.
     """
-    # One frame a thread scales better than OpenCV's own threads inside a frame.
-    cv2.setNumThreads(1)
     frames = registry.selected_frames
     log = draft.log("segmented.jsonl")
     done = int(draft.state.get("done", 0))

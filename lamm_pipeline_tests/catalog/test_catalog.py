@@ -59,7 +59,7 @@ def test_a_version_is_never_written_twice(catalog: Catalog) -> None:
 
 
 def test_an_unknown_version_is_refused_with_the_way_to_make_one(catalog: Catalog) -> None:
-    with pytest.raises(InputError, match="no manifest.*lamm dataset create"):
+    with pytest.raises(InputError, match=r"no manifest.*lamm dataset create"):
         catalog.version("typed-by-hand.v1")
 
 

@@ -19,5 +19,5 @@ def test_weights_are_renormalised_over_the_selected_stages() -> None:
 
 
 def test_an_unknown_stage_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(InputError, match="'training' is no stage.*extraction, segmentation"):
+    with pytest.raises(InputError, match=r"'training' is no stage.*extraction, segmentation"):
         with_needs(["training"])

@@ -3,34 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lamm_pipeline.geometry.ground_plane import fit_ground_plane
 from lamm_pipeline.ontology.ontology import load_ontology
-from lamm_pipeline.segmentation.depth_masks import MaskCrop, box_mask, central_distance, fit_ground, object_depth, pixel_box
-from lamm_pipeline_tests.segmentation.scenes import CAMERA, CAMERA_HEIGHT, ground_depth, stand
+from lamm_pipeline.segmentation.depth_masks import MaskCrop, box_mask, central_distance, object_depth, pixel_box
+from lamm_pipeline_tests.segmentation.scenes import CAMERA, ground_depth, stand
 
 PERSON = load_ontology().by_id("person").size_prior
 CAR = load_ontology().by_id("car").size_prior
-
-
-@pytest.mark.parametrize("slope", [0.0, 0.05])
-def test_the_ground_is_found_below_objects_and_noise(slope: float) -> None:
-    depth = stand(ground_depth(slope=slope), (100, 100, 220, 320), 6.0)
-    noise = np.random.default_rng(7).normal(0.0, 0.2, depth.shape)
-    disparity = CAMERA.fx * CAMERA.baseline_m / depth + noise
-    ground = fit_ground((CAMERA.fx * CAMERA.baseline_m / disparity).astype(np.float32), CAMERA)
-    assert ground is not None
-    assert ground.distance == pytest.approx(CAMERA_HEIGHT / np.hypot(1.0, slope), abs=0.05)
-    np.testing.assert_allclose(ground.normal, np.array([0.0, 1.0, -slope]) / np.hypot(1.0, slope), atol=0.02)
-
-
-def test_a_wall_is_no_ground_and_without_depth_there_is_none() -> None:
-    wall = np.full((CAMERA.height, CAMERA.width), 5.0, dtype=np.float32)
-    assert fit_ground(wall, CAMERA) is None
-    assert fit_ground(np.full_like(wall, np.nan), CAMERA) is None
-
-
-def test_the_fit_is_the_same_every_time() -> None:
-    depth = ground_depth()
-    assert fit_ground(depth, CAMERA) == fit_ground(depth, CAMERA)
 
 
 def person_scene(wall: float = 12.0) -> tuple[np.ndarray, np.ndarray]:
@@ -46,7 +25,7 @@ def person_scene(wall: float = 12.0) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.requirement("SEG-03")
 def test_the_mask_is_the_person_not_the_wall_nor_the_ground_in_the_loose_box() -> None:
     depth, truth = person_scene()
-    found = object_depth(np.array([285.0, 150.0, 345.0, 268.0]), depth, CAMERA, fit_ground(depth, CAMERA), PERSON)
+    found = object_depth(np.array([285.0, 150.0, 345.0, 268.0]), depth, CAMERA, fit_ground_plane(depth, CAMERA), PERSON)
     assert found is not None
     mask = found.mask.full(640, 360)
     assert (mask & truth).sum() / (mask | truth).sum() > 0.9
@@ -58,7 +37,7 @@ def test_unknown_depth_inside_the_silhouette_is_filled_and_around_it_is_not() ->
     depth, truth = person_scene()
     depth[190:215, 308:322] = np.nan
     depth[150:268, 335:345] = np.nan
-    found = object_depth(np.array([285.0, 150.0, 345.0, 268.0]), depth, CAMERA, fit_ground(depth, CAMERA), PERSON)
+    found = object_depth(np.array([285.0, 150.0, 345.0, 268.0]), depth, CAMERA, fit_ground_plane(depth, CAMERA), PERSON)
     assert found is not None
     mask = found.mask.full(640, 360)
     assert mask[190:215, 308:322].all()
@@ -69,7 +48,7 @@ def test_unknown_depth_inside_the_silhouette_is_filled_and_around_it_is_not() ->
 def test_an_object_before_a_nearer_pole_keeps_its_own_depth() -> None:
     depth, _ = person_scene()
     depth[150:300, 310:314] = 4.0
-    found = object_depth(np.array([285.0, 150.0, 345.0, 268.0]), depth, CAMERA, fit_ground(depth, CAMERA), PERSON)
+    found = object_depth(np.array([285.0, 150.0, 345.0, 268.0]), depth, CAMERA, fit_ground_plane(depth, CAMERA), PERSON)
     assert found is not None
     assert found.depth_m == pytest.approx(8.0, abs=0.05)
     assert not found.mask.full(640, 360)[:, 310:314].any()
