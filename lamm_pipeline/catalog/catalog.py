@@ -1,5 +1,6 @@
 """The catalog: one small database beside the artifacts (SQLite on a laptop, Postgres for a team)."""
 
+import re
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from lamm_pipeline.errors import InputError
 MIGRATIONS = Path(__file__).parent / "migrations"
 SQLITE_WAIT_S = 30
 
+_DATASET_NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}")
+
 
 class Catalog:
     """Reads and writes the catalog; brings the database to the newest schema when it is opened."""
@@ -40,8 +43,13 @@ class Catalog:
         """Declare `folder` as the source dataset `name`.
 
         Raises:
-            InputError: the name is taken.
+            InputError: the name is taken, or cannot be the name of a folder.
         """
+        if _DATASET_NAME.fullmatch(name) is None:
+            raise InputError(
+                f"A source dataset cannot be called {name!r}: it names a folder, so use no slash and no leading dot, and at most 200 "
+                "characters. Give it another --name."
+            )
         row = SourceDataset(id=str(uuid.uuid4()), name=name, folder=str(folder), prepare=prepare, created_at=now(), created_by=actor)
         try:
             with self._session() as session:
@@ -61,11 +69,21 @@ class Catalog:
         with self._session() as session:
             return session.scalars(select(SourceDataset).order_by(SourceDataset.name)).all()
 
-    def put_recording(self, row: Recording, action: str) -> None:
-        """Add a recording, or replace what is known of the one with this key; audited as `action`."""
+    def add_recording(self, row: Recording) -> bool:
+        """Remember a new recording; False when its key or its source path is taken."""
+        try:
+            with self._session() as session:
+                session.add(row)
+                _audit(session, row.added_by, "recording.add", row.key, _found(row))
+        except IntegrityError:
+            return False
+        return True
+
+    def replace_recording(self, row: Recording, actor: str, action: str) -> None:
+        """Replace what is known of the recording with this key; audited as `action`."""
         with self._session() as session:
             session.merge(row)
-            _audit(session, row.added_by, action, row.key, {"path": row.path, "size": row.size, "quick_digest": row.quick_digest})
+            _audit(session, actor, action, row.key, _found(row))
 
     def recording(self, key: str) -> Recording:
         """The recording with this key.
@@ -165,7 +183,7 @@ class Catalog:
 
     def _migrate(self) -> None:
         config = AlembicConfig()
-        config.set_main_option("script_location", str(MIGRATIONS))
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         head = ScriptDirectory.from_config(config).get_current_head()
         with self._engine.begin() as connection:
             if self.url.get_backend_name() == "sqlite":
@@ -175,6 +193,10 @@ class Catalog:
             if MigrationContext.configure(connection).get_current_revision() != head:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
+
+
+def _found(row: Recording) -> dict[str, Any]:
+    return {"path": row.path, "size": row.size, "quick_digest": row.quick_digest}
 
 
 def _audit(session: Session, actor: str, action: str, subject: str, details: dict[str, Any]) -> None:

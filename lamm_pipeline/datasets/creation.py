@@ -1,10 +1,11 @@
 """Making a dataset version: pin what is published of each recording, write the manifest, remember it in the catalog."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
 from lamm_pipeline.catalog.catalog import Catalog
-from lamm_pipeline.catalog.models import DatasetVersion, now
+from lamm_pipeline.catalog.models import DatasetVersion, Recording, now
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.datasets.versions import (
     MANIFEST,
@@ -18,8 +19,10 @@ from lamm_pipeline.datasets.versions import (
 )
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.ontology.ontology import Ontology
-from lamm_pipeline.storage.artifacts import ArtifactKey, ArtifactStore
+from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore
 from lamm_pipeline.storage.atomic import sha256_file
+
+PINNED = tuple(ArtifactVersions.model_fields)
 
 
 def create_dataset_version(
@@ -55,19 +58,22 @@ def create_dataset_version(
         The version, and whether it is new: when the newest version of this name has exactly this content, that one is returned.
 
     Raises:
-        InputError: a recording is unknown or not processed, or the name or settings cannot be used.
+        InputError: a recording is unknown or not processed, its artifacts do not belong together, or the name or settings cannot be used.
     """
     check_name(name)
-    keys = list(dict.fromkeys(recordings)) or [row.key for row in catalog.recordings() if _current(store, row.key, "detections")]
+    keys = list(dict.fromkeys(recordings)) or [
+        row.key for row in catalog.recordings() if store.current(ArtifactKey("recordings", row.key, "detections"))
+    ]
     if not keys:
         raise InputError(
             "No recording has detections yet, so there is nothing to make a dataset of. Process recordings first (`lamm run`)."
         )
     pinned = [_pin(store, catalog, key) for key in keys]
     known = [row.number for row in catalog.versions(name)]
-    created = now()
     before = list_versions(root, name)
     if before and before[-1].content_digest == _content(name, pinned, settings, ontology):
+        if before[-1].number not in known:  # whoever wrote the manifest was killed before the catalog had it
+            _remember(root, catalog, before[-1])
         return before[-1], False
     version = create_version(
         root,
@@ -75,28 +81,32 @@ def create_dataset_version(
         recordings=pinned,
         settings=settings,
         ontology=ontology,
-        created_at=created.isoformat(timespec="seconds"),
+        created_at=now().isoformat(timespec="seconds"),
         created_by=actor,
         title=title,
         description=description,
         source_job_id=source_job_id,
         taken=known,
     )
+    _remember(root, catalog, version)
+    return version, True
+
+
+def _remember(root: Path, catalog: Catalog, version: VersionManifest) -> None:
     manifest = root / "datasets" / version.key / MANIFEST
     catalog.add_version(
         DatasetVersion(
             key=version.key,
             name=version.name,
             number=version.number,
-            title=title,
-            description=description,
+            title=version.title,
+            description=version.description,
             manifest_path=str(manifest),
             manifest_digest=sha256_file(manifest),
-            created_at=created,
-            created_by=actor,
+            created_at=datetime.fromisoformat(version.created_at),
+            created_by=version.created_by,
         )
     )
-    return version, True
 
 
 def _content(name: str, pinned: list[RecordingInputs], settings: DatasetSettings, ontology: Ontology) -> str:
@@ -116,20 +126,35 @@ def _content(name: str, pinned: list[RecordingInputs], settings: DatasetSettings
 
 def _pin(store: ArtifactStore, catalog: Catalog, key: str) -> RecordingInputs:
     row = catalog.recording(key)
-    frames, detections = _current(store, key, "frames"), _current(store, key, "detections")
-    if frames is None or detections is None:
-        missing = "frames" if frames is None else "detections"
-        raise InputError(f"Recording {key!r} has no {missing} yet. Materialize them first, or leave the recording out.")
-    artifacts = ArtifactVersions(
-        frames=frames, detections=detections, boxes_3d=_current(store, key, "boxes_3d"), tracks=_current(store, key, "tracks")
-    )
+    found = {asset: artifact for asset in PINNED if (artifact := store.current(ArtifactKey("recordings", key, asset))) is not None}
+    for asset in ("frames", "detections"):
+        if asset not in found:
+            raise InputError(f"Recording {key!r} has no {asset} yet. Materialize them first, or leave the recording out.")
+    for asset, artifact in found.items():
+        for source, version in artifact.manifest.identity.inputs.items():
+            if source in PINNED and (source not in found or found[source].version != version):
+                raise InputError(
+                    f"The {asset} of recording {key!r} were made from other {source} than those in force now, so they may not fit together. "
+                    f"Run the recording again (`lamm run {key}`), or leave it out."
+                )
     return RecordingInputs(
         recording=key,
-        artifacts=artifacts,
-        source=SourceFile(path=row.path, digest=row.digest or row.quick_digest, size=row.size),
+        artifacts=ArtifactVersions(**{asset: artifact.version for asset, artifact in found.items()}),
+        source=SourceFile(path=row.path, digest=_digest(store, row, found["frames"]), size=row.size),
     )
 
 
-def _current(store: ArtifactStore, recording: str, asset: str) -> str | None:
-    artifact = store.current(ArtifactKey("recordings", recording, asset))
-    return None if artifact is None else artifact.version
+def _digest(store: ArtifactStore, row: Recording, frames: Artifact) -> str:
+    """Digest of the file that the frames were taken from.
+
+    Raises:
+        InputError: the file is another one now.
+    """
+    read = store.find(ArtifactKey("recordings", row.key, "recording"), frames.manifest.identity.inputs.get("recording", ""))
+    digest = read.manifest.identity.files.get("recording") if read is not None else None
+    if digest is not None and digest != row.digest:
+        raise InputError(
+            f"The file of recording {row.key!r} ({row.path}) has changed since its frames were extracted. Run the recording again "
+            f"(`lamm run {row.key}`), or leave it out."
+        )
+    return digest or row.digest or row.quick_digest

@@ -93,8 +93,9 @@ class VersionManifest(BaseModel):
 
     @property
     def content_digest(self) -> str:
-        """Hex SHA-256 of everything that decides the content: not the name, the number, the texts, or who made it when."""
-        return digest_json(self.model_dump(mode="json", include={"ontology_digest", "recordings", "settings"}))
+        """Hex SHA-256 of everything that decides the content: not the name, the number, the texts, who made it when, or where files lie."""
+        places = {"recordings": {"__all__": {"source": {"path"}}}}
+        return digest_json(self.model_dump(mode="json", include={"ontology_digest", "recordings", "settings"}, exclude=places))
 
 
 def version_key(name: str, number: int) -> str:

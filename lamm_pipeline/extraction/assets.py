@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +121,12 @@ def diversity_metrics(context: dg.AssetExecutionContext, config: StageConfig, wo
             return {
                 "frames": len(metrics.frame_ids),
                 "mean_motion": round(float(np.mean(metrics.motion)), 6) if len(metrics.motion) else 0.0,
+                "failed_frames": [asdict(failed) for failed in metrics.failed_frames],
             }
 
         artifact = produce(context, workspace, work, config=config, code_version=METRICS_VERSION, inputs={"frames": source})
-        return result(artifact, dict(artifact.counts))
+        failed = artifact.counts["failed_frames"]
+        return result(artifact, {**artifact.counts, "failed_frames": len(failed), "failed": table(failed)})
 
 
 def _calibration(

@@ -14,16 +14,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
+from lamm_pipeline.extraction.frame_registry import FailedFrame, FrameRecord, FrameRegistry
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft
 from lamm_pipeline.streaming import Progress, map_ordered, no_progress
 
 FILE_NAME = "diversity_metrics.parquet"
-SCHEMA = pa.schema([("frame_id", pa.string()), ("svo2_frame_index", pa.int64()), ("dhash", pa.string()), ("motion", pa.float64())])
+SCHEMA = pa.schema(
+    [
+        ("frame_id", pa.string()),
+        ("svo2_frame_index", pa.int64()),
+        ("dhash", pa.string()),
+        ("motion", pa.float64()),
+        ("failure", pa.string()),
+    ]
+)
+MAX_BAD_SHARE = 0.2
 
 HASH_BITS = 256
 HASH_WIDTH, HASH_HEIGHT = 17, 16
@@ -115,10 +125,11 @@ class DiversityFilter:
 
 @dataclass(frozen=True)
 class DiversityMetrics:
-    """The metrics of a recording's frames, in file order.
+    """The metrics of a recording's frames, in file order; N counts those whose image could be read.
 
     Attributes:
         frame_ids: one a frame.
+        failed_frames: those whose image could not be read.
         svo2_frame_index: `(N,)` int64.
         dhash: `(N, 4)` uint64.
         motion: `(N,)` float64.
@@ -128,12 +139,21 @@ class DiversityMetrics:
     svo2_frame_index: NDArray[np.int64]
     dhash: Hashes
     motion: NDArray[np.float64]
+    failed_frames: tuple[FailedFrame, ...]
 
 
 def diversity_metrics(
-    registry: FrameRegistry, folder: Path, draft: Draft, progress: Progress = no_progress, *, workers: int | None = None
+    registry: FrameRegistry,
+    folder: Path,
+    draft: Draft,
+    progress: Progress = no_progress,
+    *,
+    workers: int | None = None,
+    max_bad_share: float = MAX_BAD_SHARE,
 ) -> DiversityMetrics:
     """Compute the metrics of all published frames and write `diversity_metrics.parquet`.
+
+    A frame whose image cannot be read gets a row with the reason in `failure` and no values; motion is relative to the last readable frame.
 
     Args:
         registry: the frames.
@@ -141,26 +161,37 @@ def diversity_metrics(
         draft: where to write; resumable.
         progress: told after each frame.
         workers: threads.
+        max_bad_share: largest share of frames that may be unreadable.
 
     Returns:
         What was written.
 
     Raises:
-        InputError: an image cannot be read.
+        InputError: more images than that cannot be read.
     """
     frames = registry.selected_frames
     log = draft.log("diversity.jsonl")
     done = int(draft.state.get("done", 0))
-    previous = _read_signature(folder, frames[done - 1]).blurred if done else None
+    readable = (found for frame in reversed(frames[:done]) if (found := _read_signature(folder, frame)) is not None)
+    previous = next((found.blurred for found in readable), None)
     pairs = map_ordered(functools.partial(_read_signature, folder), frames[done:], workers)
     for count, (frame, current) in enumerate(pairs, start=done + 1):
-        score = motion(current.blurred, previous)
-        previous = current.blurred
-        row = {"frame_id": frame.frame_id, "svo2_frame_index": frame.svo2_frame_index, "dhash": to_hex(current.dhash), "motion": score}
+        row: dict[str, object] = {"frame_id": frame.frame_id, "svo2_frame_index": frame.svo2_frame_index}
+        if current is None:
+            row |= {"dhash": None, "motion": None, "failure": f"the image {frame.image_left} is missing or damaged"}
+        else:
+            row |= {"dhash": to_hex(current.dhash), "motion": motion(current.blurred, previous), "failure": None}
+            previous = current.blurred
         log.append(row)
         progress(count, len(frames))
         if count % CHECKPOINT_EVERY == 0:
             draft.checkpoint({"done": count})
+    failures = [str(row["failure"]) for row in log if row["failure"] is not None]
+    if len(failures) > max_bad_share * len(frames):
+        raise InputError(
+            f"{len(failures)} of the {len(frames)} frames of {registry.recording} cannot be read (the first: {failures[0]}); extract them "
+            "again."
+        )
     path = draft.directory / FILE_NAME
     with pq.ParquetWriter(path, SCHEMA) as writer:
         for batch in _batches(log, 10_000):
@@ -171,21 +202,21 @@ def diversity_metrics(
 def read_metrics(path: Path) -> DiversityMetrics:
     """Read `diversity_metrics.parquet`."""
     table = pq.read_table(path, schema=SCHEMA)
+    failed = table.filter(pc.is_valid(table["failure"])).to_pylist()
+    table = table.filter(pc.is_null(table["failure"]))
     hashes = [from_hex(text) for text in table["dhash"].to_pylist()]
     return DiversityMetrics(
         frame_ids=tuple(table["frame_id"].to_pylist()),
         svo2_frame_index=table["svo2_frame_index"].to_numpy(),
         dhash=np.array(hashes, np.uint64).reshape(-1, 4),
         motion=table["motion"].to_numpy(),
+        failed_frames=tuple(FailedFrame(row["svo2_frame_index"], row["failure"]) for row in failed),
     )
 
 
-def _read_signature(folder: Path, frame: FrameRecord) -> Signature:
-    path = folder / str(frame.image_left)
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise InputError(f"The image {path} cannot be read; the extracted frames are damaged, extract them again.")
-    return signature(np.asarray(image, np.uint8))
+def _read_signature(folder: Path, frame: FrameRecord) -> Signature | None:
+    image = cv2.imread(str(folder / str(frame.image_left)), cv2.IMREAD_COLOR)
+    return None if image is None else signature(np.asarray(image, np.uint8))
 
 
 def _dhash_of_grey(grey: Grey) -> Hashes:

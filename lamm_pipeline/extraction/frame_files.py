@@ -148,8 +148,8 @@ class FrameWriter:
         if self._matcher is None or self._rectifier is None:
             return None
         depth = self._matcher.depth(pair.left, pair.right, self._rectifier.camera).astype(np.float32, copy=False)
-        # Whatever a matcher says about the kind of ignorance, the file knows one: NaN.
-        return np.where(np.isfinite(depth), depth, np.float32(np.nan))
+        # Whatever a matcher says about the kind of ignorance (infinities, zero), the file knows one: NaN.
+        return np.where(np.isfinite(depth) & (depth > 0.0), depth, np.float32(np.nan))
 
     def _cloud(self, pair: Pair, depth: NDArray[np.float32] | None) -> Cloud | None:
         if depth is None or self._rectifier is None or not self._settings.point_cloud:

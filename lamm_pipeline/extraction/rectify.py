@@ -41,6 +41,12 @@ class Rectifier:
             self.camera = RectifiedCamera(*self._size, eye.fx, eye.fy, eye.cx, eye.cy, -calibration.translation_m[0])
         else:
             self.camera, self._left_maps, self._right_maps = _rectification(calibration)
+        camera = self.camera
+        if not all(np.isfinite([camera.fx, camera.cx, camera.cy, camera.baseline_m])) or camera.fx <= 0 or camera.baseline_m <= 0:
+            raise InputError(
+                f"{calibration.source} leads to no usable rectification (focal length {camera.fx:g} px, baseline {camera.baseline_m:g} m); "
+                "check its numbers."
+            )
 
     def rectify(self, left: Image, right: Image) -> tuple[Image, Image]:
         """Rectify a raw pair.
@@ -105,8 +111,6 @@ def _rectification(calibration: StereoCalibration) -> tuple[RectifiedCamera, Map
         cy=float(p1[1, 2]),
         baseline_m=float(-p2[0, 3] / p2[0, 0]),
     )
-    if not all(np.isfinite([camera.fx, camera.cx, camera.cy, camera.baseline_m])) or camera.fx <= 0 or camera.baseline_m <= 0:
-        raise InputError(f"{calibration.source} leads to no usable rectification (focal length {camera.fx:g} px); check its numbers.")
     return camera, _maps(left, r1, p1, size), _maps(right, r2, p2, size)
 
 

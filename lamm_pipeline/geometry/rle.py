@@ -53,16 +53,6 @@ def area(mask_rle: Mapping[str, Any]) -> int:
     return int(coco_mask.area(_bytes(mask_rle)))
 
 
-def box_xywh(mask_rle: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    """The tight box around the mask as x, y, width, height in pixels, without decoding it; zeros for an empty mask.
-
-    Args:
-        mask_rle: `{"size": [H, W], "counts": text}`.
-    """
-    x, y, width, height = (float(value) for value in coco_mask.toBbox(_bytes(mask_rle)))
-    return x, y, width, height
-
-
 def run_lengths(counts: str) -> list[int]:
     """The run lengths behind COCO's text form: zeros first, then ones, and so on.
 

@@ -113,7 +113,8 @@ class Ontology:
         """Tell what a detector's label means.
 
         Where several classes name the label, the one with the smallest category id is meant, unless the object is measured to be higher
-        than that class can be and fits another one: a `Vehicle` of 3 m is a truck.
+        than that class can be and suits another one better: a `Vehicle` of 3 m is a truck. Of ranges that it lies between, the one nearer
+        in ratio counts, because errors of distance and box scale the height.
 
         Args:
             label: as the detector writes it.
@@ -125,12 +126,11 @@ class Ontology:
         candidates = [known for known in self.classes if label in known.detector_labels]
         if not candidates:
             return None
-        default, *others = candidates
-        if height_m is not None and default.size_prior is not None and height_m > default.size_prior.height[1]:
-            for other in others:
-                if other.size_prior is not None and other.size_prior.height[0] <= height_m <= other.size_prior.height[1]:
-                    return other
-        return default
+        default = candidates[0]
+        if height_m is None or default.size_prior is None or height_m <= default.size_prior.height[1]:
+            return default
+        sized = [(known.size_prior.height, known) for known in candidates if known.size_prior is not None]
+        return min(sized, key=lambda each: max(each[0][0] / height_m, height_m / each[0][1], 1.0))[1]
 
 
 def load_ontology(path: Path | None = None) -> Ontology:

@@ -9,11 +9,13 @@ import dagster as dg
 
 from lamm_pipeline.orchestration.config import StageConfig, science
 from lamm_pipeline.orchestration.progress import StageProgress
+from lamm_pipeline.orchestration.stages import progress_after
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
+PROGRESS_TAG = "lamm/progress"
 Work = Callable[[Draft, Progress], Mapping[str, Any]]
 
 
@@ -46,9 +48,17 @@ def produce(
     key = ArtifactKey(scope, context.partition_key, asset)
     versions = {name: artifact.version for name, artifact in (inputs or {}).items()}
     identity = Identity(asset, code_version, science(config) if settings is None else settings, versions, files or {})
+    artifact = _found_or_made(context, workspace, key, identity, config, work)
+    _tell_progress(context)
+    return artifact
+
+
+def _found_or_made(
+    context: dg.AssetExecutionContext, workspace: Workspace, key: ArtifactKey, identity: Identity, config: StageConfig, work: Work
+) -> Artifact:
     published = workspace.store.find(key, identity.version)
     if published is not None and not config.force:
-        context.log.info(f"Version {identity.version} of {asset} is published already; nothing to compute.")
+        context.log.info(f"Version {identity.version} of {key.asset} is published already; nothing to compute.")
         workspace.store.make_current(published)
         return published
     with workspace.store.draft(key, identity.version, restart=config.restart or config.force) as draft:
@@ -57,12 +67,21 @@ def produce(
             workspace.store.make_current(published)
             return published
         if draft.state:
-            context.log.info(f"Resuming version {identity.version} of {asset} at its checkpoint {draft.state}.")
-        progress = StageProgress(context.log.info, asset)
+            context.log.info(f"Resuming version {identity.version} of {key.asset} after {draft.state.get('done', 0)} frames.")
+        progress = StageProgress(context.log.info, key.asset)
         started = time.time()
         counts = json.loads(json.dumps(work(draft, progress)))  # as a later run will read them
         run = {"run_id": context.run.run_id, "started_at": started, "seconds": time.time() - started, **progress.summary()}
         return workspace.store.publish(key, draft, identity, counts, run)
+
+
+def _tell_progress(context: dg.AssetExecutionContext) -> None:
+    """Tag the run with how much of it is done, by the stages' weights."""
+    selected = context.run.asset_selection or context.job_def.asset_layer.executable_asset_keys
+    share = progress_after(context.asset_key.path[-1], (key.path[-1] for key in selected))
+    run = context.instance.get_run_by_id(context.run.run_id)
+    if share is not None and run is not None and share > float(run.tags.get(PROGRESS_TAG, "0 %").split()[0]):
+        context.instance.add_run_tags(run.run_id, {PROGRESS_TAG: f"{share:.0f} %"})
 
 
 def result(artifact: Artifact, metadata: Mapping[str, Any], checks: list[dg.AssetCheckResult] | None = None) -> dg.MaterializeResult:

@@ -51,7 +51,8 @@ def assets_of(names: Iterable[str]) -> list[str]:
 
 def progress_spans(names: Iterable[str]) -> dict[str, tuple[float, float]]:
     """Where in the progress of a run (0 to 100 per cent) each of exactly these stages lies, by the weights renormalised over them."""
-    chosen = [STAGES[name] for name in STAGES if name in set(names)]
+    wanted = set(names)
+    chosen = [stage for name, stage in STAGES.items() if name in wanted]
     total = sum(stage.weight for stage in chosen)
     spans: dict[str, tuple[float, float]] = {}
     begin = 0.0
@@ -60,3 +61,15 @@ def progress_spans(names: Iterable[str]) -> dict[str, tuple[float, float]]:
         spans[stage.name] = (begin, end)
         begin = end
     return spans
+
+
+def progress_after(asset: str, selected: Iterable[str]) -> float | None:
+    """How much of a run is done (per cent) when `asset` is, for a run of the `selected` assets; None for assets of no stage."""
+    chosen = set(selected)
+    stages = [stage for stage in STAGES.values() if chosen & set(stage.assets)]
+    for stage in stages:
+        own = [each for each in stage.assets if each in chosen]
+        if asset in own:
+            begin, end = progress_spans(each.name for each in stages)[stage.name]
+            return begin + (end - begin) * (own.index(asset) + 1) / len(own)
+    return None

@@ -1,6 +1,6 @@
 """The 3D boxes of a recording (`boxes_3d.json`): for every detection either a box, or the reason why it has none."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.geometry.boxes_3d import BoxXyxy
+from lamm_pipeline.segmentation.detections import FailedFrame
 from lamm_pipeline.storage import framewise_json
 
 FILE_NAME = "boxes_3d.json"
@@ -67,8 +68,15 @@ class FrameBoxes:
     refused: tuple[RefusedBox, ...]
 
 
-def write(path: Path, frames: Iterable[FrameBoxes]) -> None:
-    """Write `boxes_3d.json`, streaming; the totals stand at the end."""
+def write(path: Path, frames: Iterable[FrameBoxes], failed: Sequence[FailedFrame] = ()) -> None:
+    """Write `boxes_3d.json`, streaming; the totals stand at the end.
+
+    Args:
+        path: of the file.
+        frames: in the order of the recording.
+        failed: frames without reliable boxes, with their reasons. Those whose detection failed are not among `frames`; those whose depth
+            is damaged are, with all their detections refused.
+    """
     totals = {"total_frames": 0, "total_boxes": 0, "total_refused": 0}
 
     def entries() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -78,9 +86,11 @@ def write(path: Path, frames: Iterable[FrameBoxes]) -> None:
             totals["total_refused"] += len(frame.refused)
             yield frame.frame_id, to_json(frame)
 
-    framewise_json.write(
-        path, {"coordinates": "KITTI: bottom centre, rectified left camera, x right, y down, z forward"}, _FRAMES, entries(), totals
-    )
+    head = {
+        "coordinates": "KITTI: bottom centre, rectified left camera, x right, y down, z forward",
+        "failed_frames": [{"frame_id": each.frame_id, "reason": each.reason} for each in failed],
+    }
+    framewise_json.write(path, head, _FRAMES, entries(), totals)
 
 
 def read(path: Path) -> Iterator[FrameBoxes]:

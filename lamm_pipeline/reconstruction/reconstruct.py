@@ -1,7 +1,8 @@
 """From masks and depth to the 3D boxes of a recording, frame by frame.
 
-Writes `boxes_3d.json` and KITTI labels `label_2/<frame index>.txt` for every selected frame, empty where nothing was found. Every detection
-ends either in `boxes` or, with its reason, in `refused`.
+Writes `boxes_3d.json` and KITTI labels `label_2/<frame index>.txt` for every frame that was searched for objects, empty where there are
+none. A frame that could not be searched has neither entry nor label file, because an empty one would say that nothing is there. Every
+detection ends either in `boxes` or, with its reason, in `refused`.
 """
 
 from collections import Counter
@@ -9,11 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.extraction.depth_map import read_depth
 from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.geometry.boxes_2d import iou_matrix
@@ -29,18 +32,20 @@ from lamm_pipeline.reconstruction.object_points import back_project, densest_sli
 from lamm_pipeline.reconstruction.settings import BoxMethod, BoxSettings
 from lamm_pipeline.reconstruction.visibility import occlusion_level, truncated_share
 from lamm_pipeline.segmentation import detections as detections_file
-from lamm_pipeline.segmentation.detections import Detection, FrameDetections
+from lamm_pipeline.segmentation.detections import Detection, FailedFrame, FrameDetections
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft, RecordLog
 from lamm_pipeline.streaming import Progress, map_ordered, no_progress
 
 LABEL_FOLDER = "label_2"
 
 NO_DEPTH = "the frame has no depth map"
+DAMAGED_DEPTH = "the frame's depth map is missing or damaged"
 TOO_FEW_POINTS = "too few depth points in the mask"
 TOO_FEW_CLEAN_POINTS = "too few points left without ground, background and outliers"
 TOO_FAR = "farther away than the maximum distance"
 NOT_ON_2D_BOX = "the 3D box does not project onto the 2D box"
-REASONS = (NO_DEPTH, TOO_FEW_POINTS, TOO_FEW_CLEAN_POINTS, TOO_FAR, NOT_ON_2D_BOX)
+REASONS = (NO_DEPTH, DAMAGED_DEPTH, TOO_FEW_POINTS, TOO_FEW_CLEAN_POINTS, TOO_FAR, NOT_ON_2D_BOX)
+NOT_SEARCHED = "the detections do not have the frame"
 
 _PLAUSIBLE_SIZE_RATIO = (0.5, 2.0)
 _IMPLAUSIBLE_SIZE_PENALTY = 0.7
@@ -51,7 +56,8 @@ class ReconstructionSummary:
     """Counts over the recording; `boxes + refused == detections`.
 
     Attributes:
-        frames: frames worked on.
+        frames: frames in `boxes_3d.json`.
+        failed_frames: frames that detection left out, and frames whose depth map is damaged, in their order.
         frames_without_ground: of them, frames with detections but without a ground plane.
         detections: detections in these frames.
         boxes: detections with a 3D box.
@@ -61,6 +67,7 @@ class ReconstructionSummary:
     """
 
     frames: int
+    failed_frames: tuple[FailedFrame, ...]
     frames_without_ground: int
     detections: int
     boxes: int
@@ -93,36 +100,43 @@ def reconstruct(
         progress: told after every frame.
 
     Raises:
-        InputError: the frames have no depth, or detections and frames do not belong together.
+        InputError: the frames have no depth, too many depth maps are damaged, or detections and frames do not belong together.
     """
     camera = _camera_with_depth(registry, frames_folder)
     selected = [frame for frame in registry.frames if frame.selected]
 
-    def work(pair: tuple[FrameRecord, FrameDetections | None]) -> tuple[FrameBoxes, bool]:
+    def work(pair: tuple[FrameRecord, FrameDetections | None]) -> _Result:
         record, found = pair
-        depth = _load_depth(frames_folder, record, camera) if found is not None and found.detections else None
-        ground = None if depth is None else fit_ground_plane(depth, camera)
-        items = () if found is None else found.detections
-        outcomes = [place(item, depth, camera, ground, ontology.by_id(item.class_id), settings) for item in items]
-        boxes = tuple(outcome for outcome in outcomes if isinstance(outcome, ObjectBox))
-        refused = tuple(outcome for outcome in outcomes if isinstance(outcome, RefusedBox))
-        frame = FrameBoxes(record.frame_id, record.svo2_frame_index, record.timestamp_ns, boxes, refused)
-        return frame, depth is not None and ground is None
+        return _Result(None, failure=NOT_SEARCHED) if found is None else _work(record, found, frames_folder, camera, ontology, settings)
 
     log = draft.log("boxes.jsonl")
     done = int(draft.state.get("done", 0))
     pairs = islice(_pairs(selected, detections_path), done, None)
-    for n, ((record, _), (frame, without_ground_plane)) in enumerate(map_ordered(work, pairs, workers), start=done + 1):
-        labels = [to_kitti(item) for item in frame.boxes]
-        kitti_labels.write(draft.directory / LABEL_FOLDER / f"{record.filename_base}.txt", labels)
-        log.append({"frame_id": frame.frame_id, "without_ground": without_ground_plane, **frame_boxes.to_json(frame)})
+    for n, ((record, _), result) in enumerate(map_ordered(work, pairs, workers), start=done + 1):
+        entry: dict[str, Any] = {"frame_id": record.frame_id, "failure": result.failure, "without_ground": result.without_ground}
+        if result.frame is not None:
+            labels = [to_kitti(item) for item in result.frame.boxes]
+            kitti_labels.write(draft.directory / LABEL_FOLDER / f"{record.filename_base}.txt", labels)
+            entry |= {"frame": frame_boxes.to_json(result.frame)}
+        log.append(entry)
         progress(n, len(selected))
         if n % CHECKPOINT_EVERY == 0:
             draft.checkpoint({"done": n})
 
-    frames = (frame_boxes.from_json(entry["frame_id"], entry) for entry in log)
-    frame_boxes.write(draft.directory / frame_boxes.FILE_NAME, frames)
-    return _summary(log)
+    summary = _summary(log)
+    _refuse_if_too_many(summary.failed_frames, len(selected), registry.recording, settings)
+    frames = (frame_boxes.from_json(entry["frame_id"], entry["frame"]) for entry in log if "frame" in entry)
+    frame_boxes.write(draft.directory / frame_boxes.FILE_NAME, frames, summary.failed_frames)
+    return summary
+
+
+@dataclass(frozen=True)
+class _Result:
+    """Of one frame: its boxes, None where nobody knows its objects, and why it failed, if it did."""
+
+    frame: FrameBoxes | None
+    without_ground: bool = False
+    failure: str | None = None
 
 
 def place(
@@ -188,6 +202,28 @@ def to_kitti(item: ObjectBox) -> KittiObject:
     return KittiObject(item.kitti_type, item.truncated, item.occluded, item.alpha, item.box_xyxy, item.box, item.score)
 
 
+def _work(
+    record: FrameRecord, found: FrameDetections, frames_folder: Path, camera: RectifiedCamera, ontology: Ontology, settings: BoxSettings
+) -> _Result:
+    depth = ground = failure = None
+    if found.detections:
+        try:
+            depth = read_depth(frames_folder, record, camera)
+        except InputError as error:
+            failure = str(error)
+    if depth is not None:
+        ground = fit_ground_plane(depth, camera)
+    outcomes: list[ObjectBox | RefusedBox]
+    if failure is not None:
+        outcomes = [RefusedBox(item.detection_id, item.class_id, DAMAGED_DEPTH) for item in found.detections]
+    else:
+        outcomes = [place(item, depth, camera, ground, ontology.by_id(item.class_id), settings) for item in found.detections]
+    boxes = tuple(outcome for outcome in outcomes if isinstance(outcome, ObjectBox))
+    refused = tuple(outcome for outcome in outcomes if isinstance(outcome, RefusedBox))
+    frame = FrameBoxes(record.frame_id, record.svo2_frame_index, record.timestamp_ns, boxes, refused)
+    return _Result(frame, depth is not None and ground is None, failure)
+
+
 def _score(confidence: float | None, fit: BoxFit) -> float | None:
     if confidence is None:
         return None
@@ -222,20 +258,13 @@ def _pairs(selected: list[FrameRecord], detections_path: Path) -> Iterator[tuple
         )
 
 
-def _load_depth(frames_folder: Path, record: FrameRecord, camera: RectifiedCamera) -> NDArray[np.floating] | None:
-    if record.depth is None:
-        return None
-    path = frames_folder / record.depth
-    try:
-        depth: NDArray[np.floating] = np.load(path, allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError) as error:
-        raise InputError(f"The depth map {path} is missing or not a NumPy file ({error}). Run `frames` again.") from error
-    if depth.shape != (camera.height, camera.width) or not np.issubdtype(depth.dtype, np.floating):
+def _refuse_if_too_many(failed: tuple[FailedFrame, ...], selected: int, recording: str, settings: BoxSettings) -> None:
+    damaged = [each for each in failed if each.reason != NOT_SEARCHED]
+    if len(damaged) > settings.max_bad_share * selected:
         raise InputError(
-            f"The depth map {path} is {depth.dtype} of shape {depth.shape}, expected floating point metres of shape "
-            f"({camera.height}, {camera.width}). Run `frames` again."
+            f"{len(damaged)} of the {selected} frames of {recording} have no usable depth map (the first: {damaged[0].reason}), more than "
+            "`max_bad_share` allows; run `frames` again."
         )
-    return depth
 
 
 def _mask(detection: Detection, depth: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -248,14 +277,20 @@ def _mask(detection: Detection, depth: NDArray[np.floating]) -> NDArray[np.bool_
 def _summary(log: RecordLog) -> ReconstructionSummary:
     classes: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
+    failed: list[FailedFrame] = []
     frames = without_ground_plane = 0
     for entry in log:
+        if entry["failure"] is not None:
+            failed.append(FailedFrame(entry["frame_id"], entry["failure"]))
+        if "frame" not in entry:
+            continue
         frames += 1
         without_ground_plane += entry["without_ground"]
-        classes.update(item["class_id"] for item in entry["boxes"])
-        reasons.update(item["reason"] for item in entry["refused"])
+        classes.update(item["class_id"] for item in entry["frame"]["boxes"])
+        reasons.update(item["reason"] for item in entry["frame"]["refused"])
     return ReconstructionSummary(
         frames=frames,
+        failed_frames=tuple(failed),
         frames_without_ground=without_ground_plane,
         detections=classes.total() + reasons.total(),
         boxes=classes.total(),

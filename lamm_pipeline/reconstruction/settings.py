@@ -44,6 +44,9 @@ class BoxSettings(BaseModel):
         description="Where in its class's range of sizes an object is assumed whose size is not fully seen: 0 smallest, 1 largest.",
     )
     max_distance_m: float = Field(100.0, gt=0.0, le=500.0, description="Objects farther away get no box, metres.")
+    max_bad_share: float = Field(
+        0.2, ge=0.0, le=1.0, description="Largest share of frames whose depth map may be missing or damaged before the stage fails."
+    )
     min_projected_iou: float = Field(
         0.2, ge=0.0, le=1.0, description="The projected 3D box must overlap the 2D box at least this much, or it is refused."
     )

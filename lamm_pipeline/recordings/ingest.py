@@ -55,16 +55,20 @@ def add_files(catalog: Catalog, files: Iterable[Path], actor: str) -> list[Added
     Raises:
         InputError: a file does not exist.
     """
-    return [_add(catalog, path, path.expanduser().resolve(), None, actor) for path in files]
+    resolved = [path.expanduser().resolve() for path in files]
+    return [_add(catalog, path, path, None, actor) for path in resolved]
 
 
 def scan(catalog: Catalog, dataset: SourceDataset, root: Path, serial_of: Callable[[Path], int], actor: str) -> list[Added]:
     """Take in every recording of a source dataset's folder, prepared the way the dataset says.
 
+    Prepared files keep their folders, so that no two of them meet, and their calibration comes along: it is searched for beside them.
+    Files below the root are the pipeline's own and are not taken in.
+
     Args:
         catalog: where the recordings are remembered.
         dataset: the source dataset.
-        root: the root; prepared files lie at `prepared/<dataset>/SN<serial>/<file>` below it.
+        root: the root; prepared files lie at `prepared/<dataset>/SN<serial>/<path in the folder>` below it.
         serial_of: tells the camera's serial number of a file.
         actor: who does it.
 
@@ -72,17 +76,18 @@ def scan(catalog: Catalog, dataset: SourceDataset, root: Path, serial_of: Callab
         InputError: the folder is gone or a file cannot be prepared.
     """
     added = []
-    for source in find_recordings(Path(dataset.folder)):
-        prepared = source
+    folder, root = Path(dataset.folder).resolve(), root.resolve()
+    for source in find_recordings(folder):
+        if source.is_relative_to(root):
+            continue
+        prepared = source.resolve()
         if dataset.prepare != Prepare.reference:
-            prepared = (
-                root
-                / "prepared"
-                / dataset.name
-                / f"SN{serial_of(source)}"
-                / source.relative_to(dataset.folder).as_posix().replace("/", "_")
-            )
+            serial = serial_of(source)
+            prepared = root / "prepared" / dataset.name / f"SN{serial}" / source.relative_to(folder)
             _prepare(source, prepared, Prepare(dataset.prepare))
+            calibration = source.with_name(f"SN{serial}.conf")
+            if calibration.is_file():
+                _prepare(calibration, prepared.with_name(calibration.name), Prepare.copy)
         added.append(_add(catalog, source.resolve(), prepared, dataset.id, actor))
     return added
 
@@ -112,38 +117,41 @@ def _add(catalog: Catalog, source: Path, path: Path, dataset_id: str | None, act
     if not path.is_file():
         raise InputError(f"{source} does not exist or is no file. Check the path.")
     stat = path.stat()
-    digest = quick_digest(path)
-    known = catalog.recording_from(source)
-    if known is not None:
-        same = (known.size, known.quick_digest) == (stat.st_size, digest)
-        if same and known.path == str(path):
-            return Added(known.key, path, "unchanged")
-        _put(catalog, known.key, known.dataset_id or dataset_id, source, path, digest, actor, "recording.change")
-        return Added(known.key, path, "changed")
-    moved = _gone_twin(catalog, digest)
-    if moved is not None:
-        _put(catalog, moved.key, moved.dataset_id or dataset_id, source, path, digest, actor, "recording.move")
-        return Added(moved.key, path, "moved")
-    key = _free_key(catalog, recording_slug(source.stem), digest)
-    _put(catalog, key, dataset_id, source, path, digest, actor, "recording.add")
-    return Added(key, path, "added")
-
-
-def _put(catalog: Catalog, key: str, dataset_id: str | None, source: Path, path: Path, digest: str, actor: str, action: str) -> None:
-    stat = path.stat()
     row = Recording(
-        key=key,
+        key="",
         dataset_id=dataset_id,
         source_path=str(source),
         path=str(path),
         size=stat.st_size,
         mtime_ns=stat.st_mtime_ns,
-        quick_digest=digest,
+        quick_digest=quick_digest(path),
         digest=None,
         added_at=now(),
         added_by=actor,
     )
-    catalog.put_recording(row, action)
+    known = catalog.recording_from(source)
+    if known is not None:
+        same_content = (known.size, known.quick_digest) == (row.size, row.quick_digest)
+        if same_content and known.path == row.path:
+            return Added(known.key, path, "unchanged")
+        return _replace(catalog, known, row, actor, "changed", same_content=same_content)
+    moved = _gone_twin(catalog, row.quick_digest)
+    if moved is not None:
+        return _replace(catalog, moved, row, actor, "moved", same_content=True)
+    row.key = _free_key(catalog, recording_slug(source.stem), row.quick_digest)
+    if not catalog.add_recording(row):
+        return _add(catalog, source, path, dataset_id, actor)  # another process took this key or added this file meanwhile: look again
+    return Added(row.key, path, "added")
+
+
+def _replace(catalog: Catalog, known: Recording, row: Recording, actor: str, status: str, *, same_content: bool) -> Added:
+    """Put what was found in the place of what is known of the same recording."""
+    row.key, row.dataset_id = known.key, known.dataset_id or row.dataset_id
+    row.added_at, row.added_by = known.added_at, known.added_by
+    if same_content:
+        row.digest, row.mtime_ns = known.digest, known.mtime_ns
+    catalog.replace_recording(row, actor, f"recording.{status.removesuffix('d')}")
+    return Added(row.key, Path(row.path), status)
 
 
 def _gone_twin(catalog: Catalog, digest: str) -> Recording | None:

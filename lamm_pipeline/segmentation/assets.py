@@ -6,7 +6,6 @@ from typing import Any
 import cv2
 import dagster as dg
 import numpy as np
-from pydantic import Field
 
 from lamm_pipeline import partitions
 from lamm_pipeline.extraction import frame_registry
@@ -35,10 +34,6 @@ class DetectionsConfig(SegmentationSettings, StageConfig):
     """What to look for in each frame and how hard."""
 
     OPERATIONAL = frozenset({"batch_size"})
-
-    classes: list[str] = Field(
-        [], description="Classes to detect, by id (car) or category id (1); empty means all classes of the ontology."
-    )
 
 
 @dg.asset(

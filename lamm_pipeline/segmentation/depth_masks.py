@@ -1,7 +1,8 @@
 """The outline of an object from its 2D box and the stereo depth inside it.
 
 Depth is the z coordinate of the rectified left camera in metres, NaN where unknown. An object is what stands above the ground within a
-band of depths around the box's dominant depth; how wide the band is depends on how long objects of the class are.
+band of depths around the box's dominant depth; how wide the band is depends on how long objects of the class are. Where the right eye
+sees nothing, at the left border, the box decides.
 """
 
 from dataclasses import dataclass
@@ -80,12 +81,7 @@ def object_depth(
     if known.sum() < max(MIN_PIXELS, MIN_KNOWN_SHARE * crop.size):
         return None
     z = np.where(known, crop, 1.0)
-    standing = known
-    if ground is not None:
-        rows, columns = np.mgrid[y1:y2, x1:x2]
-        points = np.stack([(columns - camera.cx) / camera.fx * z, (rows - camera.cy) / camera.fy * z, z], axis=-1)
-        slack = 0.02 + 0.5 * depth_noise(z, camera) * np.abs((rows - camera.cy) / camera.fy)
-        standing = known & (ground.height_above(points) > slack)
+    standing = known & _above_ground(z, (x1, y1), camera, ground)
     if standing.sum() < MIN_PIXELS:
         return None
     weights = central_weights(crop.shape)
@@ -93,7 +89,10 @@ def object_depth(
     mode = dominant_depth(z[standing], weights[standing], contact)
     nearest, farthest = depth_band(mode, camera, prior, float(box_xyxy[2] - box_xyxy[0]))
     inside = standing & (z >= nearest) & (z <= farthest)
-    pixels = _one_part(_fill_unknown(inside, ~known), weights)
+    # The left border of the left image is not in the right one, so nothing there contradicts the box.
+    unseen = ~known & (np.arange(x1, x2) < camera.fx * camera.baseline_m / mode)
+    unseen &= _above_ground(np.full_like(z, mode), (x1, y1), camera, ground)
+    pixels = _one_part(_fill_unknown(inside | unseen, ~known), weights)
     if pixels.sum() < max(MIN_PIXELS, MIN_MASK_SHARE * crop.size):
         return None
     bottom = None
@@ -176,6 +175,19 @@ def depth_band(mode: float, camera: RectifiedCamera, prior: SizePrior | None, bo
     extent = prior.length[1] if prior is not None else max(box_width_px * mode / camera.fx, 0.5)
     noise = 2.0 * float(depth_noise(np.array(mode), camera))
     return mode - 0.4 * extent - noise, mode + 0.7 * extent + noise
+
+
+def _above_ground(
+    z: NDArray[np.float64], corner: tuple[int, int], camera: RectifiedCamera, ground: GroundPlane | None
+) -> NDArray[np.bool_]:
+    """Which pixels of a crop with its first pixel at `corner` (column, row) would stand above the ground at the depths `z`."""
+    if ground is None:
+        return np.ones(z.shape, dtype=bool)
+    x1, y1 = corner
+    rows, columns = np.mgrid[y1 : y1 + z.shape[0], x1 : x1 + z.shape[1]]
+    points = np.stack([(columns - camera.cx) / camera.fx * z, (rows - camera.cy) / camera.fy * z, z], axis=-1)
+    slack = 0.02 + 0.5 * depth_noise(z, camera) * np.abs((rows - camera.cy) / camera.fy)
+    return np.asarray(ground.height_above(points) > slack)
 
 
 def _contact_depth(box_xyxy: NDArray[np.float64], camera: RectifiedCamera, ground: GroundPlane | None, height: int) -> float | None:

@@ -49,8 +49,16 @@ class Detection:
 
 
 @dataclass(frozen=True)
+class FailedFrame:
+    """A frame that a stage could not work on. It is missing among the stage's frames: not looked at is not the same as empty."""
+
+    frame_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class FrameDetections:
-    """The objects of one frame; a frame without objects is listed too.
+    """The objects of one frame; a frame without objects is listed too, one that failed is not.
 
     Attributes:
         frame_id: `<recording>:<frame index, 6 digits>`.

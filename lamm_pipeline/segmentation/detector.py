@@ -29,8 +29,9 @@ STRIDES = (16, 32, 64, 128, 256, 512)
 SMALLEST_SCALE, LARGEST_SCALE = 0.2, 0.95
 ASPECT_RATIOS = (1.0, 2.0, 1.0 / 2.0, 3.0, 1.0 / 3.0)
 BOX_SCALES = np.array([10.0, 10.0, 5.0, 5.0])
-# The network scores people lower than cars: at 0.30 a Person is as often right as a Car is at 0.35 (measured on street scenes). Multiplying
-# lets one threshold serve all labels.
+# The network scores people lower than cars: on KITTI's drive 0039, with stereo depth to refuse what has no person's size, a Person of 0.30
+# is as often right as a Car of 0.35. Multiplying lets one threshold serve all labels. Footage without depth wants a higher threshold for
+# people: on PETS09-S2L1 their recall stays at 0.96 up to a score of 0.5, and precision doubles.
 SCORE_GAINS = {"Person": 1.17}
 
 

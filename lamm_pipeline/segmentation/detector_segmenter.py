@@ -21,7 +21,8 @@ from lamm_pipeline.segmentation.tiles import Candidates, concatenate, cut_by_til
 
 # A box may show a part of an object (legs hidden, a car behind another) and depth is off by some percent, so only clear misfits go.
 SMALLEST_HEIGHT_SHARE, LARGEST_HEIGHT_SHARE = 0.4, 1.6
-FLOATING_M = 1.0
+# How high the lower edge of a box may lie above the plane of the ground, which real ground leaves with the distance (crests, ramps).
+FLOATING_M, FLOATING_SLOPE = 1.0, 0.03
 IMAGE_BORDER_PX = 2.0
 PART_IOS = 0.7
 PART_DEPTH_M, PART_DEPTH_SHARE = 1.5, 0.1
@@ -157,7 +158,7 @@ class DetectorSegmenter:
             whole = box[1] > IMAGE_BORDER_PX and box[3] < scene.height - IMAGE_BORDER_PX
             if height > LARGEST_HEIGHT_SHARE * prior.height[1] or (whole and height < SMALLEST_HEIGHT_SHARE * prior.height[0]):
                 return "size does not fit the class"
-        if one.depth.bottom_m is not None and one.depth.bottom_m > FLOATING_M:
+        if one.depth.bottom_m is not None and one.depth.bottom_m > FLOATING_M + FLOATING_SLOPE * one.depth.depth_m:
             return "floats above the ground"
         return None
 

@@ -11,24 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.extraction.depth_map import read_depth
 from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.segmentation import detections
 from lamm_pipeline.segmentation.depth_masks import central_distance
-from lamm_pipeline.segmentation.detections import Detection, FrameDetections
+from lamm_pipeline.segmentation.detections import Detection, FailedFrame, FrameDetections
 from lamm_pipeline.segmentation.segmenter import RawDetection, Segmenter
 from lamm_pipeline.segmentation.settings import SegmentationSettings
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft, RecordLog
 from lamm_pipeline.streaming import Progress, map_ordered, no_progress
-
-
-@dataclass(frozen=True)
-class FailedFrame:
-    """A frame that could not be segmented."""
-
-    frame_id: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -131,13 +124,14 @@ def _segment(
     image = None if frame.image_left is None else _read_image(folder / frame.image_left)
     if image is None:
         return _Result(None, {}, f"the image {frame.image_left} is missing or damaged")
-    depth = None
-    if frame.depth is not None and registry.camera is not None:
-        depth = _read_depth(folder / frame.depth)
-        if depth is None or depth.shape != image.shape[:2]:
-            return _Result(None, {}, f"the depth {frame.depth} is missing, damaged or not of the image's size")
-    segmented = segmenter.segment(image, depth, registry.camera)
     height, width = image.shape[:2]
+    if (width, height) != (registry.width, registry.height):
+        return _Result(None, {}, f"the image {frame.image_left} is {width}x{height} instead of {registry.width}x{registry.height}")
+    try:
+        depth = None if registry.camera is None else read_depth(folder, frame, registry.camera)
+    except InputError as error:
+        return _Result(None, {}, str(error))
+    segmented = segmenter.segment(image, depth, registry.camera)
     objects = []
     for number, raw in enumerate(segmented.detections):
         mask = raw.mask.full(width, height)
@@ -177,14 +171,6 @@ def _read_image(path: Path) -> NDArray[np.uint8] | None:
         return None
     image = cv2.imdecode(content, cv2.IMREAD_COLOR)
     return None if image is None else image.astype(np.uint8, copy=False)
-
-
-def _read_depth(path: Path) -> NDArray[np.float32] | None:
-    try:
-        depth: NDArray[np.float32] = np.load(path, allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError):
-        return None
-    return depth if depth.ndim == 2 else None
 
 
 def _write_mask(path: Path, mask: NDArray[np.bool_]) -> None:

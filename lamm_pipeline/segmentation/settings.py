@@ -1,9 +1,9 @@
 """Settings of the `detections` stage. All but `batch_size` are part of the artifact's version."""
 
-from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class TileProfile(StrEnum):
@@ -37,10 +37,10 @@ class SegmentationSettings(BaseModel):
     tiles: TileProfile = Field(
         TileProfile.accurate,
         description="How the detector looks at a frame: `full` once as a whole (fastest, near objects only), `fast` also in tiles as high "
-        "as the image, `accurate` also in small tiles along the horizon (finds people and far cars).",
+        "as the image, `accurate` also in smaller tiles along the horizon (finds people and far cars).",
     )
-    classes: Sequence[int | str] = Field(
-        (), description="Classes to detect, by id (`car`) or category id (`1`); empty means all classes of the ontology."
+    classes: list[str] = Field(
+        [], description="Classes to detect, by id (`car`) or category id (`1`); empty means all classes of the ontology."
     )
     min_box_px: float = Field(
         20.0, ge=1.0, le=1000.0, description="Boxes less high than this many pixels are not reported: too small for a mask or a distance."
@@ -57,3 +57,9 @@ class SegmentationSettings(BaseModel):
     batch_size: int = Field(
         8, ge=1, le=32, description="Frames given to a GPU model at once. Does not change the result; the embedded detector ignores it."
     )
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _category_ids_as_text(cls, value: Any) -> Any:
+        """A list in YAML or JSON may hold category ids as numbers."""
+        return [str(each) if isinstance(each, int) else each for each in value] if isinstance(value, list | tuple) else value

@@ -37,7 +37,9 @@ class ArtifactKey:
 
 @dataclass(frozen=True)
 class Identity:
-    """Everything that decides the content of an artifact, and nothing else. Equal identities give equal bytes.
+    """Everything that decides the content of an artifact of one partition. Equal identities in one partition give equal bytes.
+
+    The partition itself is no part of it, although its key stands in files (frame ids, a dataset version's name and date).
 
     Attributes:
         asset: the asset's name.

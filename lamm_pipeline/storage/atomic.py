@@ -3,9 +3,13 @@
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+TEMPORARY = ".lamm-tmp"
+"""Suffix of files that a write has not finished; a kill may leave one behind."""
 
 Json = Mapping[str, Any] | Sequence[Any] | str | int | float | bool | None
 
@@ -13,7 +17,7 @@ Json = Mapping[str, Any] | Sequence[Any] | str | int | float | bool | None
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by a file with `data`: a reader sees the old content or the new, after a crash too."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial = path.with_name(f".{uuid.uuid4().hex}{TEMPORARY}")  # process ids are not unique: threads, containers on a shared disk
     with partial.open("wb") as file:
         file.write(data)
         file.flush()

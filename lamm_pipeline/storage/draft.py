@@ -1,8 +1,8 @@
 """An artifact while it is being written: a folder that survives a kill and is continued from its last checkpoint.
 
-Stages write their files below `Draft.directory` and call `checkpoint` every `CHECKPOINT_EVERY` units of work. The bookkeeping lies in a
-hidden folder beside the files and is gone once the draft is finished, so the outputs of an interrupted and resumed stage are
-byte-identical to those of an undisturbed one, as long as the stage rewrites what it finds after the checkpoint.
+Stages write their files below `Draft.directory` and call `checkpoint` every `CHECKPOINT_EVERY` units of work. The bookkeeping is no part
+of the outputs and is gone once the draft is finished, so the outputs of an interrupted and resumed stage are byte-identical to those of an
+undisturbed one, as long as the stage rewrites what it finds after the checkpoint.
 """
 
 import json
@@ -16,6 +16,7 @@ from lamm_pipeline.storage.atomic import write_json
 
 CHECKPOINT_EVERY = 25
 BOOKKEEPING = ".draft"
+CHECKPOINT = "checkpoint.json"
 
 
 class RecordLog:
@@ -62,25 +63,33 @@ class Draft:
         state: what the last checkpoint stored, `{}` when there is none.
     """
 
-    def __init__(self, directory: Path, state: dict[str, Any], logs: Mapping[str, tuple[int, int]]) -> None:
+    def __init__(self, directory: Path, bookkeeping: Path, state: dict[str, Any], logs: Mapping[str, tuple[int, int]]) -> None:
         self.directory = directory
+        self._bookkeeping = bookkeeping
         self.state = state
         self._stored_logs = dict(logs)
         self._logs: dict[str, RecordLog] = {}
 
     @classmethod
-    def open(cls, directory: Path) -> Self:
-        """Open or continue a draft in `directory`."""
+    def open(cls, directory: Path, bookkeeping: Path | None = None) -> Self:
+        """Open or continue a draft.
+
+        Args:
+            directory: where the outputs go.
+            bookkeeping: folder of checkpoint and logs; a hidden one in `directory` by default.
+        """
         directory.mkdir(parents=True, exist_ok=True)
-        path = directory / BOOKKEEPING / "checkpoint.json"
+        bookkeeping = bookkeeping or directory / BOOKKEEPING
+        path = bookkeeping / CHECKPOINT
         stored = json.loads(path.read_text()) if path.is_file() else {"state": {}, "logs": {}}
-        return cls(directory, stored["state"], {name: (offset, count) for name, (offset, count) in stored["logs"].items()})
+        logs = {name: (offset, count) for name, (offset, count) in stored["logs"].items()}
+        return cls(directory, bookkeeping, stored["state"], logs)
 
     def log(self, name: str) -> RecordLog:
         """The record log `name`, cut back to the last checkpoint. The same object for the same name."""
         if name not in self._logs:
             offset, count = self._stored_logs.get(name, (0, 0))
-            self._logs[name] = RecordLog(self.directory / BOOKKEEPING / name, offset, count)
+            self._logs[name] = RecordLog(self._bookkeeping / name, offset, count)
         return self._logs[name]
 
     def checkpoint(self, state: Mapping[str, Any]) -> None:
@@ -89,12 +98,12 @@ class Draft:
         self._stored_logs |= {name: log.position() for name, log in self._logs.items()}
         if hasattr(os, "sync"):
             os.sync()
-        write_json(self.directory / BOOKKEEPING / "checkpoint.json", {"state": self.state, "logs": self._stored_logs})
+        write_json(self._bookkeeping / CHECKPOINT, {"state": self.state, "logs": self._stored_logs})
 
     def finish(self) -> None:
         """Drop the bookkeeping: only the outputs stay."""
         self.close()
-        shutil.rmtree(self.directory / BOOKKEEPING, ignore_errors=True)
+        shutil.rmtree(self._bookkeeping, ignore_errors=True)
 
     def close(self) -> None:
         """Close the logs; the checkpoint stays and the draft can be continued."""

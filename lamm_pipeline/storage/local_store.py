@@ -1,9 +1,18 @@
-"""The artifact store on a local or mounted disk."""
+"""The artifact store on a local or mounted disk.
+
+    <asset>/<version>/                    published
+    <asset>/<version>.partial/files/      the outputs of a draft; beside them its checkpoint and logs
+    <asset>/<version>.replaced/           the former files of a version while a forced run puts new ones in their place
+
+A draft is published by renaming `files/`, so its checkpoint lives until the version is visible: a kill at any moment costs at most the work
+since the last checkpoint.
+"""
 
 import fcntl
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,12 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from lamm_pipeline.storage.artifacts import MANIFEST, RUN, Artifact, ArtifactKey, FileEntry, Identity, Manifest, read_manifest
-from lamm_pipeline.storage.atomic import fsync_folder, sha256_file, write_json
+from lamm_pipeline.storage.atomic import TEMPORARY, fsync_folder, sha256_file, write_json
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import default_workers
 
 CURRENT = "current.json"
 PARTIAL = ".partial"
+REPLACED = ".replaced"
+FILES = "files"
 
 
 class LocalStore:
@@ -42,7 +53,7 @@ class LocalStore:
     def versions(self, key: ArtifactKey) -> list[str]:
         """See `ArtifactStore.versions`."""
         manifests = sorted((self.root / key.path).glob(f"*/{MANIFEST}"), key=lambda path: (path.stat().st_mtime_ns, path))
-        return [path.parent.name for path in manifests if not path.parent.name.endswith(PARTIAL)]
+        return [path.parent.name for path in manifests if path.parent.suffix != REPLACED]
 
     def make_current(self, artifact: Artifact) -> None:
         """See `ArtifactStore.make_current`."""
@@ -51,13 +62,16 @@ class LocalStore:
     @contextmanager
     def draft(self, key: ArtifactKey, version: str, *, restart: bool = False) -> Iterator[Draft]:
         """See `ArtifactStore.draft`. A second writer of the same version waits until the first one ends."""
-        folder = self.root / key.path / f"{version}{PARTIAL}"
+        folder = self.root / key.path / version
+        partial = _beside(folder, PARTIAL)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with (folder.parent / f".{version}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if restart and folder.exists():
-                shutil.rmtree(folder)
-            draft = Draft.open(folder)
+            _finish_replacing(folder)
+            if restart or not (partial / FILES).is_dir():
+                shutil.rmtree(partial, ignore_errors=True)
+            _reopen(partial / FILES)
+            draft = Draft.open(partial / FILES, partial)
             try:
                 yield draft
             finally:
@@ -65,23 +79,48 @@ class LocalStore:
 
     def publish(self, key: ArtifactKey, draft: Draft, identity: Identity, counts: Mapping[str, Any], run: Mapping[str, Any]) -> Artifact:
         """See `ArtifactStore.publish`."""
-        draft.finish()
-        version = identity.version
-        manifest = Manifest(version, identity, counts, _make_durable(draft.directory))
+        draft.close()
+        manifest = Manifest(identity.version, identity, counts, _make_durable(draft.directory))
         write_json(draft.directory / RUN, run)
         write_json(draft.directory / MANIFEST, manifest.to_json())
-        folder = self.root / key.path / version
+        folder = self.root / key.path / identity.version
         if folder.exists():  # a forced re-run: the same identity, so the same bytes
-            replaced = folder.with_name(f"{version}.replaced")
-            folder.rename(replaced)
-            draft.directory.rename(folder)
-            shutil.rmtree(replaced)
-        else:
-            draft.directory.rename(folder)
+            folder.rename(_beside(folder, REPLACED))
+        draft.directory.rename(folder)
         fsync_folder(folder.parent)
+        _finish_replacing(folder)
         artifact = Artifact(key, manifest, folder)
         self.make_current(artifact)
+        shutil.rmtree(_beside(folder, PARTIAL))
         return artifact
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    return folder.with_name(folder.name + suffix)
+
+
+def _finish_replacing(folder: Path) -> None:
+    """End a replacement, one that was cut off by a kill too: where the new files did not arrive, the former ones are put back."""
+    replaced = _beside(folder, REPLACED)
+    if not replaced.exists():
+        return
+    if folder.exists():
+        shutil.rmtree(replaced)
+    else:
+        replaced.rename(folder)
+
+
+def _reopen(files: Path) -> None:
+    """Undo what a killed run left in a draft's outputs: half a publication (manifest, write protection) and unfinished writes.
+
+    Files with several names are hard links into other artifacts and keep their protection; whoever made them replaces, never rewrites them.
+    """
+    for path in [*files.glob(MANIFEST), *files.glob(RUN), *files.rglob(f".*{TEMPORARY}")]:
+        path.unlink()
+    for path in files.rglob("*"):
+        state = path.stat()
+        if path.is_file() and state.st_nlink == 1 and not state.st_mode & stat.S_IWUSR:
+            path.chmod(state.st_mode | stat.S_IWUSR)
 
 
 def _make_durable(folder: Path) -> dict[str, FileEntry]:
@@ -101,5 +140,6 @@ def _seal(path: Path) -> FileEntry:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    path.chmod(0o444)
+    if path.stat().st_mode & 0o222:  # a hard link may be another user's file, whose mode only its owner may change
+        path.chmod(0o444)
     return entry

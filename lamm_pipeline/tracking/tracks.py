@@ -159,7 +159,7 @@ def read(path: Path) -> TrackSet:
         return TrackSet(content["recording"], content["total_frames"], tracks, statistics["untracked_detections"])
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing. Run the stage 'tracks' first.") from error
-    except (json.JSONDecodeError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(f"{path} is not a file of tracks ({error!r}). Run the stage 'tracks' again.") from error
 
 

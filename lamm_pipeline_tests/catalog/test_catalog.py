@@ -71,3 +71,10 @@ def test_every_change_is_in_the_audit_trail(catalog: Catalog, tmp_path: Path) ->
         ("bob", "note", "night"),
     ]
     assert [event.actor for event in catalog.audit_events("nothing")] == []
+
+
+@pytest.mark.parametrize("name", ["../outside", "..", ".hidden", "a/b", "a\\b", "", "x" * 201, "line\nbreak"])
+def test_a_source_dataset_whose_name_is_no_folder_name_is_refused(catalog: Catalog, tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="names a folder"):
+        catalog.add_dataset(name, tmp_path, "copy", "ada")
+    assert catalog.datasets() == []

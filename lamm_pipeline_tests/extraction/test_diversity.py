@@ -23,7 +23,7 @@ from lamm_pipeline.extraction.diversity import (
     similarity,
     to_hex,
 )
-from lamm_pipeline.extraction.frame_registry import FrameRegistry
+from lamm_pipeline.extraction.frame_registry import FailedFrame, FrameRegistry
 from lamm_pipeline.extraction.settings import FrameSettings
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft
 
@@ -168,8 +168,32 @@ def test_interrupted_metrics_continue_from_the_checkpoint_with_the_same_bytes(tm
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
 
 
-def test_a_damaged_image_ends_in_a_sentence(tmp_path: Path) -> None:
-    registry = published(tmp_path / "frames", count=2)
-    (tmp_path / "frames" / "image_left" / "000001.png").write_bytes(b"")
-    with pytest.raises(InputError, match=r"000001\.png cannot be read"):
-        diversity_metrics(registry, tmp_path / "frames", Draft.open(tmp_path / "metrics"))
+def test_a_damaged_image_is_listed_with_its_reason_and_too_many_end_in_a_sentence(tmp_path: Path) -> None:
+    registry = published(tmp_path / "frames", count=4, scenes=(0, 1, 0, 2))
+    images = tmp_path / "frames" / "image_left"
+    (images / "000001.png").write_bytes(b"")
+    metrics = diversity_metrics(registry, tmp_path / "frames", Draft.open(tmp_path / "metrics"), max_bad_share=0.25)
+    assert metrics.svo2_frame_index.tolist() == [0, 2, 3]
+    assert metrics.motion[:2].tolist() == [1.0, 0.0]  # frame 2 shows what frame 0 does, the last readable one before it
+    assert metrics.failed_frames == (FailedFrame(1, "the image image_left/000001.png is missing or damaged"),)
+    row = pq.read_table(tmp_path / "metrics" / FILE_NAME).to_pylist()[1]
+    assert (row["frame_id"], row["dhash"], row["motion"]) == ("drive:000001", None, None)
+    (images / "000002.png").unlink()
+    with pytest.raises(InputError, match=r"2 of the 4 frames of drive cannot be read .*000001\.png"):
+        diversity_metrics(registry, tmp_path / "frames", Draft.open(tmp_path / "again"), max_bad_share=0.25)
+
+
+def test_metrics_resumed_behind_a_damaged_image_are_those_of_an_undisturbed_run(tmp_path: Path) -> None:
+    registry = published(tmp_path / "frames", count=CHECKPOINT_EVERY + 3, width=128, height=96)
+    (tmp_path / "frames" / "image_left" / f"{CHECKPOINT_EVERY - 1:06d}.png").write_bytes(b"")
+    undisturbed = diversity_metrics(registry, tmp_path / "frames", Draft.open(tmp_path / "a"))
+
+    def stop(done: int, _: int | None) -> None:
+        if done == CHECKPOINT_EVERY + 1:
+            raise OSError("killed")
+
+    with pytest.raises(OSError, match="killed"):
+        diversity_metrics(registry, tmp_path / "frames", Draft.open(tmp_path / "b"), stop)
+    resumed = diversity_metrics(registry, tmp_path / "frames", Draft.open(tmp_path / "b"))
+    np.testing.assert_array_equal(resumed.motion, undisturbed.motion)
+    assert (tmp_path / "a" / FILE_NAME).read_bytes() == (tmp_path / "b" / FILE_NAME).read_bytes()

@@ -64,7 +64,7 @@ class ConstantMatcher:
     def depth(self, left_bgr: NDArray[np.uint8], right_bgr: NDArray[np.uint8], camera: RectifiedCamera) -> NDArray[np.float32]:
         assert right_bgr.shape == (camera.height, camera.width, 3)
         depth = np.full(left_bgr.shape[:2], self.metres, np.float32)
-        depth[0, :3] = [np.inf, -np.inf, np.nan]
+        depth[0, :5] = [np.inf, -np.inf, np.nan, 0.0, -1.0]
         return depth
 
 
@@ -134,11 +134,11 @@ def test_far_depth_survives_in_every_file_and_sentinels_become_nan(tmp_path: Pat
     matcher: StereoMatcher = ConstantMatcher(metres)
     registry = extract(tmp_path, FakeReader(count=1), matcher=matcher)
     depth = np.load(tmp_path / "depth/000000.npy")
-    assert np.isnan(depth[0, :3]).all()
+    assert np.isnan(depth[0, :5]).all()
     assert (depth[1:] == np.float32(metres)).all()
     cloud = np.fromfile(tmp_path / "velodyne/000000.bin", np.float32).reshape(-1, 4)
     np.testing.assert_array_equal(cloud[:, 0], np.float32(metres))
-    assert registry.frames[0].valid_depth_ratio == 1 - 3 / depth.size
+    assert registry.frames[0].valid_depth_ratio == 1 - 5 / depth.size
 
 
 @pytest.mark.requirement("EXT-16")

@@ -162,3 +162,9 @@ def test_images_of_another_size_and_mixed_lenses_are_refused() -> None:
     fisheye = CameraModel(200.0, 200.0, 160.0, 96.0, (0.0, 0.0, 0.0, 0.0), "fisheye")
     with pytest.raises(InputError, match="fisheye lens"):
         Rectifier(replace(calibration(), right=fisheye))
+
+
+@pytest.mark.parametrize("baseline_m", [0.0, -0.12, float("nan")])
+def test_a_rectified_pair_without_a_right_eye_to_the_right_is_refused(baseline_m: float) -> None:
+    with pytest.raises(InputError, match="leads to no usable rectification"):
+        Rectifier(replace(calibration(), translation_m=(-baseline_m, 0.0, 0.0)))

@@ -128,7 +128,9 @@ def test_detector_labels_mean_the_default_class_unless_the_measured_height_fits_
     ]
     assert meaning("Vehicle", 1.6) == "car"
     assert meaning("Vehicle", 3.0) == "truck"
-    assert meaning("Vehicle", 30.0) == "car"
+    assert meaning("Vehicle", 2.4) == "truck"
+    assert meaning("Vehicle", 2.0) == "car"
+    assert meaning("Vehicle", 30.0) == "truck"
 
 
 def test_color_is_given_as_numbers_for_drawing(tmp_path: Path) -> None:

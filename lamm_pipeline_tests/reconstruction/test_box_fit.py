@@ -185,7 +185,8 @@ def test_every_refusal_has_its_reason():
         result = place(item, map_, CAMERA, ground, klass, settings)
         assert isinstance(result, RefusedBox)
         assert result.reason == reason
-    assert {reason for *_, reason in cases} == set(reconstruct.REASONS)
+    # a damaged depth map is refused a frame at a time, see test_reconstruct
+    assert {reason for *_, reason in cases} == set(reconstruct.REASONS) - {reconstruct.DAMAGED_DEPTH}
 
 
 @pytest.mark.requirement("REC-02", "REC-03", "AV-18")

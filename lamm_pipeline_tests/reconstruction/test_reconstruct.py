@@ -1,7 +1,8 @@
-"""The stage: every detection is accounted for, every frame has a label file, and an interrupted run ends as an undisturbed one."""
+"""The stage: every detection is accounted for, every searched frame has a label file, an interrupted run ends as an undisturbed one."""
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,18 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
 from lamm_pipeline.ontology.ontology import load_ontology
 from lamm_pipeline.reconstruction import frame_boxes, kitti_labels
-from lamm_pipeline.reconstruction.reconstruct import NO_DEPTH, NOT_ON_2D_BOX, TOO_FEW_POINTS, ReconstructionSummary, reconstruct
+from lamm_pipeline.reconstruction.reconstruct import (
+    DAMAGED_DEPTH,
+    NO_DEPTH,
+    NOT_ON_2D_BOX,
+    NOT_SEARCHED,
+    TOO_FEW_POINTS,
+    ReconstructionSummary,
+    reconstruct,
+)
 from lamm_pipeline.reconstruction.settings import BoxSettings
 from lamm_pipeline.segmentation import detections as detections_file
-from lamm_pipeline.segmentation.detections import FrameDetections
+from lamm_pipeline.segmentation.detections import FailedFrame, FrameDetections
 from lamm_pipeline.storage import draft as draft_module
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline_tests.reconstruction.scenes import CAMERA, car, detection, person, render
@@ -98,27 +107,27 @@ def test_boxes_and_refusals_add_up_to_the_detections(recording, tmp_path: Path):
     seen = []
     summary = run(recording, tmp_path, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(n, 10) for n in range(1, 11)]
-    assert (summary.frames, summary.detections, summary.boxes, summary.refused) == (10, 18, 14, 4)
+    assert (summary.frames, summary.detections, summary.boxes, summary.refused) == (9, 18, 14, 4)
     assert summary.boxes_by_class == {"car": 7, "person": 7}
     assert summary.refused_by_reason == {NO_DEPTH: 2, TOO_FEW_POINTS: 1, NOT_ON_2D_BOX: 1}
     assert summary.frames_without_ground == 0
 
     per_frame = {frame.frame_id: len(frame.detections) for frame in detections_file.read(recording[2])}
     frames = list(frame_boxes.read(tmp_path / "boxes_3d.json"))
-    assert [frame.frame_index for frame in frames] == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
+    assert [frame.frame_index for frame in frames] == [0, 1, 2, 3, 4, 6, 7, 9, 10]
     for frame in frames:
-        assert len(frame.boxes) + len(frame.refused) == per_frame.get(frame.frame_id, 0)
+        assert len(frame.boxes) + len(frame.refused) == per_frame[frame.frame_id]
         ids = [item.detection_id for item in (*frame.boxes, *frame.refused)]
         assert len(set(ids)) == len(ids)
     totals = json.loads((tmp_path / "boxes_3d.json").read_text())
-    assert (totals["total_frames"], totals["total_boxes"], totals["total_refused"]) == (10, 14, 4)
+    assert (totals["total_frames"], totals["total_boxes"], totals["total_refused"]) == (9, 14, 4)
 
 
 @pytest.mark.requirement("REC-05", "EXP-12")
-def test_every_selected_frame_has_a_kitti_label_file_that_says_what_the_json_says(recording, tmp_path: Path):
+def test_every_searched_frame_has_a_kitti_label_file_that_says_what_the_json_says(recording, tmp_path: Path):
     run(recording, tmp_path)
     files = sorted((tmp_path / "label_2").iterdir())
-    assert [file.stem for file in files] == [f"{index:06d}" for index in (0, 1, 2, 3, 4, 6, 7, 8, 9, 10)]
+    assert [file.stem for file in files] == [f"{index:06d}" for index in (0, 1, 2, 3, 4, 6, 7, 9, 10)]
     assert (tmp_path / "label_2" / "000004.txt").read_bytes() == b""
     for frame, file in zip(frame_boxes.read(tmp_path / "boxes_3d.json"), files, strict=True):
         labels = kitti_labels.read(file)
@@ -166,7 +175,7 @@ def test_an_interrupted_and_resumed_run_is_byte_identical_and_does_no_frame_twic
 def test_boxes_survive_their_file_unchanged(recording, tmp_path: Path):
     run(recording, tmp_path)
     frames = list(frame_boxes.read(tmp_path / "boxes_3d.json"))
-    frame_boxes.write(tmp_path / "copy.json", frames)
+    frame_boxes.write(tmp_path / "copy.json", frames, [FailedFrame("drive:000008", NOT_SEARCHED)])
     assert (tmp_path / "copy.json").read_bytes() == (tmp_path / "boxes_3d.json").read_bytes()
     (tmp_path / "pretty.json").write_text(json.dumps(json.loads((tmp_path / "copy.json").read_text()), indent=3))
     assert list(frame_boxes.read(tmp_path / "pretty.json")) == frames
@@ -202,19 +211,52 @@ def test_frames_and_detections_that_do_not_belong_together_are_refused(recording
         run((frames, folder, tmp_path / "small.json"), tmp_path / "small")
 
 
+@pytest.mark.requirement("REC-01")
+def test_a_frame_that_could_not_be_searched_is_no_empty_frame(recording, tmp_path: Path):
+    summary = run(recording, tmp_path)
+    assert summary.failed_frames == (FailedFrame("drive:000008", NOT_SEARCHED),)
+    assert "drive:000008" not in {frame.frame_id for frame in frame_boxes.read(tmp_path / "boxes_3d.json")}
+    assert not (tmp_path / "label_2" / "000008.txt").exists()
+    assert (tmp_path / "label_2" / "000004.txt").exists()
+    stored = json.loads((tmp_path / "boxes_3d.json").read_text())
+    assert stored["failed_frames"] == [{"frame_id": "drive:000008", "reason": NOT_SEARCHED}]
+
+
 @pytest.mark.requirement("REC-01", "AV-17")
-@pytest.mark.parametrize("content", ["missing", "text", "shape", "millimetres"])
-def test_a_damaged_depth_map_is_named(recording, tmp_path: Path, content):
+@pytest.mark.parametrize("content", ["missing", "text", "zip", "shape", "millimetres"])
+def test_a_damaged_depth_map_fails_its_frame_and_not_the_recording(recording, tmp_path: Path, content):
     frames, folder, path = recording
-    (tmp_path / "depth").mkdir()
+    shutil.copytree(folder / "depth", tmp_path / "depth")
     target = tmp_path / "depth" / "000000.npy"
-    depth = np.load(folder / "depth" / "000000.npy")
-    if content == "text":
+    depth = np.load(target)
+    if content == "missing":
+        target.unlink()
+    elif content == "text":
         target.write_text("no depth")
+    elif content == "zip":
+        target.write_bytes(b"PK\x03\x04 no archive either")
     elif content == "shape":
         np.save(target, depth[:10])
-    elif content == "millimetres":
+    else:
         # 65.6 m in millimetres does not fit into 16 bits: such maps are refused, never guessed
         np.save(target, (np.nan_to_num(depth) * 1000).astype(np.uint16))
-    with pytest.raises(InputError, match=r"000000\.npy"):
+    summary = run((frames, tmp_path, path), tmp_path / "draft")
+    failed = summary.failed_frames[0]
+    assert failed.frame_id == "drive:000000"
+    assert "depth/000000.npy" in failed.reason
+    assert str(tmp_path) not in failed.reason
+    assert summary.refused_by_reason[DAMAGED_DEPTH] == 2
+    assert summary.boxes == 12
+    first = next(frame_boxes.read(tmp_path / "draft" / "boxes_3d.json"))
+    assert (first.frame_id, first.boxes, len(first.refused)) == ("drive:000000", (), 2)
+
+
+@pytest.mark.requirement("REC-01")
+def test_more_damaged_depth_maps_than_allowed_stop_the_stage(recording, tmp_path: Path):
+    frames, folder, path = recording
+    shutil.copytree(folder / "depth", tmp_path / "depth")
+    for index in (0, 1, 2):
+        (tmp_path / "depth" / f"00000{index}.npy").write_bytes(b"")
+    with pytest.raises(InputError, match=r"3 of the 10 frames of drive have no usable depth map .*depth/000000\.npy"):
         run((frames, tmp_path, path), tmp_path / "draft")
+    assert not (tmp_path / "draft" / "boxes_3d.json").exists()

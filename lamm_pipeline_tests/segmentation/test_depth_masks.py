@@ -66,6 +66,25 @@ def test_a_long_car_keeps_its_far_end_and_a_person_does_not() -> None:
     assert as_person.mask.pixels.sum() < 0.75 * 90 * 200
 
 
+def test_where_the_right_eye_sees_nothing_the_box_decides_down_to_the_ground() -> None:
+    # At 4 m the leftmost 15 columns of the left image (500 px * 0.12 m / 4 m) are not in the right one.
+    depth = stand(ground_depth(), (0, 120, 60, 357), 4.0)
+    ground = fit_ground_plane(ground_depth(), CAMERA)
+    depth[:, :15] = np.nan
+    found = object_depth(np.array([0.0, 115.0, 62.0, 360.0]), depth, CAMERA, ground, PERSON)
+    assert found is not None
+    mask = found.mask.full(640, 360)
+    assert mask[125:350, :60].mean() > 0.98
+    assert not mask[:, 62:].any()
+    assert not mask[359, :15].any()
+    # The same gap away from the border is unknown for other reasons, and stays out of the mask.
+    depth = stand(ground_depth(), (300, 120, 360, 357), 4.0)
+    depth[:, 300:315] = np.nan
+    found = object_depth(np.array([300.0, 115.0, 362.0, 360.0]), depth, CAMERA, ground, PERSON)
+    assert found is not None
+    assert not found.mask.full(640, 360)[:, 300:310].any()
+
+
 def test_too_little_known_depth_gives_no_mask() -> None:
     depth = np.full((CAMERA.height, CAMERA.width), np.nan, dtype=np.float32)
     depth[100:105, 100:105] = 5.0

@@ -14,7 +14,7 @@ from lamm_pipeline.segmentation.backends import make_segmenter
 from lamm_pipeline.segmentation.depth_masks import central_distance
 from lamm_pipeline.segmentation.segmenter import Segmenter
 from lamm_pipeline.segmentation.settings import SegmentationSettings, TileProfile
-from lamm_pipeline_tests.segmentation.scenes import KITTI_CAMERA, kitti_boxes, kitti_depth
+from lamm_pipeline_tests.segmentation.scenes import KITTI_CAMERA, ground_depth, kitti_boxes, kitti_depth, stand
 
 VEHICLES = {"Car", "Van", "Truck"}
 
@@ -131,6 +131,17 @@ def test_sizes_that_cannot_be_are_refused_and_counted(ontology: Ontology) -> Non
     assert not {"person", "cat"} & {each.class_id for each in checked.detections}
     assert checked.refused["size does not fit the class"] >= 2
     assert {"person", "cat"} <= {each.class_id for each in unchecked.detections}
+
+
+@pytest.mark.parametrize(("ground_below_m", "floats"), [(1.2, False), (3.0, True)])
+def test_a_person_in_the_air_is_refused_and_counted(ontology: Ontology, ground_below_m: float, floats: bool) -> None:
+    image = scene(person_at=(150, 250), cat_at=(800, 270), height=300)
+    camera = type(KITTI_CAMERA)(1280, 720, 700.0, 700.0, 640.0, 360.0, 0.12)
+    # 300 pixels at 4 m are 1.7 m, and their lower edge is 1.1 m below the camera.
+    depth = stand(ground_depth(camera, ground_below_m), (140, 245, 460, 550), 4.0)
+    found = make_segmenter(SegmentationSettings(), ontology).segment(image, depth, camera)
+    assert ("person" in {each.class_id for each in found.detections}) is not floats
+    assert ("floats above the ground" in found.refused) is floats
 
 
 def test_identity_names_the_weights_and_changes_with_what_changes_the_result(ontology: Ontology) -> None:

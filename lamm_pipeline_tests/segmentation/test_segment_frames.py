@@ -204,7 +204,7 @@ def test_unreadable_frames_are_counted_with_their_reason(tmp_path: Path) -> None
     summary = segment_frames(registry(frames), folder, BrightSquares(), ONTOLOGY, settings, Draft.open(tmp_path / "out"))
     assert [(each.frame_id, each.reason) for each in summary.failed_frames] == [
         ("drive:000003", "the image image_left/000003.png is missing or damaged"),
-        ("drive:000004", "the depth depth/000004.npy is missing, damaged or not of the image's size"),
+        ("drive:000004", "the depth depth/000004.npy is missing or damaged"),
     ]
     head = detections.read_head(summary.path)
     assert [each["frame_id"] for each in head["failed_frames"]] == ["drive:000003", "drive:000004"]
@@ -213,6 +213,26 @@ def test_unreadable_frames_are_counted_with_their_reason(tmp_path: Path) -> None
     (folder / "image_left/000005.png").write_bytes(b"")
     with pytest.raises(InputError, match="3 of the 10 frames of drive could not be read"):
         segment_frames(registry(frames), folder, BrightSquares(), ONTOLOGY, settings, Draft.open(tmp_path / "again"))
+
+
+def test_files_of_another_size_or_kind_are_counted_and_do_not_stop_the_recording(tmp_path: Path) -> None:
+    frames = [frame(index) for index in range(10)]
+    folder = tmp_path / "frames"
+    write_files(folder, frames)
+    cv2.imwrite(str(folder / "image_left/000001.png"), np.zeros((HEIGHT - 1, WIDTH, 3), np.uint8))
+    np.save(folder / "depth/000002.npy", np.full((HEIGHT, WIDTH), 6000, np.uint16))
+    (folder / "depth/000003.npy").write_bytes(b"PK\x03\x04 looks like a zip archive")
+    np.savez(folder / "depth/archive.npz", np.zeros((HEIGHT, WIDTH), np.float32))
+    (folder / "depth/archive.npz").rename(folder / "depth/000004.npy")
+    settings = SegmentationSettings(max_bad_share=0.4)
+    summary = segment_frames(registry(frames), folder, BrightSquares(), ONTOLOGY, settings, Draft.open(tmp_path / "out"))
+    assert [(each.frame_id, each.reason) for each in summary.failed_frames] == [
+        ("drive:000001", "the image image_left/000001.png is 80x59 instead of 80x60"),
+        ("drive:000002", "the depth depth/000002.npy is uint16 of shape (60, 80), expected floating point metres of (60, 80)"),
+        ("drive:000003", "the depth depth/000003.npy is missing or damaged"),
+        ("drive:000004", "the depth depth/000004.npy is missing or damaged"),
+    ]
+    assert [each.frame_index for each in detections.read(summary.path)] == [0, 5, 6, 7, 8, 9]
 
 
 def test_frames_that_were_not_rectified_are_segmented_without_depth(tmp_path: Path) -> None:

@@ -1,12 +1,21 @@
+import contextlib
 import hashlib
+import itertools
+import json
 import os
+import shutil
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.storage import local_store
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity
+from lamm_pipeline.storage.atomic import TEMPORARY, write_json
 from lamm_pipeline.storage.local_store import LocalStore
 
 KEY = ArtifactKey("recordings", "drive", "frames")
@@ -132,3 +141,107 @@ def test_hard_links_into_a_published_artifact_stay_write_protected(tmp_path: Pat
     link = tmp_path / "export.txt"
     os.link(artifact.file("folder/a.txt"), link)
     assert not link.stat().st_mode & 0o222
+
+
+class Killed(BaseException):
+    """What a kill does: nothing runs after it but what other processes do later."""
+
+
+def work(store: LocalStore, *, force: bool = False) -> list[int]:
+    """A stage of six rows with a checkpoint after the third, run the way `produce` runs it; returns the rows it computed."""
+    which, computed = identity(), []
+    if store.find(KEY, which.version) is None or force:
+        with store.draft(KEY, which.version, restart=force) as draft:
+            if store.find(KEY, which.version) is None or force:
+                log = draft.log("rows.jsonl")
+                for row in range(int(draft.state.get("done", 0)), 6):
+                    (draft.directory / f"{row}.txt").write_text(f"row {row}")
+                    log.append({"row": row})
+                    computed.append(row)
+                    if row == 2:
+                        draft.checkpoint({"done": 3})
+                (draft.directory / "all.json").write_text(json.dumps(list(log)))
+                store.publish(KEY, draft, which, {"rows": 6}, {})
+    found = store.find(KEY, which.version)
+    assert found is not None
+    store.make_current(found)
+    return computed
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {name: content for name, content in files.items() if not name.endswith(".lock")}
+
+
+@pytest.mark.requirement("NFR-10", "AV-21")
+@pytest.mark.parametrize("force", [False, True], ids=["new", "forced"])
+@pytest.mark.parametrize("step", range(17))
+def test_a_kill_at_any_step_of_publishing_shows_no_half_artifact_and_the_next_run_ends_as_if_undisturbed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, force: bool
+) -> None:
+    work(LocalStore(tmp_path / "undisturbed"))
+    store = LocalStore(tmp_path / "cut")
+    if force:
+        work(store)
+    steps = itertools.count()
+
+    def dying(function: Callable[..., Any]) -> Callable[..., Any]:
+        def step_or_die(*args: Any, **kwargs: Any) -> Any:
+            if next(steps) == step:
+                raise Killed
+            return function(*args, **kwargs)
+
+        return step_or_die
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local_store, "default_workers", lambda: 1)
+        patch.setattr(local_store, "_seal", dying(local_store._seal))
+        patch.setattr(local_store, "write_json", dying(local_store.write_json))
+        patch.setattr(local_store.shutil, "rmtree", dying(local_store.shutil.rmtree))
+        patch.setattr(local_store, "fsync_folder", dying(local_store.fsync_folder))
+        patch.setattr(Path, "rename", dying(Path.rename))
+        with contextlib.suppress(Killed):
+            work(store, force=force)
+    visible = store.current(KEY)
+    if visible is not None:
+        assert all(visible.file(name).stat().st_size == entry.size for name, entry in visible.manifest.files.items())
+    assert set(store.versions(KEY)) <= {identity().version}
+    computed = work(store)
+    assert computed in ([], [3, 4, 5]) or step == 0  # step 0 comes before any work
+    with store.draft(KEY, identity().version):
+        pass
+    shutil.rmtree(tmp_path / "cut" / KEY.path / f"{identity().version}.partial")
+    assert tree(tmp_path / "cut") == tree(tmp_path / "undisturbed")
+
+
+def test_files_that_a_killed_publication_has_protected_can_be_written_again_but_not_what_they_link_to(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    source = publish(store, "hello").file("folder/a.txt")
+    with store.draft(KEY, "next") as draft:
+        (draft.directory / "own.txt").write_text("x")
+        os.link(source, draft.directory / "linked.txt")
+        (draft.directory / "own.txt").chmod(0o444)
+        (draft.directory / "manifest.json").write_text("{}")
+        atomic_leftover = draft.directory / f".0123{TEMPORARY}"
+        atomic_leftover.write_text("half")
+    with store.draft(KEY, "next") as draft:
+        assert (draft.directory / "own.txt").stat().st_mode & 0o200
+        assert not source.stat().st_mode & 0o222
+        assert sorted(path.name for path in draft.directory.iterdir()) == ["linked.txt", "own.txt"]
+
+
+def test_a_checkpoint_whose_files_are_gone_is_not_believed(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    with store.draft(KEY, "v") as draft:
+        draft.checkpoint({"done": 3})
+        shutil.rmtree(draft.directory)
+    with store.draft(KEY, "v") as draft:
+        assert draft.state == {}
+
+
+def test_a_file_can_be_replaced_by_many_threads_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "current.json"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: write_json(path, {"version": str(n)}), range(200)))
+    assert int(json.loads(path.read_text())["version"]) in range(200)
+    assert [each.name for each in tmp_path.iterdir()] == ["current.json"]

@@ -1,0 +1,212 @@
+"""The command line as scripts and people meet it: JSON shapes, exit codes, sentences, help. The whole job is in `test_pipeline.py`."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from lamm_pipeline.catalog.catalog import Catalog
+from lamm_pipeline.cli.app import app
+from lamm_pipeline.sample.render import render_sample
+from lamm_pipeline.sample.settings import SampleSettings
+
+FRAMES = 3
+COMMANDS = ("browse", "info", "sample", "pack", "add", "scan", "run", "status", "up", "evaluate")
+
+
+@pytest.fixture(autouse=True)
+def _own_environment() -> Iterator[None]:
+    before = dict(os.environ)
+    for name in ("LAMM_ROOT", "LAMM_CATALOG_URL", "LAMM_CALIBRATION_DIR", "LAMM_ONTOLOGY", "DAGSTER_HOME"):
+        os.environ.pop(name, None)
+    os.environ["LAMM_USER"] = "ada"
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recordings") / "day" / "street.svo2"
+    render_sample(path, SampleSettings(frames=FRAMES, width=336, height=188))
+    return path
+
+
+def lamm(*arguments: str | Path, code: int = 0) -> Any:
+    outcome = CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
+    assert outcome.exit_code == code, outcome.output
+    os.environ.pop("DAGSTER_HOME", None)
+    return outcome
+
+
+def printed(*arguments: str | Path) -> Any:
+    """The one JSON value on standard output."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(lamm(*arguments, "--json").stdout, parse_constant=refuse)
+
+
+def sentence(*arguments: str | Path) -> str:
+    """What a refused call says; there is nothing else on standard output."""
+    outcome = lamm(*arguments, code=2)
+    assert outcome.stdout == ""
+    assert outcome.stderr.startswith("Error: ")
+    return str(outcome.stderr)
+
+
+@pytest.mark.parametrize(
+    "command", [(), *((name,) for name in COMMANDS), ("dataset",), *(("dataset", n) for n in ("create", "list", "show"))]
+)
+def test_every_command_has_help_that_teaches(command: tuple[str, ...]) -> None:
+    text = lamm(*command, "--help").output
+    assert "Usage:" in text
+    if command[1:] or command in {(name,) for name in COMMANDS}:
+        assert "--log-level" in text
+        assert ("--json" in text) == (command != ("up",))
+    assert ("--as" in text) == (command in {("add",), ("scan",), ("run",), ("dataset", "create")})
+
+
+@pytest.mark.requirement("ING-01", "ING-02", "ING-06")
+def test_browse_lists_what_is_below_a_folder_and_says_what_cannot_be_read(recording: Path, tmp_path: Path) -> None:
+    shutil.copytree(recording.parent, tmp_path / "in")
+    (tmp_path / "in" / "bad.svo2").write_bytes(b"no recording")
+    bad, good = printed("browse", tmp_path / "in")
+    assert set(bad) == set(good) == {"file", "size_mb", "camera", "eye", "frames", "problem"}
+    assert (good["frames"], good["eye"], good["problem"]) == (FRAMES, "336x188", "")
+    assert bad["frames"] is None
+    assert "bad.svo2" in bad["problem"]
+    assert "street.svo2" in lamm("browse", tmp_path / "in").stdout
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert printed("browse", empty) == []
+    assert "no .svo2 files" in lamm("browse", empty).stdout
+    assert "is no folder" in sentence("browse", tmp_path / "gone")
+
+
+@pytest.mark.requirement("ING-03", "ING-04", "ING-07")
+def test_info_tells_what_a_recording_holds(recording: Path, tmp_path: Path) -> None:
+    facts = printed("info", recording)
+    assert facts["frame_count"] == FRAMES
+    assert {"serial", "model", "width", "height", "measured_fps", "duration_s", "codec", "synthetic"} <= facts.keys()
+    assert facts["integrity"]["readable"] is True
+    assert "complete and readable" in lamm("info", recording).stdout
+    cut = tmp_path / "cut.svo2"
+    cut.write_bytes(recording.read_bytes()[:-3000])
+    assert printed("info", cut)["integrity"]["problems"]
+    (tmp_path / "text.svo2").write_text("not an mcap")
+    assert "text.svo2" in sentence("info", tmp_path / "text.svo2")
+    assert "gone.svo2" in sentence("info", tmp_path / "gone.svo2")
+    assert str(tmp_path) in sentence("info", tmp_path)
+
+
+def test_sample_writes_recording_calibration_and_truth(tmp_path: Path) -> None:
+    made = printed("sample", tmp_path / "a.svo2", "--frames", "2", "--size", "336x188")
+    assert made["frames"] == 2
+    assert all(Path(made[name]).exists() for name in ("recording", "calibration_file", "truth"))
+    assert "size" in sentence("sample", tmp_path / "b.svo2", "--size", "huge").lower()
+    assert "frames = 0" in sentence("sample", tmp_path / "b.svo2", "--frames", "0")
+    assert not (tmp_path / "b.svo2").exists()
+
+
+def test_pack_makes_a_recording_of_image_folders(tmp_path: Path) -> None:
+    for eye in ("image_0", "image_1"):
+        (tmp_path / eye).mkdir()
+        for n in range(2):
+            cv2.imwrite(str(tmp_path / eye / f"{n:06d}.png"), np.full((96, 160, 3), 60 * n, np.uint8))
+    rows = {name: f"100 0 79.5 {shift} 0 100 47.5 0 0 0 1 0" for name, shift in (("P0", 0), ("P1", -12), ("P2", 0), ("P3", -12))}
+    (tmp_path / "calib.txt").write_text("".join(f"{name}: {row}\n" for name, row in rows.items()))
+    folders = (tmp_path / "image_0", tmp_path / "image_1")
+    made = printed("pack", *folders, tmp_path / "out.svo2", "--calibration", tmp_path / "calib.txt", "--fps", "10")
+    assert made["frames"] == 2
+    assert printed("info", made["recording"])["frame_count"] == 2
+    gone = (tmp_path / "gone", folders[1])
+    assert "holds no images" in sentence("pack", *gone, tmp_path / "b.svo2", "--calibration", tmp_path / "calib.txt", "--fps", "10")
+
+
+@pytest.mark.requirement("ING-01", "NFR-20")
+def test_add_takes_files_in_once_and_remembers_who_did_it(recording: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    rows = printed("add", recording, "--root", root, "--as", "bob")
+    assert rows == [{"recording": "street", "status": "added", "file": str(recording)}]
+    assert printed("add", recording, "--root", root)[0]["status"] == "unchanged"
+    events = Catalog(f"sqlite:///{root / 'catalog.sqlite'}").audit_events()
+    assert [(event.actor, event.action, event.subject) for event in events] == [("bob", "recording.add", "street")]
+    assert "does not exist" in sentence("add", tmp_path / "gone.svo2", "--root", root)
+    assert "is no file" in sentence("add", tmp_path, "--root", root)
+
+
+def test_status_shows_every_recording_with_what_is_published(recording: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    assert printed("status", "--root", root) == []
+    assert "lamm add" in lamm("status", "--root", root).stdout
+    lamm("add", recording, "--root", root)
+    [row] = printed("status", "--root", root)
+    assert {"key": "street", "path": str(recording), "artifacts": {}}.items() <= row.items()
+    assert "street" in lamm("status", "--root", root).stdout
+
+
+@pytest.mark.requirement("ING-05", "ING-06", "ING-08")
+def test_scan_takes_a_folder_in_as_a_source_dataset(recording: Path, tmp_path: Path) -> None:
+    root, folder = tmp_path / "root", recording.parent
+    [row] = printed("scan", folder, "--root", root, "--prepare", "copy", "--as", "eve")
+    assert (row["recording"], row["status"]) == ("street", "added")
+    assert Path(row["file"]).is_relative_to(root / "prepared" / "day")
+    assert list(Path(row["file"]).parent.glob("SN*.conf"))
+    assert printed("scan", folder, "--root", root)[0]["status"] == "unchanged"
+    catalog = Catalog(f"sqlite:///{root / 'catalog.sqlite'}")
+    assert [(event.actor, event.action) for event in catalog.audit_events()] == [("eve", "dataset.add"), ("eve", "recording.add")]
+    other = tmp_path / "day"
+    other.mkdir()
+    assert "another --name" in sentence("scan", other, "--root", root)
+    assert "names a folder" in sentence("scan", folder, "--root", root, "--name", "../outside")
+    assert "is no folder" in sentence("scan", tmp_path / "gone", "--root", root, "--name", "gone")
+
+
+@pytest.mark.requirement("DSB-05", "EXP-02")
+def test_dataset_commands_refuse_with_sentences_what_cannot_be(recording: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    lamm("add", recording, "--root", root)
+    assert printed("dataset", "list", "--root", root) == []
+    assert "lamm dataset create" in lamm("dataset", "list", "--root", root).stdout
+    assert "is no dataset version" in sentence("dataset", "show", "night.v1", "--root", root)
+    assert "is no dataset version" in sentence("dataset", "show", "../../etc", "--root", root)
+    assert "'street' has no frames yet" in sentence("dataset", "create", "night", "street", "--root", root)
+    assert "No recording has detections yet" in sentence("dataset", "create", "night", "--root", root)
+    assert "'gone'" in sentence("dataset", "create", "night", "gone", "--root", root)
+    assert "cannot be called '../x'" in sentence("dataset", "create", "../x", "street", "--root", root)
+    assert "must sum to 1" in sentence("dataset", "create", "night", "--split", "0.9/0.2/0.1", "--root", root)
+    assert "min_score" in sentence("dataset", "create", "night", "--min-score", "2", "--root", root)
+    assert not list(root.glob("datasets/*"))
+
+
+def test_evaluate_prints_the_scores_the_scripts_rely_on(tmp_path: Path) -> None:
+    line = "Car 0.00 0 0.10 100.00 80.00 200.00 150.00 1.50 1.80 4.20 -1.00 1.60 12.00 0.20"
+    for side, text in (("truth", line), ("result", f"{line} 0.9000")):
+        (tmp_path / side / "label_2").mkdir(parents=True)
+        (tmp_path / side / "label_2" / "000004.txt").write_text(f"{text}\n")
+    scores = printed("evaluate", tmp_path / "result", "--truth", tmp_path / "truth")
+    assert {"recall", "precision", "ap", "tp", "fp", "fn"} <= scores["detection"]["Car"].keys()
+    assert scores["detection"]["vehicle"]["recall"] == scores["detection"]["Car"]["ap"] == 1.0
+    assert {"distance_error_m", "iou_3d", "iou_bev", "by_range"} <= scores["boxes_3d"].keys()
+    assert scores["boxes_3d"]["iou_3d"]["median"] == pytest.approx(1.0)
+    assert scores["tracks"] is None
+    assert "1 frames compared" in lamm("evaluate", tmp_path / "result", "--truth", tmp_path / "truth").stdout
+    assert "has no ground truth" in sentence("evaluate", tmp_path / "result", "--truth", tmp_path)
+    assert "holds no result" in sentence("evaluate", tmp_path, "--truth", tmp_path / "truth")
+    assert "--frame-offset" in sentence("evaluate", tmp_path / "result", "--truth", tmp_path / "truth", "--frame-offset", "7")
+    assert "overlap threshold" in sentence("evaluate", tmp_path / "result", "--truth", tmp_path / "truth", "--iou", "0")
+
+
+def test_an_unknown_option_or_environment_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "No such option" in lamm("status", "--nothing", code=2).output
+    monkeypatch.setenv("LAMM_DEVICE", "tpu")
+    assert "LAMM_DEVICE is 'tpu'" in sentence("status", "--root", tmp_path)

@@ -1,0 +1,189 @@
+"""The bytes that stages write from fixed inputs, by asset and code version.
+
+A digest that changes means that the output of a stage changed: raise the code version of its asset (else published artifacts would be
+reused although a new run would give other bytes), and put the new digest beside the old ones in `golden_digests.json`. Images and
+arrays are only counted by name, tables by their rows, and numbers by six decimals: these differ between platforms, the rest does not.
+"""
+
+import hashlib
+import json
+import math
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from lamm_pipeline.datasets import assets as datasets
+from lamm_pipeline.datasets.lineage import write_lineage
+from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
+from lamm_pipeline.geometry.box_3d import Box3D
+from lamm_pipeline.ontology.ontology import load_ontology
+from lamm_pipeline.reconstruction import frame_boxes
+from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
+from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline.tracking import assets as tracking
+from lamm_pipeline.tracking.settings import TrackingSettings
+from lamm_pipeline.tracking.track import track_boxes
+from lamm_pipeline_tests.datasets import world
+
+GOLDEN = Path(__file__).with_name("golden_digests.json")
+CODE_VERSIONS = {
+    "curated_dataset": datasets.CURATION_VERSION,
+    "splits": datasets.SPLITS_VERSION,
+    "kitti_dataset": datasets.KITTI_VERSION,
+    "coco_dataset": datasets.COCO_VERSION,
+    "lineage": datasets.LINEAGE_VERSION,
+    "tracks": tracking.CODE_VERSION,
+}
+CLASSES = """classes:
+  - {id: car, category_id: 1, name: Car, prompt: car, color: "#e6194b", kitti_type: Car, group: vehicle, size_prior: null, detector_labels: []}
+  - {id: person, category_id: 10, name: Person, prompt: p, color: "#3cb44b", kitti_type: Pedestrian, group: person, size_prior: null,
+     detector_labels: []}
+  - {id: sign, category_id: 20, name: Sign, prompt: sign, color: "#4363d8", kitti_type: Misc, group: sign, size_prior: null,
+     detector_labels: []}
+"""
+# every setting is named: a new default is another config, not another code version
+SETTINGS = {
+    "filters": {
+        "include_classes": [],
+        "excluded_classes": [],
+        "min_score": 0.5,
+        "excluded_frame_ids": ["a:000003"],
+        "excluded_detection_ids": ["b:000001:0"],
+        "min_track_length": 1,
+        "empty_frames": "drop",
+    },
+    "split": {
+        "strategy": "blocks",
+        "train_ratio": 0.6,
+        "val_ratio": 0.2,
+        "test_ratio": 0.2,
+        "seed": 42,
+        "balance_by": "frames",
+        "guard_frames": 1,
+    },
+    "formats": ["kitti", "coco"],
+    "include_masks": True,
+    "include_depth": True,
+    "include_3d_boxes": True,
+    "include_right_images": True,
+    "include_point_clouds": True,
+}
+TRACKING = {
+    "high_score": 0.5,
+    "low_score": 0.1,
+    "new_track_score": 0.6,
+    "default_score": 0.8,
+    "duplicate_iou_bev": 0.4,
+    "min_hits": 3,
+    "max_lost_s": 1.0,
+    "similarity": "center_distance",
+    "gate_m": 2.0,
+    "gate_sigmas": 2.0,
+    "min_similarity_high": 0.1,
+    "min_similarity_low": 0.3,
+    "min_similarity_unconfirmed": 0.1,
+    "position_noise_m": 0.2,
+    "range_noise": 0.03,
+    "acceleration_m_s2": 4.0,
+    "initial_speed_m_s": 15.0,
+    "class_groups": [],
+    "nominal_fps": 30.0,
+}
+
+
+def classes_of(index: int) -> tuple[str, ...]:
+    return [("car", "person"), ("car", "sign"), ("car",), ()][index % 4]
+
+
+def box(frame_id: str, n: int, class_id: str, x: float, z: float, score: float | None) -> ObjectBox:
+    size = {"car": (4.5, 1.8, 1.5), "person": (0.5, 0.5, 1.7)}[class_id]
+    place = Box3D(x, 1.6, z, *size, 0.5)
+    return ObjectBox(f"{frame_id}:{n}", class_id, "Car", score, place, 0.25, (1.5, 2.5, 40.25, 30.0), 0.0, 0, z, 300, "prior")
+
+
+def boxes_of(index: int) -> FrameBoxes:
+    """A car that drives away, once with a low score and once unseen; a person without scores; now and then something nobody tracks."""
+    frame_id = f"drive:{index:06d}"
+    boxes = []
+    if index != 12:
+        boxes.append(box(frame_id, 0, "car", -2.0, 8.0 + 0.5 * index, 0.3 if index == 7 else 0.9))
+    if 4 <= index < 20:
+        boxes.append(box(frame_id, 1, "person", 3.0 - 0.15 * index, 9.0, None))
+    if index % 9 == 5:
+        boxes.append(box(frame_id, 2, "car", 15.0 - index, 30.0, 0.55))
+    return FrameBoxes(frame_id, index, 1_700_000_000_000_000_000 + index * 100_000_000, tuple(boxes), ())
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folder of what each asset wrote."""
+    root = tmp_path_factory.mktemp("golden")
+    (root / "classes.yaml").write_text(CLASSES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world, "ONTOLOGY", load_ontology(root / "classes.yaml"))
+        recordings = [
+            world.make_recording(root, "a", range(16), classes_of, unselected=[6]),
+            world.make_recording(root, "b", range(0, 24, 2), classes_of, unlabelled=[8], rectified=False),
+        ]
+        house = world.make_world(root, recordings, DatasetSettings.model_validate(SETTINGS))
+        exports = {each: house.folder(f"{each}_dataset") / each for each in ExportFormat}
+        for each in exports:
+            house.export(each)
+    lineage = Draft.open(house.folder("lineage"))
+    write_lineage(
+        house.manifest,
+        selection_folder=house.folder("curated_dataset"),
+        splits_folder=house.folder("splits"),
+        exports=exports,
+        draft=lineage,
+        source_job_id="a-run",
+        source_dataset_id="a-dataset",
+    )
+    lineage.finish()
+    frame_boxes.write(root / frame_boxes.FILE_NAME, map(boxes_of, range(30)))
+    draft = Draft.open(root / "tracks")
+    track_boxes(root / frame_boxes.FILE_NAME, TrackingSettings(**TRACKING), draft, recording="drive", class_names={"car": "Car"})
+    draft.finish()
+    return {asset: root / "tracks" if asset == "tracks" else house.folder(asset) for asset in CODE_VERSIONS}
+
+
+def digest(folder: Path) -> str:
+    whole = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            whole.update(f"{path.relative_to(folder).as_posix()}\n{content(path)}\n".encode())
+    return whole.hexdigest()
+
+
+def content(path: Path) -> str:
+    if path.suffix in {".png", ".npy", ".bin"}:
+        return ""
+    if path.suffix == ".parquet":
+        table = pq.read_table(path)
+        return f"{table.schema}\n" + "\n".join(map(json.dumps, table.to_pylist()))
+    return re.sub(r"-?\d+\.\d+(?:e[-+]\d+)?", lambda number: f"{float(number[0]) + 0.0:z.6f}", path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.requirement("NFR-09")
+@pytest.mark.parametrize("asset", CODE_VERSIONS)
+def test_what_an_asset_writes_changes_only_with_its_code_version(written: dict[str, Path], asset: str) -> None:
+    known = json.loads(GOLDEN.read_text())[asset]
+    code_version, found = CODE_VERSIONS[asset], digest(written[asset])
+    assert code_version in known, f"{asset} has the new code version {code_version}: add its digest {found} to {GOLDEN.name}"
+    assert known[code_version] == found, f"{asset} writes other bytes under code version {code_version}: raise it, then add {found}"
+    assert list(known.values()).count(found) == 1, f"{asset} has a new code version but writes the same bytes"
+
+
+def test_the_fixed_inputs_reach_what_the_digests_are_to_guard(written: dict[str, Path]) -> None:
+    tracks = json.loads((written["tracks"] / "tracks.json").read_text())
+    assert {track["class_id"] for track in tracks["tracks"]} == {"car", "person"}
+    assert tracks["statistics"]["untracked_detections"]
+    assert all(math.isfinite(point["box"]["x"]) for track in tracks["tracks"] for point in track["trajectory"])
+    lineage = json.loads((written["lineage"] / "lineage.json").read_text())
+    assert min(lineage["statistics"].values()) > 0
+    assert {"extraction", "excluded_frame", "no_annotations"} <= lineage["selection"]["dropped_frames"].keys()
+    labels = [path.read_text() for path in written["kitti_dataset"].rglob("label_2/*.txt")]
+    assert any("-1000" in text for text in labels)
+    assert any("-1000" not in text for text in labels if text)
