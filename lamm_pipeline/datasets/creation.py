@@ -134,7 +134,7 @@ def _pin(store: ArtifactStore, catalog: Catalog, key: str) -> RecordingInputs:
         for source, version in artifact.manifest.identity.inputs.items():
             if source in PINNED and (source not in found or found[source].version != version):
                 raise InputError(
-                    f"The {asset} of recording {key!r} were made from other {source} than those in force now, so they may not fit together. "
+                    f"The {asset} of recording {key!r} were made from other {source} than those in force now and may not fit them. "
                     f"Run the recording again (`lamm run {key}`), or leave it out."
                 )
     return RecordingInputs(

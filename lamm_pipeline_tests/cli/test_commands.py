@@ -132,7 +132,7 @@ def test_pack_makes_a_recording_of_image_folders(tmp_path: Path) -> None:
     assert "holds no images" in sentence("pack", *gone, tmp_path / "b.svo2", "--calibration", tmp_path / "calib.txt", "--fps", "10")
 
 
-@pytest.mark.requirement("ING-01", "NFR-20")
+@pytest.mark.requirement("ING-01")
 def test_add_takes_files_in_once_and_remembers_who_did_it(recording: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     rows = printed("add", recording, "--root", root, "--as", "bob")

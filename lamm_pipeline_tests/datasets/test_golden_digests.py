@@ -37,7 +37,8 @@ CODE_VERSIONS = {
     "tracks": tracking.CODE_VERSION,
 }
 CLASSES = """classes:
-  - {id: car, category_id: 1, name: Car, prompt: car, color: "#e6194b", kitti_type: Car, group: vehicle, size_prior: null, detector_labels: []}
+  - {id: car, category_id: 1, name: Car, prompt: car, color: "#e6194b", kitti_type: Car, group: vehicle, size_prior: null,
+     detector_labels: []}
   - {id: person, category_id: 10, name: Person, prompt: p, color: "#3cb44b", kitti_type: Pedestrian, group: person, size_prior: null,
      detector_labels: []}
   - {id: sign, category_id: 20, name: Sign, prompt: sign, color: "#4363d8", kitti_type: Misc, group: sign, size_prior: null,

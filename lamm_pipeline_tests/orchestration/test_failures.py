@@ -7,7 +7,6 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failures
 from lamm_pipeline_tests.orchestration.houses import House, events, failure
 
-
 WITHOUT_WAITING = dg.RetryPolicy(max_retries=IO_RETRIES.max_retries)
 
 
@@ -22,7 +21,6 @@ def fail_with(error: Exception, tmp_path: Path) -> dg.ExecuteInProcessResult:
     return house.run()
 
 
-@pytest.mark.requirement("NFR-11")
 def test_bad_input_fails_with_its_sentence_and_is_not_retried(tmp_path: Path) -> None:
     outcome = fail_with(InputError("drive.svo2 is cut off. Copy it again."), tmp_path)
     assert failure(outcome) == "drive.svo2 is cut off. Copy it again."
@@ -38,7 +36,6 @@ def test_a_bug_fails_with_its_name_and_cause_and_is_not_retried(tmp_path: Path) 
     assert isinstance(raised.value.__cause__, ZeroDivisionError)
 
 
-@pytest.mark.requirement("NFR-11")
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ConnectionResetError("peer"), TimeoutError("slow disk")])
 def test_a_fault_of_the_machine_is_retried_three_times(tmp_path: Path, error: OSError) -> None:
     outcome = fail_with(error, tmp_path)
@@ -46,7 +43,7 @@ def test_a_fault_of_the_machine_is_retried_three_times(tmp_path: Path, error: OS
     assert events(outcome).count("STEP_UP_FOR_RETRY") == 3
 
 
-@pytest.mark.requirement("NFR-10", "NFR-11")
+@pytest.mark.requirement("NFR-10")
 def test_a_fault_that_passes_costs_the_work_since_the_checkpoint(tmp_path: Path) -> None:
     house = House(tmp_path)
     house.retries = WITHOUT_WAITING
