@@ -308,3 +308,33 @@ def test_wrong_ratios_are_refused_before_any_work(sample: Path, tmp_path: Path, 
     outcome = lamm("run", str(sample), "--root", str(tmp_path / "root"), "--split", split, code=2)
     assert sentence in outcome.stderr
     assert not (tmp_path / "root" / "recordings").exists()
+
+
+@pytest.mark.requirement("EXP-01")
+def test_only_the_formats_asked_for_are_written(house: House) -> None:
+    made = json.loads(lamm("dataset", "create", "only_coco", "street", "--root", str(house.root), "--format", "coco", "--json").stdout)
+    assert set(made["exports"]) == {"coco"}
+    job = build_definitions(Settings.from_environment({}, root=house.root)).resolve_job_def("export")
+    with open_instance(house.root) as instance:
+        assert job.execute_in_process(instance=instance, partition_key="only_coco.v1").success
+    assert not (house.root / "datasets" / "only_coco.v1" / "kitti_dataset").exists()
+
+
+def test_detections_of_other_frames_are_not_mixed_with_new_ones(sample: Path, tmp_path: Path) -> None:
+    lamm("run", str(sample), "--root", str(tmp_path), "--end", "3", "--no-export", *FAST)
+    job = build_definitions(Settings.from_environment({}, root=tmp_path)).resolve_job_def("production")
+    with open_instance(tmp_path) as instance:
+
+        def run(*assets: str) -> Any:
+            config = {"ops": {"frames": {"config": {"end_frame": 2, "stereo": {"quality": "half"}}}}} if "frames" in assets else {}
+            keys = [dg.AssetKey(asset) for asset in assets]
+            return job.execute_in_process(
+                instance=instance, partition_key="street", asset_selection=keys, run_config=config, raise_on_error=False
+            )
+
+        assert run("frames").success
+        failed = run("boxes_3d")
+    sentences = [
+        event.step_failure_data.user_failure_data.description for event in failed.all_events if event.event_type_value == "STEP_FAILURE"
+    ]
+    assert sentences == ["The detections of 'street' were made from other frames. Materialize `detections` first."]

@@ -140,8 +140,11 @@ def scan(
     folder: Annotated[Path, typer.Argument(help="Folder to scan, with all folders below it.")],
     name: Annotated[str | None, typer.Option(help="Name of the source dataset. Default: the folder's name.", show_default=False)] = None,
     prepare: Annotated[
-        Prepare, typer.Option(help="Leave the files, or lay them out below the root, one folder per camera.")
-    ] = Prepare.reference,
+        Prepare | None,
+        typer.Option(
+            help="Leave the files (reference, the default), or lay them out below the root, one folder per camera.", show_default=False
+        ),
+    ] = None,
     root: options.Root = None,
     as_: options.As = None,
     as_json: options.AsJson = False,
@@ -155,9 +158,11 @@ def scan(
         catalog = session.workspace.catalog
         folder = folder.expanduser().resolve()
         known = name or folder.name
-        dataset = catalog.dataset(known) or catalog.add_dataset(known, folder, prepare, session.actor)
+        dataset = catalog.dataset(known) or catalog.add_dataset(known, folder, prepare or Prepare.reference, session.actor)
         if Path(dataset.folder) != folder:
             raise InputError(f"The source dataset {known!r} is the folder {dataset.folder}. Give this one another --name.")
+        if prepare not in {None, Prepare(dataset.prepare)}:
+            raise InputError(f"The source dataset {known!r} is prepared by {dataset.prepare}. Leave --prepare out, or use another --name.")
         _register(session, scan_dataset(catalog, dataset, session.settings.root, _serial_of, session.actor), as_json=as_json)
 
 
@@ -170,6 +175,8 @@ def _calibration(file: Path, left: Path, serial: int) -> StereoCalibration:
     image = cv2.imread(str(first)) if first is not None else None
     if image is None:
         raise InputError(f"{left} holds no images. Give the folder of the left images.")
+    if not file.is_file():
+        raise InputError(f"{file} does not exist. Give the calibration of the images: a KITTI calib.txt or a SN<serial>.conf.")
     height, width = image.shape[:2]
     if file.suffix.lower() == ".conf":
         return read_conf(file, width, height)

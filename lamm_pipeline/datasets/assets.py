@@ -93,7 +93,7 @@ def curated_dataset(context: dg.AssetExecutionContext, config: StageConfig, work
     group_name=GROUP,
     code_version=SPLITS_VERSION,
     retry_policy=IO_RETRIES,
-    check_specs=[checks.NO_VIDEO_LEAKAGE],
+    check_specs=[checks.NO_VIDEO_LEAKAGE, checks.GUARD_GAP],
     description="Train, val and test: whole recordings, or contiguous blocks with a guard gap where there are too few.",
 )
 def splits(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult:
@@ -131,7 +131,7 @@ def splits(context: dg.AssetExecutionContext, config: StageConfig, workspace: Wo
                 "classes": table([{"class": name, **numbers} for name, numbers in summary["classes"].items()]),
                 "notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in summary["notes"]) or "none"),
             },
-            [checks.no_video_leakage(leaks(artifact.folder))],
+            [checks.no_video_leakage(leaks(artifact.folder)), checks.guard_gap(summary)],
         )
 
 
@@ -152,6 +152,8 @@ def _export_asset(export_format: ExportFormat, code_version: str, description: s
     def export(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult:
         with sentences_as_failures():
             version = _version(context, workspace)
+            if export_format not in version.settings.formats:
+                return dg.MaterializeResult(metadata={"exported": False, "note": f"{version.key} is not wanted as {export_format}."})
             selection = workspace.version_artifact(context.partition_key, "curated_dataset")
             split = workspace.version_artifact(context.partition_key, "splits")
 
@@ -187,6 +189,7 @@ def _export_asset(export_format: ExportFormat, code_version: str, description: s
             return result(
                 artifact,
                 {
+                    "exported": True,
                     "frames": sum(counts["frames"].values()),
                     "annotations": sum(counts["annotations"].values()),
                     "written": table(rows),

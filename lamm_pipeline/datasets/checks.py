@@ -1,6 +1,6 @@
-"""Blocking checks of a dataset version: no neighbours in two splits, and masks that can be trusted."""
+"""Checks of a dataset version: no neighbours in two splits, gaps as wide as asked, and masks that can be trusted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,12 @@ NO_VIDEO_LEAKAGE = dg.AssetCheckSpec(
     blocking=True,
     partitions_def=partitions.dataset_versions,
     description="No recording is in two splits; where one is cut into blocks, the guard gap lies between them.",
+)
+GUARD_GAP = dg.AssetCheckSpec(
+    "guard_gap",
+    asset="splits",
+    partitions_def=partitions.dataset_versions,
+    description="Recordings are split as a whole, or the gaps between their blocks are as wide as asked.",
 )
 MASK_INTEGRITY = dg.AssetCheckSpec(
     "mask_integrity",
@@ -45,12 +51,32 @@ def no_video_leakage(leaks: Sequence[Leak]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=not leaks, check_name="no_video_leakage", description=sentence, metadata={"leaks": table(rows)})
 
 
+def guard_gap(summary: Mapping[str, Any]) -> dg.AssetCheckResult:
+    """The verdict on the gaps of a split.
+
+    Args:
+        summary: content of `splits.json`.
+    """
+    used, wanted = summary["guard_frames_used"], summary["guard_frames"]
+    narrow = [{"recording": name, "guard_frames": frames, "wanted": wanted} for name, frames in used.items() if frames < wanted]
+    sentence = "All recordings are split as a whole."
+    if used:
+        sentence = f"{len(used)} recordings are cut into blocks, {len(narrow)} of them with gaps narrower than {wanted} frames."
+    return dg.AssetCheckResult(
+        passed=not narrow,
+        check_name="guard_gap",
+        severity=dg.AssetCheckSeverity.WARN,
+        description=sentence,
+        metadata={"narrow": table(narrow)},
+    )
+
+
 def mask_integrity(version: VersionManifest, folders: ArtifactFolders, selection_folder: Path) -> dg.AssetCheckResult:
     """The verdict on a version's masks."""
-    kept = {detection for row in read_selection(selection_folder) for detection in row.kept_detection_ids}
     problems: list[dict[str, Any]] = []
     checked = 0
-    for sample in samples_of(version, folders):
+    for row, sample in zip(read_selection(selection_folder), samples_of(version, folders), strict=True):  # one order, frame by frame
+        kept = frozenset(row.kept_detection_ids)
         for annotation in sample.annotations:
             if annotation.detection_id in kept:
                 checked += 1

@@ -9,6 +9,7 @@ import dagster as dg
 import numpy as np
 
 from lamm_pipeline import partitions
+from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.geometry.drawing import draw_box_3d
 from lamm_pipeline.ontology.ontology import Ontology
@@ -46,6 +47,8 @@ def boxes_3d(context: dg.AssetExecutionContext, config: Boxes3DConfig, workspace
     with sentences_as_failures():
         frames = workspace.recording_artifact(context.partition_key, "frames")
         detections = workspace.recording_artifact(context.partition_key, "detections")
+        if detections.manifest.identity.inputs["frames"] != frames.version:
+            raise InputError(f"The detections of {context.partition_key!r} were made from other frames. Materialize `detections` first.")
         registry = frame_registry.read(frames.file(frame_registry.FILE_NAME))
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:

@@ -61,3 +61,10 @@ def test_a_fault_that_passes_costs_the_work_since_the_checkpoint(tmp_path: Path)
 def test_the_policy_of_every_asset_waits_a_minute_and_longer_each_time() -> None:
     assert (IO_RETRIES.max_retries, IO_RETRIES.delay) == (3, 60)
     assert IO_RETRIES.backoff is not None
+
+
+@pytest.mark.requirement("EXT-14")
+def test_a_missing_file_is_no_fault_of_the_machine_and_is_not_retried(tmp_path: Path) -> None:
+    with pytest.raises(dg.Failure, match=r"nothing\.txt: No such file") as failure, sentences_as_failures():
+        (tmp_path / "nothing.txt").read_text()
+    assert failure.value.allow_retries is False
