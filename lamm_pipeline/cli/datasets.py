@@ -33,9 +33,7 @@ def create(
     title: Annotated[str, typer.Option(help="Title for people.")] = "",
     description: Annotated[str, typer.Option(help="Description for people.")] = "",
     root: options.Root = None,
-    as_: options.As = None,
     as_json: options.AsJson = False,
-    log_level: options.Log = options.LogLevel.warning,
 ) -> None:
     """Create the next version of a dataset and export it.
 
@@ -56,7 +54,7 @@ def create(
             "empty_frames": empty_frames,
         },
     )
-    with open_session(root, log_level, as_) as session:
+    with open_session(root) as session:
         key = session.create_version(name, recordings or [], settings, title=title, description=description)
         show_version(session, key, as_json=as_json)
 
@@ -66,10 +64,9 @@ def list_versions(
     name: Annotated[str | None, typer.Argument(help="Only versions of this dataset.")] = None,
     root: options.Root = None,
     as_json: options.AsJson = False,
-    log_level: options.Log = options.LogLevel.warning,
 ) -> None:
     """List dataset versions with their creator and date."""
-    with open_session(root, log_level) as session:
+    with open_session(root) as session:
         rows = [
             {"version": row.key, "created_at": f"{row.created_at:%Y-%m-%d %H:%M}", "created_by": row.created_by, "title": row.title}
             for row in session.workspace.catalog.versions(name)
@@ -85,10 +82,9 @@ def show(
     version: Annotated[str, typer.Argument(help="Version key, e.g. night_drives.v2.")],
     root: options.Root = None,
     as_json: options.AsJson = False,
-    log_level: options.Log = options.LogLevel.warning,
 ) -> None:
     """Show what a dataset version consists of and where its exports are."""
-    with open_session(root, log_level) as session:
+    with open_session(root) as session:
         session.workspace.catalog.version(version)
         show_version(session, version, as_json=as_json)
 

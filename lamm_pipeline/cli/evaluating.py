@@ -29,7 +29,6 @@ def evaluate(
     ] = None,
     iou: Annotated[float, typer.Option(help="Least 2D overlap of a detection and a true object.")] = IOU_2D,
     as_json: options.AsJson = False,
-    log_level: options.Log = options.LogLevel.warning,  # noqa: ARG001 - read by options.command
 ) -> None:
     """Score 2D boxes, 3D boxes and tracks against KITTI ground truth.
 

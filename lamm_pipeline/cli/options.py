@@ -1,8 +1,10 @@
 """What all commands share: options, the frame around a command, output for people or for scripts."""
 
 import functools
+import inspect
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -38,19 +40,28 @@ As = Annotated[
 ]
 
 
-def command(function: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """Frame of a command: sets the log level, and shows bad input as one sentence with exit code 2."""
+def command(function: Callable[Arguments, None]) -> Callable[..., None]:
+    """Frame of a command: gives it `--log-level` and `--as`, and shows bad input as one sentence with exit code 2."""
 
     @functools.wraps(function)
-    def framed(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        level = LogLevel(str(kwargs.get("log_level", LogLevel.warning)))
-        logging.basicConfig(level=level.upper(), stream=sys.stderr, format="%(levelname)s %(message)s", force=True)
+    def framed(*args: Any, log_level: LogLevel, as_: str | None, **kwargs: Any) -> None:
+        logging.basicConfig(level=log_level.upper(), stream=sys.stderr, format="%(levelname)s %(message)s", force=True)
+        if as_ is not None:
+            os.environ["LAMM_USER"] = as_
         try:
             function(*args, **kwargs)
         except InputError as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(USER_ERROR) from None
 
+    signature = inspect.signature(function)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    shared = [
+        inspect.Parameter("log_level", keyword, default=LogLevel.warning, annotation=Log),
+        inspect.Parameter("as_", keyword, default=None, annotation=As),
+    ]
+    framed.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *shared])  # type: ignore[attr-defined]
+    framed.__annotations__ = {**function.__annotations__, "log_level": Log, "as_": As}
     return framed
 
 

@@ -31,7 +31,6 @@ KITTI_PAIRS = {"image_0": ("P0", "P1"), "image_00": ("P0", "P1"), "image_2": ("P
 def browse(
     folder: Annotated[Path, typer.Argument(help="Folder to look into, with all folders below it.")],
     as_json: options.AsJson = False,
-    log_level: options.Log = options.LogLevel.warning,  # noqa: ARG001 - read by options.command
 ) -> None:
     """List the SVO2 files below a folder, with camera, size, frames and date. Nothing is remembered or decoded."""
     rows = [_brief(path) for path in find_recordings(folder)]
@@ -45,7 +44,6 @@ def browse(
 def info(
     file: Annotated[Path, typer.Argument(help="An SVO2 file.")],
     as_json: options.AsJson = False,
-    log_level: options.Log = options.LogLevel.warning,  # noqa: ARG001 - read by options.command
 ) -> None:
     """Show what a recording holds and whether it is sound: camera, size, frames, rates, IMU, gaps, damage."""
     with open_svo2(file) as reader:
@@ -70,7 +68,6 @@ def sample(
     fps: Annotated[float, typer.Option(help="Frames a second.")] = 15.0,
     size: Annotated[str, typer.Option(help="Size of one eye: VGA, HD720, HD1080 or WIDTHxHEIGHT.")] = "HD720",
     as_json: options.AsJson = False,
-    log_level: options.Log = options.LogLevel.warning,  # noqa: ARG001 - read by options.command
 ) -> None:
     """Render a synthetic recording that real models can see, with its truth: depth, masks, 3D boxes, tracks.
 
@@ -105,7 +102,6 @@ def pack(
     codec: Annotated[Codec, typer.Option(help="Codec of the video.")] = "h264",
     overwrite: Annotated[bool, typer.Option(help="Replace a recording of that name.")] = False,
     as_json: options.AsJson = False,
-    log_level: options.Log = options.LogLevel.warning,  # noqa: ARG001 - read by options.command
 ) -> None:
     """Pack folders of stereo images into an SVO2 recording, so that any stereo data can go through the pipeline.
 
@@ -123,15 +119,13 @@ def pack(
 def add(
     files: Annotated[list[Path], typer.Argument(help="SVO2 files to take in.")],
     root: options.Root = None,
-    as_: options.As = None,
     as_json: options.AsJson = False,
-    log_level: options.Log = options.LogLevel.warning,
 ) -> None:
     """Take picked recordings in: each becomes a partition that the UI and `lamm run` know by its key.
 
     The files stay where they are. For whole folders with provenance use `lamm scan`.
     """
-    with open_session(root, log_level, as_) as session:
+    with open_session(root) as session:
         _register(session, add_files(session.workspace.catalog, files, session.actor), as_json=as_json)
 
 
@@ -146,15 +140,13 @@ def scan(
         ),
     ] = None,
     root: options.Root = None,
-    as_: options.As = None,
     as_json: options.AsJson = False,
-    log_level: options.Log = options.LogLevel.warning,
 ) -> None:
     """Take in every recording below a folder as one source dataset; scan again to pick up new and changed files.
 
     Everything made of these recordings names the source dataset in its lineage.
     """
-    with open_session(root, log_level, as_) as session:
+    with open_session(root) as session:
         catalog = session.workspace.catalog
         folder = folder.expanduser().resolve()
         known = name or folder.name

@@ -52,9 +52,7 @@ def run(
     confidence: Annotated[float | None, typer.Option(help="Smallest score of a detection.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings by asset, as in the Launchpad's `ops`.")] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. --set tracks.min_hits=2; may be repeated.")] = None,
-    as_: options.As = None,
     as_json: options.AsJson = False,
-    log_level: options.Log = options.LogLevel.warning,
 ) -> None:
     """Run recordings through the pipeline: the whole main job, or the stages you name.
 
@@ -80,7 +78,7 @@ def run(
     assets = assets_of(stages or list(STAGES))
     export = export and not stages
     exports = dataset_settings(split, formats) if export else None
-    with open_session(root, log_level, as_) as session:
+    with open_session(root) as session:
         keys = _keys(session, targets)
         failed = _run_recordings(session, keys, assets, asset_config)
         done = [key for key in keys if key not in failed]
@@ -104,10 +102,9 @@ def run(
 def status(
     root: options.Root = None,
     as_json: options.AsJson = False,
-    log_level: options.Log = options.LogLevel.warning,
 ) -> None:
     """Show every recording with what is published of it."""
-    with open_session(root, log_level) as session:
+    with open_session(root) as session:
         facts = [session.recording_facts(row.key) for row in session.workspace.catalog.recordings()]
     if as_json:
         options.print_json(facts)
@@ -119,10 +116,9 @@ def status(
 def up(
     root: options.Root = None,
     port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000,
-    log_level: options.Log = options.LogLevel.warning,
 ) -> None:
     """Start Dagster's UI and daemon on 127.0.0.1, on the same instance that `lamm` writes to. Stop them with Ctrl-C."""
-    with open_session(root, log_level) as session:
+    with open_session(root) as session:
         chosen = session.settings.root
     environment = os.environ | {"LAMM_ROOT": str(chosen)}
     options.say(f"Dagster's UI: http://127.0.0.1:{port} (root {chosen})")

@@ -1,6 +1,7 @@
 """One CLI call's hold on the house: settings, workspace, Dagster's instance, and running assets in this process."""
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from lamm_pipeline.cli.options import LogLevel, note
+from lamm_pipeline.cli.options import note
 from lamm_pipeline.datasets.creation import create_dataset_version
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.datasets.versions import read_version
@@ -26,12 +27,11 @@ EXPORTS = {"kitti": "kitti_dataset", "coco": "coco_dataset"}
 class Session:
     """What a command works with. Get one from `open_session`."""
 
-    def __init__(self, settings: Settings, workspace: Workspace, instance: dg.DagsterInstance, log_level: LogLevel, who: str) -> None:
+    def __init__(self, settings: Settings, workspace: Workspace, instance: dg.DagsterInstance) -> None:
         self.settings = settings
         self.workspace = workspace
         self.instance = instance
-        self.actor = who
-        self._log_level = log_level
+        self.actor = actor()
 
     def materialize(self, job_name: str, partition: str, assets: Iterable[str], config: Mapping[str, Any] | None = None) -> None:
         """Materialize assets of one partition in this process; the run shows in the UI like any other.
@@ -44,7 +44,7 @@ class Session:
 
         wanted = list(assets)
         job = build_definitions(self.settings).resolve_job_def(job_name)
-        run_config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": self._log_level.upper()}}}}
+        run_config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": logging.getLevelName(logging.getLogger().level)}}}}
         operations = {name: {"config": dict(values)} for name, values in (config or {}).items() if name in wanted and values}
         result = job.execute_in_process(
             instance=self.instance,
@@ -126,12 +126,12 @@ class Session:
 
 
 @contextmanager
-def open_session(root: Path | None, log_level: LogLevel, as_: str | None = None) -> Iterator[Session]:
+def open_session(root: Path | None) -> Iterator[Session]:
     """Open the house at `root` (default: the environment's) for one command."""
     settings = Settings.from_environment(root=root)
     os.environ["DAGSTER_HOME"] = str(dagster_home(settings.root))
     with open_instance(settings.root) as instance:
-        yield Session(settings, Workspace(root=str(settings.root)), instance, log_level, actor(as_))
+        yield Session(settings, Workspace(root=str(settings.root)), instance)
 
 
 def _first_failure(result: dg.ExecuteInProcessResult) -> str:
