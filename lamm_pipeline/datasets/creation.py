@@ -134,13 +134,13 @@ def _pin(store: ArtifactStore, catalog: Catalog, key: str) -> RecordingInputs:
         for source, version in artifact.manifest.identity.inputs.items():
             if source in PINNED and (source not in found or found[source].version != version):
                 raise InputError(
-                    f"The {asset} of recording {key!r} were made from other {source} than those in force now, so they may not fit together. "
+                    f"The {asset} of recording {key!r} were made from other {source} than those in force now and may not fit them. "
                     f"Run the recording again (`lamm run {key}`), or leave it out."
                 )
     return RecordingInputs(
         recording=key,
         artifacts=ArtifactVersions(**{asset: artifact.version for asset, artifact in found.items()}),
-        source=SourceFile(path=row.path, digest=_digest(store, row, found["frames"]), size=row.size),
+        source=SourceFile(path=row.source_path, digest=_digest(store, row, found["frames"]), size=row.size),
     )
 
 

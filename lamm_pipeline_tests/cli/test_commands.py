@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.cli.app import app
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
+from lamm_pipeline.storage.artifacts import Source, read_manifest
 
 FRAMES = 3
 COMMANDS = ("browse", "info", "sample", "pack", "add", "scan", "run", "status", "up", "evaluate")
@@ -210,3 +212,49 @@ def test_an_unknown_option_or_environment_is_refused(tmp_path: Path, monkeypatch
     assert "No such option" in lamm("status", "--nothing", code=2).output
     monkeypatch.setenv("LAMM_DEVICE", "tpu")
     assert "LAMM_DEVICE is 'tpu'" in sentence("status", "--root", tmp_path)
+
+
+@pytest.mark.requirement("ING-15")
+def test_recordings_of_a_range_of_days_are_shown_and_run(recording: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (tmp_path / "broken.svo2").write_bytes(b"no recording")
+    lamm("add", recording, tmp_path / "broken.svo2", "--root", root)
+    day = datetime.fromtimestamp(printed("info", recording)["recorded_at_ns"] / 1e9, UTC).date()
+    before, after = str(day - timedelta(days=1)), str(day + timedelta(days=1))
+    [row] = printed("status", "--root", root, "--from", str(day), "--to", str(day))
+    assert (row["key"], row["recorded_at"][:10]) == ("street", str(day))
+    assert [each["key"] for each in printed("status", "--root", root, "--from", before)] == ["street"]
+    assert printed("status", "--root", root, "--from", after, "--to", after) == []
+    assert printed("status", "--root", root, "--to", before) == []
+    assert "broken is left out" in lamm("status", "--root", root, "--from", before).stderr
+    for command in ("status", "run"):
+        assert (
+            f"--from {after} lies behind --to {day}" in sentence(command, "--root", root, "--from", after, "--to", str(day)).splitlines()[0]
+        )
+    assert "one of the two" in sentence("run", "--root", root)
+    assert "one of the two" in sentence("run", "street", "--root", root, "--from", str(day))
+    ran = printed("run", "--root", root, "--from", before, "--to", after, "--stage", "extraction", "--stereo", "half")
+    assert [each["key"] for each in ran["recordings"]] == ["street"]
+    assert ran["recordings"][0]["artifacts"]["frames"]["counts"]["extracted_frames"] == FRAMES
+
+
+@pytest.mark.requirement("ING-08", "ING-09")
+@pytest.mark.parametrize("mode", ["copy", "hardlink", "symlink"])
+def test_a_prepared_recording_runs_and_everything_made_of_it_names_its_origin(recording: Path, tmp_path: Path, mode: str) -> None:
+    root = tmp_path / "root"
+    folder = tmp_path / "in"
+    shutil.copytree(recording.parent, folder)
+    lamm("scan", folder, "--root", root, "--prepare", mode, "--name", "night")
+    lamm("run", "street", "--root", root, "--stereo", "half", "--tiles", "full", "--no-export")
+    made = printed("dataset", "create", "night", "street", "--root", root, "--empty-frames", "keep", "--split", "1/0/0")
+    catalog = Catalog(f"sqlite:///{root / 'catalog.sqlite'}")
+    row, dataset = catalog.recording("street"), catalog.dataset("night")
+    assert dataset is not None
+    assert Path(row.path).is_relative_to(root / "prepared" / "night")
+    assert row.source_path == str(folder / "street.svo2")
+    manifests = [read_manifest(path) for path in root.glob("*/*/*/*/manifest.json")]
+    assert {each.identity.asset for each in manifests} >= {"recording", "frames", "tracks", "curated_dataset", "kitti_dataset", "lineage"}
+    assert {each.sources for each in manifests} == {(Source("street", dataset.id, str(row.digest)),)}
+    lineage = json.loads(Path(made["lineage"]).read_text())
+    assert lineage["source_dataset_id"] == dataset.id
+    assert lineage["recordings"][0]["source"] == {"path": row.source_path, "digest": row.digest, "size": row.size}
