@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,6 +58,7 @@ def run(
     confidence: Annotated[float | None, typer.Option(help="Smallest score of a detection.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings by asset, as in the Launchpad's `ops`.")] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. --set tracks.min_hits=2; may be repeated.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show frames, disk space and time that this would take, and stop.")] = False,
     as_: options.As = None,
     as_json: options.AsJson = False,
     log_level: options.Log = options.LogLevel.warning,
@@ -86,8 +88,19 @@ def run(
     assets = assets_of(stages or list(STAGES))
     export = export and not stages
     exports = dataset_settings(split, formats) if export else None
+    # the assets read the environment when they load, and a wrong variable is to end in a sentence
+    from lamm_pipeline.cli.estimate import estimate  # noqa: PLC0415
+
     with open_session(root, log_level, as_) as session:
         targets = _chosen(session, targets or [], options.day(from_), options.day(to))
+        expected = estimate(session, targets, assets, asset_config)
+        if dry_run:
+            if as_json:
+                options.print_json(asdict(expected))
+            else:
+                options.say(expected.sentence)
+            return
+        options.note(expected.sentence)
         keys = _keys(session, targets)
         failed = _run_recordings(session, keys, assets, asset_config)
         done = [key for key in keys if key not in failed]
