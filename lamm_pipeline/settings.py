@@ -8,6 +8,8 @@
 | `LAMM_ONTOLOGY` | YAML file of the classes | the one in the package |
 | `LAMM_EXECUTOR` | `multiprocess` or `in_process` | `multiprocess` |
 | `LAMM_DEVICE` | `cpu` or `cuda`; `cuda` sends model stages to the `gpu` pool | `cpu` |
+| `LAMM_WATCH` | folders that the sensor `new_recordings` watches beside the source datasets, separated like `PATH` | none |
+| `LAMM_WATCH_BATCH` | most files that the sensor takes in at one tick, 1 to 1000 | 100 |
 | `LAMM_USER` | who acts, when `--as` does not say | the user of the operating system |
 """
 
@@ -34,6 +36,8 @@ class Settings:
     ontology_file: Path | None
     executor: str
     device: str
+    watch_folders: tuple[Path, ...]
+    watch_batch: int
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ, root: Path | None = None) -> Self:
@@ -54,6 +58,10 @@ class Settings:
             ontology_file=_path(environment.get("LAMM_ONTOLOGY")),
             executor=_one_of("LAMM_EXECUTOR", environment.get("LAMM_EXECUTOR") or "multiprocess", EXECUTORS),
             device=_one_of("LAMM_DEVICE", environment.get("LAMM_DEVICE") or "cpu", DEVICES),
+            watch_folders=tuple(
+                Path(part).expanduser().resolve() for part in environment.get("LAMM_WATCH", "").split(os.pathsep) if part.strip()
+            ),
+            watch_batch=_whole("LAMM_WATCH_BATCH", environment.get("LAMM_WATCH_BATCH") or "100", 1, 1000),
         )
 
 
@@ -70,3 +78,9 @@ def _one_of(variable: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise InputError(f"{variable} is {value!r}; set it to one of {', '.join(allowed)}.")
     return value
+
+
+def _whole(variable: str, value: str, smallest: int, largest: int) -> int:
+    if not value.isascii() or not value.isdigit() or not smallest <= int(value) <= largest:
+        raise InputError(f"{variable} is {value!r}; set it to a whole number from {smallest} to {largest}.")
+    return int(value)

@@ -2,8 +2,10 @@
 
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -24,6 +26,16 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 SQLITE_WAIT_S = 30
 
 _DATASET_NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}")
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """What is known of the file of a recording, as far as the sensor needs it."""
+
+    key: str
+    size: int | None
+    mtime_ns: int | None
+    missing: bool
 
 
 class Catalog:
@@ -63,6 +75,11 @@ class Catalog:
         """The source dataset `name`, or None."""
         with self._session() as session:
             return session.scalar(select(SourceDataset).where(SourceDataset.name == name))
+
+    def dataset_by_id(self, dataset_id: str) -> SourceDataset:
+        """The source dataset with this id."""
+        with self._session() as session:
+            return session.get_one(SourceDataset, dataset_id)
 
     def datasets(self) -> Sequence[SourceDataset]:
         """All source datasets, by name."""
@@ -130,6 +147,58 @@ class Catalog:
         with self._session() as session:
             row = session.get_one(Recording, key)
             row.digest, row.size, row.mtime_ns = digest, size, mtime_ns
+
+    def set_path(self, key: str, path: Path) -> None:
+        """Remember where stages read a recording."""
+        with self._session() as session:
+            session.get_one(Recording, key).path = str(path)
+
+    def set_recorded_at(self, key: str, timestamp_ns: int) -> None:
+        """Remember when a recording was recorded, from the Unix time of its first frame."""
+        with self._session() as session:
+            session.get_one(Recording, key).recorded_at = datetime.fromtimestamp(timestamp_ns / 1e9, UTC)
+
+    def recorded_between(self, start: datetime | None, stop: datetime) -> list[str]:
+        """Keys of the recordings recorded at `start` or later and before `stop`, oldest first; None = from the beginning."""
+        query = select(Recording.key).where(Recording.recorded_at < stop).order_by(Recording.recorded_at, Recording.key)
+        with self._session() as session:
+            return list(session.scalars(query if start is None else query.where(Recording.recorded_at >= start)))
+
+    def undated(self) -> Sequence[Recording]:
+        """Recordings of which nobody has read yet when they were recorded, by key."""
+        with self._session() as session:
+            return session.scalars(select(Recording).where(Recording.recorded_at.is_(None)).order_by(Recording.key)).all()
+
+    def known_files(self) -> dict[str, KnownFile]:
+        """What is known of every recording's file, by its source path; one query."""
+        query = select(Recording.source_path, Recording.key, Recording.seen_size, Recording.seen_mtime_ns, Recording.missing_since)
+        with self._session() as session:
+            return {path: KnownFile(key, size, mtime_ns, since is not None) for path, key, size, mtime_ns, since in session.execute(query)}
+
+    def set_seen(self, key: str, size: int, mtime_ns: int) -> None:
+        """Remember that the file of a recording has this size and stamp, and its known content."""
+        with self._session() as session:
+            row = session.get_one(Recording, key)
+            row.seen_size, row.seen_mtime_ns, row.missing_since = size, mtime_ns, None
+
+    def set_missing(self, keys: Iterable[str], actor: str, *, missing: bool) -> None:
+        """Note that the files of recordings are gone, or there again. Nothing is deleted."""
+        with self._session() as session:
+            for key in keys:
+                session.get_one(Recording, key).missing_since = now() if missing else None
+                _audit(session, actor, "recording.missing" if missing else "recording.found", key, {})
+
+    def wanted_runs(self, limit: int) -> list[tuple[str, str]]:
+        """Recording key and run key of the runs that the sensor has still to ask for: the `limit` first by key."""
+        query = select(Recording.key, Recording.run_key).where(Recording.run_key.is_not(None)).order_by(Recording.key).limit(limit)
+        with self._session() as session:
+            return [(key, str(run_key)) for key, run_key in session.execute(query)]
+
+    def runs_asked_for(self, run_keys: Iterable[str]) -> None:
+        """Forget wanted runs: Dagster has them."""
+        with self._session() as session:
+            for run_key in run_keys:
+                session.execute(update(Recording).where(Recording.run_key == run_key).values(run_key=None))
 
     def add_version(self, row: DatasetVersion) -> None:
         """Remember a dataset version.

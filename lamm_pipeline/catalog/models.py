@@ -36,7 +36,17 @@ class SourceDataset(Base):
 
 
 class Recording(Base):
-    """One SVO2 file. `key` is its partition; `path` is what stages read, `source_path` where it was found."""
+    """One SVO2 file.
+
+    Attributes:
+        key: its partition.
+        source_path: where it was found; path: what stages read.
+        size, mtime_ns: of `path` when `digest` was computed.
+        recorded_at: stamp of its first frame, UTC; None until it was read.
+        seen_size, seen_mtime_ns: of `source_path` when its content was last looked at; another pair means that it may have changed.
+        missing_since: since when there is no file at `source_path`.
+        run_key: of the run that the sensor has still to ask for.
+    """
 
     __tablename__ = "recordings"
 
@@ -50,6 +60,11 @@ class Recording(Base):
     digest: Mapped[str | None] = mapped_column(String(SHA256_HEX), index=True)
     added_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     added_by: Mapped[str] = mapped_column(String(200))
+    recorded_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), index=True)
+    seen_size: Mapped[int | None] = mapped_column(BigInteger)
+    seen_mtime_ns: Mapped[int | None] = mapped_column(BigInteger)
+    missing_since: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    run_key: Mapped[str | None] = mapped_column(String(200), index=True)
 
 
 class DatasetVersion(Base):

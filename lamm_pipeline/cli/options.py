@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
@@ -37,6 +38,15 @@ Log = Annotated[LogLevel, typer.Option("--log-level", help="How much to tell on 
 As = Annotated[
     str | None,
     typer.Option("--as", help="Who does this, for the audit trail. Default: LAMM_USER, else the system's user.", show_default=False),
+]
+
+From = Annotated[
+    datetime | None,
+    typer.Option("--from", formats=["%Y-%m-%d"], help="Recordings of this day and later, by their first frame, UTC.", show_default=False),
+]
+To = Annotated[
+    datetime | None,
+    typer.Option("--to", formats=["%Y-%m-%d"], help="Recordings of this day and earlier. Default with --from: today.", show_default=False),
 ]
 
 
@@ -89,3 +99,8 @@ def print_table(rows: Sequence[Mapping[str, Any]], empty: str) -> None:
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     for line in cells:
         say("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def day(value: datetime | None) -> date | None:
+    """The day that an option names."""
+    return None if value is None else value.date()

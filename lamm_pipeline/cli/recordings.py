@@ -19,7 +19,7 @@ from lamm_pipeline.recordings.calibration import read_conf
 from lamm_pipeline.recordings.ingest import Added, Prepare, add_files, find_recordings
 from lamm_pipeline.recordings.ingest import scan as scan_dataset
 from lamm_pipeline.recordings.integrity import check
-from lamm_pipeline.recordings.metadata import describe
+from lamm_pipeline.recordings.metadata import camera_serial, describe
 from lamm_pipeline.recordings.pack import pack as pack_images
 from lamm_pipeline.recordings.svo2_format import Codec
 from lamm_pipeline.recordings.svo2_reader import open_svo2
@@ -155,7 +155,7 @@ def scan(
             raise InputError(f"The source dataset {known!r} is the folder {dataset.folder}. Give this one another --name.")
         if prepare not in {None, Prepare(dataset.prepare)}:
             raise InputError(f"The source dataset {known!r} is prepared by {dataset.prepare}. Leave --prepare out, or use another --name.")
-        _register(session, scan_dataset(catalog, dataset, session.settings.root, _serial_of, session.actor), as_json=as_json)
+        _register(session, scan_dataset(catalog, dataset, session.settings.root, camera_serial, session.actor), as_json=as_json)
 
 
 def _calibration(file: Path, left: Path, serial: int) -> StereoCalibration:
@@ -200,11 +200,6 @@ def _brief(path: Path) -> dict[str, Any]:
             }
     except InputError as error:
         return row | {"camera": "", "eye": "", "frames": None, "problem": str(error)}
-
-
-def _serial_of(path: Path) -> int:
-    with open_svo2(path) as reader:
-        return reader.info.serial
 
 
 def _short(value: Any) -> str:

@@ -3,6 +3,8 @@
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,8 +28,12 @@ FAILED = 1
 
 @options.command
 def run(
-    targets: Annotated[list[str], typer.Argument(help="SVO2 files, or keys of recordings that are known already.")],
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="SVO2 files, or keys of recordings that are known already; or choose by --from and --to.")
+    ] = None,
     root: options.Root = None,
+    from_: options.From = None,
+    to: options.To = None,
     stages: Annotated[
         list[str] | None,
         typer.Option("--stage", help=f"Stage to run with all it needs; may be repeated. Stages: {', '.join(STAGES)}. Default: all."),
@@ -52,6 +58,7 @@ def run(
     confidence: Annotated[float | None, typer.Option(help="Smallest score of a detection.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings by asset, as in the Launchpad's `ops`.")] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. --set tracks.min_hits=2; may be repeated.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show frames, disk space and time that this would take, and stop.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Run recordings through the pipeline: the whole main job, or the stages you name.
@@ -62,6 +69,7 @@ def run(
         lamm run drive.svo2 --root data
         lamm run data/*.svo2 --root data --fps 5 --dataset night_drives --split 0.8/0.1/0.1
         lamm run drive --root data --stage tracking --set tracks.min_hits=2
+        lamm run --root data --from 2026-11-01 --to 2026-11-03
     """
     given = {
         "frames.target_fps": fps,
@@ -78,7 +86,19 @@ def run(
     assets = assets_of(stages or list(STAGES))
     export = export and not stages
     exports = dataset_settings(split, formats) if export else None
+    # the assets read the environment when they load, and a wrong variable is to end in a sentence
+    from lamm_pipeline.cli.estimate import estimate  # noqa: PLC0415
+
     with open_session(root) as session:
+        targets = _chosen(session, targets or [], options.day(from_), options.day(to))
+        expected = estimate(session, targets, assets, asset_config)
+        if dry_run:
+            if as_json:
+                options.print_json(asdict(expected))
+            else:
+                options.say(expected.sentence)
+            return
+        options.note(expected.sentence)
         keys = _keys(session, targets)
         failed = _run_recordings(session, keys, assets, asset_config)
         done = [key for key in keys if key not in failed]
@@ -101,11 +121,17 @@ def run(
 @options.command
 def status(
     root: options.Root = None,
+    from_: options.From = None,
+    to: options.To = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show every recording with what is published of it."""
     with open_session(root) as session:
-        facts = [session.recording_facts(row.key) for row in session.workspace.catalog.recordings()]
+        if from_ is None and to is None:
+            keys = [row.key for row in session.workspace.catalog.recordings()]
+        else:
+            keys = session.recorded_between(options.day(from_), options.day(to))
+        facts = [session.recording_facts(key) for key in keys]
     if as_json:
         options.print_json(facts)
     else:
@@ -125,6 +151,19 @@ def up(
     sys.stdout.flush()
     arguments = [sys.executable, "-m", "dagster", "dev", "-m", "lamm_pipeline.definitions", "-h", "127.0.0.1", "-p", str(port)]
     os.execve(sys.executable, arguments, environment)  # noqa: S606 - the interpreter that runs this command
+
+
+def _chosen(session: Session, targets: list[str], first: date | None, last: date | None) -> list[str]:
+    """The recordings named, or those of a range of days."""
+    dated = first is not None or last is not None
+    if dated == bool(targets):
+        raise InputError("Name recordings (files or keys), or choose them by --from and --to; one of the two.")
+    if targets:
+        return targets
+    keys = session.recorded_between(first, last)
+    if not keys:
+        raise InputError(f"No known recording was recorded from {first or 'the beginning'} to {last or 'today'}. See `lamm status`.")
+    return keys
 
 
 def _keys(session: Session, targets: list[str]) -> list[str]:

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.instance import ACTOR_TAG, add_version_partitions, dagster_home, open_instance
 from lamm_pipeline.orchestration.stages import STAGES
 from lamm_pipeline.orchestration.workspace import Workspace
+from lamm_pipeline.recordings.svo2_reader import open_svo2
 from lamm_pipeline.settings import Settings, actor
 from lamm_pipeline.storage.artifacts import ArtifactKey
 
@@ -66,6 +68,28 @@ class Session:
         if not result.success:
             raise InputError(_first_failure(result) + f" (run {result.run_id}; see it in the UI, or use --log-level info)")
 
+    def recorded_between(self, first: date | None, last: date | None) -> list[str]:
+        """Keys of the recordings whose first frame is of one of the days `first` to `last` (UTC, both inclusive), oldest first.
+
+        Args:
+            first: None = from the beginning.
+            last: None = today.
+
+        Raises:
+            InputError: the first day lies behind the last.
+        """
+        last = last or datetime.now(UTC).date()
+        if first is not None and first > last:
+            raise InputError(f"--from {first} lies behind --to {last}. Give the earlier day first.")
+        for row in self.workspace.catalog.undated():
+            try:
+                with open_svo2(Path(row.path)) as reader:
+                    self.workspace.catalog.set_recorded_at(row.key, reader.info.frame_timestamps_ns[0])
+            except (InputError, OSError) as error:
+                note(f"{row.key} is left out, its date is unknown: {error}")
+        start = None if first is None else datetime.combine(first, time.min, UTC)
+        return self.workspace.catalog.recorded_between(start, datetime.combine(last + timedelta(days=1), time.min, UTC))
+
     def create_version(
         self, name: str, recordings: Iterable[str], settings: DatasetSettings, *, title: str = "", description: str = ""
     ) -> str:
@@ -96,7 +120,14 @@ class Session:
             artifact = self.workspace.store.current(ArtifactKey("recordings", key, name))
             if artifact is not None:
                 artifacts[name] = {"version": artifact.version, "folder": str(artifact.folder), "counts": dict(artifact.counts)}
-        return {"key": key, "path": row.path, "size": row.size, "digest": row.digest, "artifacts": artifacts}
+        return {
+            "key": key,
+            "path": row.path,
+            "size": row.size,
+            "digest": row.digest,
+            "recorded_at": f"{row.recorded_at:%Y-%m-%dT%H:%M:%SZ}" if row.recorded_at is not None else None,
+            "artifacts": artifacts,
+        }
 
     def version_facts(self, key: str) -> dict[str, Any]:
         """What is known of a dataset version, as JSON values."""

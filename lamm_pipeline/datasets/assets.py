@@ -24,7 +24,7 @@ from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failur
 from lamm_pipeline.orchestration.metadata import table, thumbnail
 from lamm_pipeline.orchestration.produce import produce, result
 from lamm_pipeline.orchestration.workspace import Workspace
-from lamm_pipeline.storage.artifacts import Artifact
+from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Source
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
@@ -68,6 +68,7 @@ def curated_dataset(context: dg.AssetExecutionContext, config: StageConfig, work
             config=config,
             code_version=CURATION_VERSION,
             settings={"version": version.content_digest},
+            sources=_sources(workspace, version),
         )
         counts = artifact.counts
         drops = [{"what": "frame", "reason": reason, "count": count} for reason, count in counts["dropped_frames"].items()]
@@ -269,6 +270,13 @@ ASSETS: Sequence[dg.AssetsDefinition] = (curated_dataset, splits, kitti_dataset,
 def _version(context: dg.AssetExecutionContext, workspace: Workspace) -> VersionManifest:
     workspace.catalog.version(context.partition_key)
     return read_version(Path(workspace.root), context.partition_key)
+
+
+def _sources(workspace: Workspace, version: VersionManifest) -> list[Source]:
+    """The recordings of a version, as their pinned frames name them."""
+    keys = {ArtifactKey("recordings", inputs.recording, "frames"): inputs.artifacts.frames for inputs in version.recordings}
+    frames = [workspace.store.find(key, pinned) for key, pinned in keys.items()]
+    return [source for artifact in frames if artifact is not None for source in artifact.manifest.sources]
 
 
 def _inputs(version: VersionManifest) -> list[dict[str, Any]]:

@@ -140,7 +140,7 @@ def _pin(store: ArtifactStore, catalog: Catalog, key: str) -> RecordingInputs:
     return RecordingInputs(
         recording=key,
         artifacts=ArtifactVersions(**{asset: artifact.version for asset, artifact in found.items()}),
-        source=SourceFile(path=row.path, digest=_digest(store, row, found["frames"]), size=row.size),
+        source=SourceFile(path=row.source_path, digest=_digest(store, row, found["frames"]), size=row.size),
     )
 
 

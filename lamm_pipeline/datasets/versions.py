@@ -40,7 +40,7 @@ class ArtifactVersions(BaseModel):
 
 
 class SourceFile(BaseModel):
-    """The file a recording came from."""
+    """The file a recording came from; `path` is where it was found, also when it was prepared somewhere else."""
 
     model_config = _FROZEN
 

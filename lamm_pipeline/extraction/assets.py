@@ -15,6 +15,7 @@ from lamm_pipeline import partitions
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import diversity, frame_registry
 from lamm_pipeline.extraction.checks import require_space
+from lamm_pipeline.extraction.depth_map import read_depth
 from lamm_pipeline.extraction.extract import extract_frames
 from lamm_pipeline.extraction.settings import FrameSettings, StereoSettings
 from lamm_pipeline.geometry.camera import StereoCalibration
@@ -32,7 +33,7 @@ from lamm_pipeline.storage.atomic import sha256_file
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
-FRAMES_VERSION = "1"
+FRAMES_VERSION = "2"
 METRICS_VERSION = "1"
 
 
@@ -154,6 +155,7 @@ def _counts(registry: frame_registry.FrameRegistry) -> dict[str, Any]:
         "failed_frames": len(registry.failed_frames),
         "frames_removed_by_diversity": registry.frames_removed_by_diversity,
         "rectified": registry.rectified,
+        "depth_out_of_range": sum(frame.depth_out_of_range for frame in registry.frames),
         "valid_depth_ratio": round(float(np.mean(ratios)), 4) if ratios else None,
     }
 
@@ -172,8 +174,9 @@ def _preview(artifact: Artifact) -> dg.MetadataValue[Any]:
     frame = selected[len(selected) // 2]
     image = cv2.imread(str(artifact.folder / str(frame.image_left)), cv2.IMREAD_COLOR)
     pictures = [np.asarray(image, np.uint8)]
-    if frame.depth is not None:
-        inverse = 1.0 / np.load(artifact.folder / frame.depth)
+    depth = None if registry.camera is None else read_depth(artifact.folder, frame, registry.camera)
+    if depth is not None:
+        inverse = 1.0 / depth
         scaled = np.nan_to_num(255 * inverse / max(float(np.nanpercentile(inverse, 98)), 1e-6)).clip(0, 255).astype(np.uint8)
         pictures.append(np.asarray(cv2.applyColorMap(scaled, cv2.COLORMAP_TURBO), np.uint8))
     return thumbnail(np.vstack(pictures), f"{frame.frame_id}: left image and inverse depth")

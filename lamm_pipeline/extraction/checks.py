@@ -59,8 +59,18 @@ def estimated_bytes(facts: Mapping[str, Any], settings: FrameSettings) -> int:
         facts: content of `recording.json`.
         settings: of the extraction.
     """
+    return wanted_frames(facts, settings) * estimate_bytes_per_frame(facts["width"], facts["height"], settings)
+
+
+def wanted_frames(facts: Mapping[str, Any], settings: FrameSettings) -> int:
+    """Number of frames that extraction with these settings takes, as far as it is known without the stamps of all frames.
+
+    Args:
+        facts: content of `recording.json`.
+        settings: of the extraction.
+    """
     stop = min(facts["frame_count"], settings.end_frame or facts["frame_count"])
     wanted = len(range(settings.start_frame, stop, settings.frame_skip))
     if settings.target_fps is not None and facts["measured_fps"]:
-        wanted = min(wanted, round((stop - settings.start_frame) * settings.target_fps / facts["measured_fps"]) + 1)
-    return wanted * estimate_bytes_per_frame(facts["width"], facts["height"], settings)
+        wanted = min(wanted, round(max(0, stop - settings.start_frame) * settings.target_fps / facts["measured_fps"]) + 1)
+    return wanted

@@ -242,7 +242,6 @@ def _refuse_if_too_many(failed: RecordLog, wanted: int, svo2_file: str, settings
 
 def _config(settings: FrameSettings, matcher: StereoMatcher | None) -> dict[str, Any]:
     return settings.model_dump(mode="json") | {
-        "depth_format": "npy",
         "point_cloud_format": "bin",
         "stereo_matcher": matcher.identity if matcher is not None else None,
     }

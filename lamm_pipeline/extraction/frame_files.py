@@ -1,11 +1,11 @@
 """The files of one frame: what is computed from a decoded pair, and how it lies on disk.
 
 Per frame there are `image_left/000000.png`, `image_right/000000.png`, and, where they can be had, `depth/000000.npy` (float32 metres, NaN =
-unknown), `velodyne/000000.bin` (float32 x, y, z, intensity), `sensors/000000.json` and `oxts/000000.txt`.
+unknown; or `.png`, see `depth_map.py`), `velodyne/000000.bin` (float32 x, y, z, intensity), `sensors/000000.json` and `oxts/000000.txt`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.extraction.depth_map import SUFFIXES, write_depth
 from lamm_pipeline.extraction.frame_registry import FailedFrame, FrameRecord
 from lamm_pipeline.extraction.imu import write_oxts, write_sensor_json
 from lamm_pipeline.extraction.point_cloud import Cloud, point_cloud
 from lamm_pipeline.extraction.rectify import Rectifier
-from lamm_pipeline.extraction.settings import FrameSettings
+from lamm_pipeline.extraction.settings import DepthFormat, FrameSettings
 from lamm_pipeline.extraction.stereo import StereoMatcher
 from lamm_pipeline.recordings.reader import BadFrame, SensorSample, StereoFrame
 
@@ -28,7 +29,7 @@ FOLDERS = ("image_left", "image_right", "depth", "velodyne", "sensors", "oxts")
 
 # Bytes for each pixel of one eye, measured on street scenes at 1280x720 and 1242x375 (PNG as OpenCV writes it by default).
 PNG_BYTES_PER_PIXEL = 1.65
-DEPTH_BYTES_PER_PIXEL = 4.0
+DEPTH_BYTES_PER_PIXEL = {DepthFormat.npy: 4.0, DepthFormat.png16: 0.75}
 CLOUD_BYTES_PER_POINT = 16
 # A pixel of such a camera sees about 0.01 square degrees.
 SQUARE_DEGREES_PER_PIXEL = 0.01
@@ -123,12 +124,13 @@ class FrameWriter:
 
     def _write(self, pair: Pair) -> FrameRecord:
         stem = f"{pair.index:06d}"
+        unstored = 0
         depth = self._depth(pair)
         cloud = self._cloud(pair, depth)
         files = {"image_left": self._png("image_left", stem, pair.left), "image_right": self._png("image_right", stem, pair.right)}
         if depth is not None:
-            files["depth"] = f"depth/{stem}.npy"
-            np.save(self._folder / files["depth"], depth)
+            files["depth"] = f"depth/{stem}{SUFFIXES[self._settings.depth_format]}"
+            unstored = write_depth(self._folder / files["depth"], depth)
         if cloud is not None:
             files["point_cloud"] = f"velodyne/{stem}.bin"
             cloud.tofile(self._folder / files["point_cloud"])
@@ -136,8 +138,8 @@ class FrameWriter:
             files |= {"sensor_json": f"sensors/{stem}.json", "imu": f"oxts/{stem}.txt"}
             write_sensor_json(self._folder / files["sensor_json"], pair.sensors)
             write_oxts(self._folder / files["imu"], pair.sensors)
-        ratio = None if depth is None else float(np.isfinite(depth).mean())
-        return self._record(pair.index, pair.timestamp_ns, files, ratio, None)
+        ratio = None if depth is None else (int(np.count_nonzero(np.isfinite(depth))) - unstored) / depth.size
+        return replace(self._record(pair.index, pair.timestamp_ns, files, ratio, None), depth_out_of_range=unstored)
 
     def _wants(self, name: str) -> bool:
         depth = self._matcher is not None
@@ -205,7 +207,7 @@ def estimate_bytes_per_frame(width: int, height: int, settings: FrameSettings, *
     depth = rectified and settings.rectify and settings.depth
     total = 2 * PNG_BYTES_PER_PIXEL * pixels + SENSOR_AND_LIST_BYTES
     if depth:
-        total += DEPTH_BYTES_PER_PIXEL * pixels
+        total += DEPTH_BYTES_PER_PIXEL[settings.depth_format] * pixels
     if depth and settings.point_cloud:
         cell = settings.cloud_azimuth_step_deg * settings.cloud_elevation_step_deg
         total += CLOUD_BYTES_PER_POINT * pixels * min(1.0, SQUARE_DEGREES_PER_PIXEL / cell)

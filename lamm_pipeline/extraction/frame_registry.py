@@ -40,12 +40,13 @@ class FrameRecord:
         svo2_file: name of the recording's file.
         timestamp_ns: Unix time of the image.
         filename_base: stem of all files of the frame, the index with 6 digits.
-        image_left, image_right: PNG. depth: `(H, W)` float32 `.npy`, metres, NaN = unknown. point_cloud: float32 x, y, z, intensity.
+        image_left, image_right: PNG. depth: `(H, W)`, see `depth_map.py`. point_cloud: float32 x, y, z, intensity.
         imu: oxts text line. sensor_json: all sensor values.
         source_name: name of the image the frame was packed from.
         valid_depth_ratio: share of pixels with depth.
         selected: False when the diversity filter dropped the frame.
         drop_reason: why.
+        depth_out_of_range: pixels whose depth the file's format could not hold; unknown in it.
     """
 
     frame_id: str
@@ -64,6 +65,7 @@ class FrameRecord:
     valid_depth_ratio: float | None
     selected: bool
     drop_reason: str | None
+    depth_out_of_range: int = 0
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def read(path: Path) -> FrameRegistry:
             failed_frames=tuple(FailedFrame(**failed) for failed in stored["failed_frames"]),
             **{name: stored[name] for name in ("config", "lineage", "rectified", "width", "height")},
             camera=RectifiedCamera(**stored["camera"]) if stored["camera"] is not None else None,
-            frames=tuple(FrameRecord(**{name: frame[name] for name in names}) for frame in stored["frames"]),
+            frames=tuple(FrameRecord(**{name: frame[name] for name in names if name in frame}) for frame in stored["frames"]),
         )
     except FileNotFoundError:
         raise InputError(f"There is no frame registry {path}; extract the frames of the recording first.") from None
@@ -181,6 +183,7 @@ FRAME_SCHEMA = pa.schema(
         ("valid_depth_ratio", pa.float64()),
         ("selected", pa.bool_()),
         ("drop_reason", pa.string()),
+        ("depth_out_of_range", pa.int64()),
     ]
 )
 

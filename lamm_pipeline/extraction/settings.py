@@ -13,6 +13,13 @@ class StereoQuality(StrEnum):
     half = "half"
 
 
+class DepthFormat(StrEnum):
+    """How a depth map lies on disk."""
+
+    npy = "npy"
+    png16 = "png16"
+
+
 class StereoSettings(BaseModel):
     """Depth from the pair."""
 
@@ -55,6 +62,11 @@ class FrameSettings(BaseModel):
         default=True, description="Rectify the images when a calibration is there. Without it there is neither depth nor cloud."
     )
     depth: bool = Field(default=True, description="Compute depth maps. Needs rectified images.")
+    depth_format: DepthFormat = Field(
+        default=DepthFormat.npy,
+        description="npy: float32 metres. png16: KITTI's 16-bit PNG, 256 steps a metre, at most 255.99 m, a quarter of the size or less; "
+        "farther values become unknown and are counted.",
+    )
     point_cloud: bool = Field(default=True, description="Write a point cloud a frame. Needs depth.")
     cloud_azimuth_step_deg: float = Field(
         default=0.2, ge=0.02, le=5, description="Horizontal spacing of the points, degrees; a 64-beam LiDAR has about 0.2."

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -11,7 +11,7 @@ from lamm_pipeline.orchestration.config import StageConfig, science
 from lamm_pipeline.orchestration.progress import StageProgress
 from lamm_pipeline.orchestration.stages import progress_after
 from lamm_pipeline.orchestration.workspace import Workspace
-from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity
+from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity, Source
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
@@ -30,6 +30,7 @@ def produce(
     inputs: Mapping[str, Artifact] | None = None,
     files: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
+    sources: Sequence[Source] = (),
 ) -> Artifact:
     """Return the artifact of this asset and partition for exactly these inputs and settings, computing it if need be.
 
@@ -43,18 +44,26 @@ def produce(
         inputs: artifacts read, by asset.
         files: digests of every other file read, by role.
         settings: science settings, when they are not all of `config`'s.
+        sources: recordings it is made of, beside those that the inputs name.
     """
     asset = context.asset_key.path[-1]
     key = ArtifactKey(scope, context.partition_key, asset)
     versions = {name: artifact.version for name, artifact in (inputs or {}).items()}
     identity = Identity(asset, code_version, science(config) if settings is None else settings, versions, files or {})
-    artifact = _found_or_made(context, workspace, key, identity, config, work)
+    named = [*sources, *(source for artifact in (inputs or {}).values() for source in artifact.manifest.sources)]
+    artifact = _found_or_made(context, workspace, key, identity, config, work, list(dict.fromkeys(named)))
     _tell_progress(context)
     return artifact
 
 
 def _found_or_made(
-    context: dg.AssetExecutionContext, workspace: Workspace, key: ArtifactKey, identity: Identity, config: StageConfig, work: Work
+    context: dg.AssetExecutionContext,
+    workspace: Workspace,
+    key: ArtifactKey,
+    identity: Identity,
+    config: StageConfig,
+    work: Work,
+    sources: Sequence[Source],
 ) -> Artifact:
     published = workspace.store.find(key, identity.version)
     if published is not None and not config.force:
@@ -72,7 +81,7 @@ def _found_or_made(
         started = time.time()
         counts = json.loads(json.dumps(work(draft, progress)))  # as a later run will read them
         run = {"run_id": context.run.run_id, "started_at": started, "seconds": time.time() - started, **progress.summary()}
-        return workspace.store.publish(key, draft, identity, counts, run)
+        return workspace.store.publish(key, draft, identity, counts, run, sources)
 
 
 def _tell_progress(context: dg.AssetExecutionContext) -> None:

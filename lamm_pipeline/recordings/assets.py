@@ -18,9 +18,11 @@ from lamm_pipeline.orchestration.produce import produce, result
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.recordings import checks
 from lamm_pipeline.recordings.calibration import find_calibration
+from lamm_pipeline.recordings.ingest import ensure_prepared
 from lamm_pipeline.recordings.integrity import check
-from lamm_pipeline.recordings.metadata import describe
+from lamm_pipeline.recordings.metadata import camera_serial, describe
 from lamm_pipeline.recordings.svo2_reader import open_svo2
+from lamm_pipeline.storage.artifacts import Source
 from lamm_pipeline.storage.atomic import sha256_file, write_json
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
@@ -42,6 +44,7 @@ def recording(context: dg.AssetExecutionContext, config: StageConfig, workspace:
     """Read a recording's facts and check it."""
     with sentences_as_failures():
         row = workspace.catalog.recording(context.partition_key)
+        row = ensure_prepared(workspace.catalog, row, Path(workspace.root), camera_serial)
         digest = current_digest(workspace, row)
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
@@ -63,8 +66,10 @@ def recording(context: dg.AssetExecutionContext, config: StageConfig, workspace:
             code_version=CODE_VERSION,
             settings={"key": row.key, "file_name": Path(row.path).name, "dataset_id": row.dataset_id},
             files={"recording": digest},
+            sources=(Source(row.key, row.dataset_id, digest),),
         )
         facts = json.loads(artifact.file(FILE_NAME).read_text())
+        workspace.catalog.set_recorded_at(row.key, facts["recorded_at_ns"])
         verdicts = checks.evaluate(
             facts,
             twins=workspace.catalog.same_content(row.key, digest),

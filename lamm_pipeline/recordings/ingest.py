@@ -59,6 +59,32 @@ def add_files(catalog: Catalog, files: Iterable[Path], actor: str) -> list[Added
     return [_add(catalog, path, path, None, actor) for path in resolved]
 
 
+def take_in(catalog: Catalog, source: Path, dataset_id: str | None, actor: str) -> Added:
+    """Take in one file that was found, and want a run for it when its content is new.
+
+    It is taken in where it lies; what its source dataset wants prepared is prepared by `ensure_prepared` when it is read.
+
+    Raises:
+        InputError: the file does not exist any more.
+    """
+    return _add(catalog, source, None, dataset_id, actor, want_run=True)
+
+
+def ensure_prepared(catalog: Catalog, row: Recording, root: Path, serial_of: Callable[[Path], int]) -> Recording:
+    """The recording, prepared the way its source dataset says; `row` itself when there is nothing to do.
+
+    Raises:
+        InputError: the file cannot be prepared.
+    """
+    dataset = None if row.dataset_id is None or row.path != row.source_path else catalog.dataset_by_id(row.dataset_id)
+    source = Path(row.source_path)
+    if dataset is None or dataset.prepare == Prepare.reference or not source.is_relative_to(dataset.folder) or not source.is_file():
+        return row
+    path = _prepared(dataset, source, Path(dataset.folder), root, serial_of)
+    catalog.set_path(row.key, path)
+    return catalog.recording(row.key)
+
+
 def scan(catalog: Catalog, dataset: SourceDataset, root: Path, serial_of: Callable[[Path], int], actor: str) -> list[Added]:
     """Take in every recording of a source dataset's folder, prepared the way the dataset says.
 
@@ -82,12 +108,7 @@ def scan(catalog: Catalog, dataset: SourceDataset, root: Path, serial_of: Callab
             continue
         prepared = source.resolve()
         if dataset.prepare != Prepare.reference:
-            serial = serial_of(source)
-            prepared = root / "prepared" / dataset.name / f"SN{serial}" / source.relative_to(folder)
-            _prepare(source, prepared, Prepare(dataset.prepare))
-            calibration = source.with_name(f"SN{serial}.conf")
-            if calibration.is_file():
-                _prepare(calibration, prepared.with_name(calibration.name), Prepare.copy)
+            prepared = _prepared(dataset, source, folder, root, serial_of)
         added.append(_add(catalog, source.resolve(), prepared, dataset.id, actor))
     return added
 
@@ -113,45 +134,62 @@ def quick_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _add(catalog: Catalog, source: Path, path: Path, dataset_id: str | None, actor: str) -> Added:
-    if not path.is_file():
+def _add(catalog: Catalog, source: Path, path: Path | None, dataset_id: str | None, actor: str, *, want_run: bool = False) -> Added:
+    """Take in the file at `source`, which stages read at `path`; None = where they read it so far, or at `source` when it is new."""
+    read = path or source
+    if not read.is_file():
         raise InputError(f"{source} does not exist or is no file. Check the path.")
-    stat = path.stat()
+    seen = source.stat()  # before its content is read: a change after this moment shows as another stamp
+    stat = read.stat()
     row = Recording(
         key="",
         dataset_id=dataset_id,
         source_path=str(source),
-        path=str(path),
+        path=str(read),
         size=stat.st_size,
         mtime_ns=stat.st_mtime_ns,
-        quick_digest=quick_digest(path),
+        quick_digest=quick_digest(read),
         digest=None,
         added_at=now(),
         added_by=actor,
+        seen_size=seen.st_size,
+        seen_mtime_ns=seen.st_mtime_ns,
     )
     known = catalog.recording_from(source)
     if known is not None:
         same_content = (known.size, known.quick_digest) == (row.size, row.quick_digest)
-        if same_content and known.path == row.path:
-            return Added(known.key, path, "unchanged")
-        return _replace(catalog, known, row, actor, "changed", same_content=same_content)
+        if same_content and (path is None or known.path == row.path):
+            catalog.set_seen(known.key, seen.st_size, seen.st_mtime_ns)
+            return Added(known.key, Path(known.path), "unchanged")
+        return _replace(catalog, known, row, actor, "changed", same_content=same_content, want_run=want_run)
     moved = _gone_twin(catalog, row.quick_digest)
     if moved is not None:
         return _replace(catalog, moved, row, actor, "moved", same_content=True)
     row.key = _free_key(catalog, recording_slug(source.stem), row.quick_digest)
+    row.run_key = _run_key(row) if want_run else None
     if not catalog.add_recording(row):
-        return _add(catalog, source, path, dataset_id, actor)  # another process took this key or added this file meanwhile: look again
-    return Added(row.key, path, "added")
+        # another process took this key or added this file meanwhile: look again
+        return _add(catalog, source, path, dataset_id, actor, want_run=want_run)
+    return Added(row.key, read, "added")
 
 
-def _replace(catalog: Catalog, known: Recording, row: Recording, actor: str, status: str, *, same_content: bool) -> Added:
+def _replace(
+    catalog: Catalog, known: Recording, row: Recording, actor: str, status: str, *, same_content: bool, want_run: bool = False
+) -> Added:
     """Put what was found in the place of what is known of the same recording."""
     row.key, row.dataset_id = known.key, known.dataset_id or row.dataset_id
     row.added_at, row.added_by = known.added_at, known.added_by
+    row.recorded_at = row.missing_since = None
+    row.run_key = _run_key(row) if want_run and not same_content else known.run_key
     if same_content:
-        row.digest, row.mtime_ns = known.digest, known.mtime_ns
+        row.digest, row.mtime_ns, row.recorded_at = known.digest, known.mtime_ns, known.recorded_at
     catalog.replace_recording(row, actor, f"recording.{status.removesuffix('d')}")
     return Added(row.key, Path(row.path), status)
+
+
+def _run_key(row: Recording) -> str:
+    """Names recording, content and the moment it was found: a file that gets a former content back is work again."""
+    return f"{row.key}:{row.quick_digest[:16]}:{now():%Y%m%dT%H%M%S%f}"
 
 
 def _gone_twin(catalog: Catalog, digest: str) -> Recording | None:
@@ -165,6 +203,17 @@ def _free_key(catalog: Catalog, slug: str, digest: str) -> str:
         [slug], (f"{slug}-{digest[:length]}" for length in (8, 16)), (f"{slug}-{digest[:16]}-{n}" for n in itertools.count(2))
     )
     return next(key for key in candidates if not catalog.has_recording(key))
+
+
+def _prepared(dataset: SourceDataset, source: Path, folder: Path, root: Path, serial_of: Callable[[Path], int]) -> Path:
+    """Prepare a file of a source dataset, with its calibration; returns where it lies below the root."""
+    serial = serial_of(source)
+    prepared = root / "prepared" / dataset.name / f"SN{serial}" / source.relative_to(folder)
+    _prepare(source, prepared, Prepare(dataset.prepare))
+    calibration = source.with_name(f"SN{serial}.conf")
+    if calibration.is_file():
+        _prepare(calibration, prepared.with_name(calibration.name), Prepare.copy)
+    return prepared
 
 
 def _prepare(source: Path, target: Path, mode: Prepare) -> None:

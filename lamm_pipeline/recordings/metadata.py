@@ -10,10 +10,10 @@ from lamm_pipeline.recordings.frame_timing import Gap, measure
 from lamm_pipeline.recordings.ingest import quick_digest
 from lamm_pipeline.recordings.svo2_format import header_value
 from lamm_pipeline.recordings.svo2_index import frame_count
-from lamm_pipeline.recordings.svo2_reader import Svo2Reader
+from lamm_pipeline.recordings.svo2_reader import Svo2Reader, open_svo2
 from lamm_pipeline.storage.atomic import sha256_file
 
-__all__ = ["GpsChannel", "RecordingMetadata", "describe", "filename_timestamp_ns", "frame_count"]
+__all__ = ["GpsChannel", "RecordingMetadata", "camera_serial", "describe", "filename_timestamp_ns", "frame_count"]
 
 LISTED_GAPS = 20
 _GNSS = re.compile(r"gnss|gps|nmea", re.IGNORECASE)
@@ -137,6 +137,16 @@ def describe(reader: Svo2Reader, path: Path, *, digest: str | None = None) -> Re
         synthetic=info.synthetic,
         header=info.header,
     )
+
+
+def camera_serial(path: Path) -> int:
+    """Serial number of the camera that made a recording.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    with open_svo2(path) as reader:
+        return reader.info.serial
 
 
 def filename_timestamp_ns(path: Path) -> int | None:

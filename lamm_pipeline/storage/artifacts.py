@@ -7,7 +7,7 @@ A version is published as a whole or not at all; published files are read-only a
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,6 +62,21 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class Source:
+    """A recording that an artifact was made of.
+
+    Attributes:
+        recording: its key.
+        dataset_id: the source dataset it belongs to, None when it was picked.
+        digest: SHA-256 of its file.
+    """
+
+    recording: str
+    dataset_id: str | None
+    digest: str
+
+
+@dataclass(frozen=True)
 class FileEntry:
     """One file of an artifact."""
 
@@ -71,12 +86,17 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a published artifact consists of. Holds nothing that differs between two runs of the same work."""
+    """What a published artifact consists of. Holds nothing that differs between two runs of the same work.
+
+    `sources` are handed on from artifact to artifact, so that each tells by itself where it came from; artifacts published before there
+    were any have none.
+    """
 
     version: str
     identity: Identity
     counts: Mapping[str, Any]
     files: Mapping[str, FileEntry]
+    sources: tuple[Source, ...] = ()
 
     @property
     def size(self) -> int:
@@ -91,7 +111,8 @@ class Manifest:
     def from_json(cls, value: Mapping[str, Any]) -> "Manifest":
         """The inverse of `to_json`."""
         files = {name: FileEntry(**entry) for name, entry in value["files"].items()}
-        return cls(value["version"], Identity(**value["identity"]), value["counts"], files)
+        sources = tuple(Source(**source) for source in value.get("sources", ()))
+        return cls(value["version"], Identity(**value["identity"]), value["counts"], files, sources)
 
 
 class Artifact:
@@ -152,7 +173,15 @@ class ArtifactStore(Protocol):
         """
         ...
 
-    def publish(self, key: ArtifactKey, draft: Draft, identity: Identity, counts: Mapping[str, Any], run: Mapping[str, Any]) -> Artifact:
+    def publish(
+        self,
+        key: ArtifactKey,
+        draft: Draft,
+        identity: Identity,
+        counts: Mapping[str, Any],
+        run: Mapping[str, Any],
+        sources: Sequence[Source] = (),
+    ) -> Artifact:
         """Turn a draft into a published version and put it in force; atomic."""
         ...
 

@@ -13,13 +13,13 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lamm_pipeline.storage.artifacts import MANIFEST, RUN, Artifact, ArtifactKey, FileEntry, Identity, Manifest, read_manifest
+from lamm_pipeline.storage.artifacts import MANIFEST, RUN, Artifact, ArtifactKey, FileEntry, Identity, Manifest, Source, read_manifest
 from lamm_pipeline.storage.atomic import TEMPORARY, fsync_folder, sha256_file, write_json
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import default_workers
@@ -77,10 +77,18 @@ class LocalStore:
             finally:
                 draft.close()
 
-    def publish(self, key: ArtifactKey, draft: Draft, identity: Identity, counts: Mapping[str, Any], run: Mapping[str, Any]) -> Artifact:
+    def publish(
+        self,
+        key: ArtifactKey,
+        draft: Draft,
+        identity: Identity,
+        counts: Mapping[str, Any],
+        run: Mapping[str, Any],
+        sources: Sequence[Source] = (),
+    ) -> Artifact:
         """See `ArtifactStore.publish`."""
         draft.close()
-        manifest = Manifest(identity.version, identity, counts, _make_durable(draft.directory))
+        manifest = Manifest(identity.version, identity, counts, _make_durable(draft.directory), tuple(sources))
         write_json(draft.directory / RUN, run)
         write_json(draft.directory / MANIFEST, manifest.to_json())
         folder = self.root / key.path / identity.version

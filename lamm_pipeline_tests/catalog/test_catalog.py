@@ -1,14 +1,18 @@
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 
-from lamm_pipeline.catalog.catalog import Catalog
+from lamm_pipeline.catalog.catalog import MIGRATIONS, Catalog, KnownFile
 from lamm_pipeline.catalog.models import Base, DatasetVersion, now
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.recordings.ingest import add_files
 
 
 @pytest.fixture
@@ -78,3 +82,42 @@ def test_a_source_dataset_whose_name_is_no_folder_name_is_refused(catalog: Catal
     with pytest.raises(InputError, match="names a folder"):
         catalog.add_dataset(name, tmp_path, "copy", "ada")
     assert catalog.datasets() == []
+
+
+def test_a_catalog_of_the_first_schema_is_migrated_and_keeps_its_recordings(tmp_path: Path) -> None:
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'catalog.sqlite'}")
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO recordings (key, source_path, path, size, mtime_ns, quick_digest, added_at, added_by)"
+            " VALUES ('drive', '/in/drive.svo2', '/in/drive.svo2', 4, 5, 'q', '2026-11-01 00:00:00', 'ada')"
+        )
+    catalog = Catalog(f"sqlite:///{tmp_path / 'catalog.sqlite'}")
+    assert catalog.known_files() == {"/in/drive.svo2": KnownFile("drive", 4, 5, missing=False)}
+    assert [row.key for row in catalog.undated()] == ["drive"]
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    with engine.connect() as connection:
+        columns = {column["name"] for column in sqlalchemy.inspect(connection).get_columns("recordings")}
+    assert "recorded_at" not in columns
+    assert "added_by" in columns
+
+
+@pytest.mark.requirement("ING-15")
+def test_recordings_are_chosen_by_the_time_of_their_first_frame(catalog: Catalog, tmp_path: Path) -> None:
+    days = {
+        "early": datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC),
+        "b": datetime(2026, 11, 1, tzinfo=UTC),
+        "a": datetime(2026, 11, 3, 12, tzinfo=UTC),
+    }
+    for key, at in days.items():
+        (tmp_path / f"{key}.svo2").write_text(key)
+        add_files(catalog, [tmp_path / f"{key}.svo2"], "ada")
+        catalog.set_recorded_at(key, int(at.timestamp()) * 10**9)
+    assert catalog.recorded_between(days["b"], datetime(2026, 11, 4, tzinfo=UTC)) == ["b", "a"]
+    assert catalog.recorded_between(None, datetime(2026, 11, 1, tzinfo=UTC)) == ["early"]
+    assert catalog.recorded_between(days["b"], days["a"]) == ["b"]

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from typer.testing import CliRunner
 
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.cli.app import app
+from lamm_pipeline.recordings.ingest import take_in
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
+from lamm_pipeline.storage.artifacts import Source, read_manifest
 
 FRAMES = 3
 COMMANDS = ("browse", "info", "sample", "pack", "add", "scan", "run", "status", "up", "evaluate")
@@ -210,3 +213,107 @@ def test_an_unknown_option_or_environment_is_refused(tmp_path: Path, monkeypatch
     assert "No such option" in lamm("status", "--nothing", code=2).output
     monkeypatch.setenv("LAMM_DEVICE", "tpu")
     assert "LAMM_DEVICE is 'tpu'" in sentence("status", "--root", tmp_path)
+
+
+@pytest.mark.requirement("ING-15")
+def test_recordings_of_a_range_of_days_are_shown_and_run(recording: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (tmp_path / "broken.svo2").write_bytes(b"no recording")
+    lamm("add", recording, tmp_path / "broken.svo2", "--root", root)
+    day = datetime.fromtimestamp(printed("info", recording)["recorded_at_ns"] / 1e9, UTC).date()
+    before, after = str(day - timedelta(days=1)), str(day + timedelta(days=1))
+    [row] = printed("status", "--root", root, "--from", str(day), "--to", str(day))
+    assert (row["key"], row["recorded_at"][:10]) == ("street", str(day))
+    assert [each["key"] for each in printed("status", "--root", root, "--from", before)] == ["street"]
+    assert printed("status", "--root", root, "--from", after, "--to", after) == []
+    assert printed("status", "--root", root, "--to", before) == []
+    assert "broken is left out" in lamm("status", "--root", root, "--from", before).stderr
+    for command in ("status", "run"):
+        assert (
+            f"--from {after} lies behind --to {day}" in sentence(command, "--root", root, "--from", after, "--to", str(day)).splitlines()[0]
+        )
+    assert "one of the two" in sentence("run", "--root", root)
+    assert "one of the two" in sentence("run", "street", "--root", root, "--from", str(day))
+    ran = printed("run", "--root", root, "--from", before, "--to", after, "--stage", "extraction", "--stereo", "half")
+    assert [each["key"] for each in ran["recordings"]] == ["street"]
+    assert ran["recordings"][0]["artifacts"]["frames"]["counts"]["extracted_frames"] == FRAMES
+
+
+@pytest.mark.requirement("ING-08", "ING-09")
+@pytest.mark.parametrize("mode", ["copy", "hardlink", "symlink"])
+def test_a_prepared_recording_runs_and_what_is_made_of_it_names_its_origin(recording: Path, tmp_path: Path, mode: str) -> None:
+    root = tmp_path / "root"
+    folder = tmp_path / "in"
+    shutil.copytree(recording.parent, folder)
+    lamm("scan", folder, "--root", root, "--prepare", mode, "--name", "night")
+    whole = mode == "copy"
+    lamm("run", "street", "--root", root, "--stereo", "half", "--tiles", "full", *(["--no-export"] if whole else ["--stage", "extraction"]))
+    catalog = Catalog(f"sqlite:///{root / 'catalog.sqlite'}")
+    row, dataset = catalog.recording("street"), catalog.dataset("night")
+    assert dataset is not None
+    assert Path(row.path).is_relative_to(root / "prepared" / "night")
+    assert row.source_path == str(folder / "street.svo2")
+    assets = {"recording", "frames"}
+    if whole:
+        assets |= {"detections", "boxes_3d", "tracks", "curated_dataset", "splits", "kitti_dataset", "coco_dataset", "lineage"}
+        made = printed("dataset", "create", "night", "street", "--root", root, "--empty-frames", "keep_as_negative", "--split", "1/0/0")
+        lineage = json.loads(Path(made["lineage"]).read_text())
+        assert lineage["source_dataset_id"] == dataset.id
+        assert lineage["recordings"][0]["source"] == {"path": row.source_path, "digest": row.digest, "size": row.size}
+    manifests = [read_manifest(path) for path in root.glob("*/*/*/*/manifest.json")]
+    assert {each.identity.asset for each in manifests} >= assets
+    assert {each.sources for each in manifests} == {(Source("street", dataset.id, str(row.digest)),)}
+
+
+@pytest.mark.requirement("ING-08", "ING-12")
+def test_what_the_sensor_found_in_a_prepared_dataset_is_prepared_when_it_is_read(recording: Path, tmp_path: Path) -> None:
+    root, folder = tmp_path / "root", tmp_path / "in"
+    folder.mkdir()
+    assert printed("scan", folder, "--root", root, "--prepare", "copy") == []
+    shutil.copytree(recording.parent, folder, dirs_exist_ok=True)
+    catalog = Catalog(f"sqlite:///{root / 'catalog.sqlite'}")
+    dataset = catalog.dataset("in")
+    assert dataset is not None
+    take_in(catalog, folder / "street.svo2", dataset.id, "new_recordings")
+    lamm("run", "street", "--root", root, "--stage", "extraction", "--stereo", "half")
+    prepared = Path(catalog.recording("street").path)
+    assert prepared.is_relative_to(root / "prepared" / "in")
+    assert prepared.read_bytes() == recording.read_bytes()
+
+
+def test_a_run_says_before_work_what_it_will_take_and_a_dry_run_stops_there(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    expected = printed("run", recording, "--root", root, "--dry-run")
+    assert set(expected) == {"recordings", "frames", "size_bytes", "seconds", "measured", "suggested_fps"}
+    assert (expected["recordings"], expected["frames"], expected["measured"], expected["suggested_fps"]) == (1, FRAMES, [], None)
+    assert printed("run", recording, "--root", root, "--dry-run", "--end", "1")["frames"] == 1
+    small = printed("run", recording, "--root", root, "--dry-run", "--set", "frames.depth_format=png16")
+    assert small["size_bytes"] < expected["size_bytes"]
+    assert printed("run", recording, "--root", root, "--dry-run", "--stage", "extraction")["seconds"] < expected["seconds"]
+    assert "default rates" in lamm("run", recording, "--root", root, "--dry-run").stdout
+    assert printed("status", "--root", root) == []
+    ran = lamm("run", recording, "--root", root, "--stage", "extraction", "--stereo", "half")
+    assert f"1 recordings, {FRAMES} frames: about 0.0 GB" in ran.stderr.splitlines()[0]
+    taken = sum(path.stat().st_size for path in root.glob("recordings/street/frames/*/**/*") if path.is_file())
+    assert 0.3 < taken / expected["size_bytes"] < 3
+    monkeypatch.setattr("lamm_pipeline.cli.estimate.MIN_UNITS", 1)
+    run_file = next(root.glob("recordings/street/frames/*/run.json"))
+    run_file.chmod(0o644)
+    run_file.write_text(json.dumps({"units": FRAMES, "units_per_second": 0.001}))
+    slow = printed("run", "street", "--root", root, "--dry-run", "--stage", "extraction")
+    assert slow["measured"] == ["frames", "diversity_metrics"]
+    assert slow["seconds"] == pytest.approx(FRAMES * 1000, rel=0.01)
+    assert slow["suggested_fps"] == 2.0
+    assert "--fps 2" in lamm("run", "street", "--root", root, "--dry-run", "--stage", "extraction").stdout
+
+
+def test_a_long_recording_gets_the_highest_rate_that_is_bearable(recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {"frame_count": 18_000, "width": 1280, "height": 720, "measured_fps": 30.0, "file_name": "long.svo2"}
+    monkeypatch.setattr("lamm_pipeline.cli.estimate._facts", lambda *_: facts)
+    expected = printed("run", recording, "--root", tmp_path, "--dry-run")
+    assert expected["frames"] == 18_000
+    assert expected["size_bytes"] > 100e9
+    assert expected["suggested_fps"] == 2.0
+    assert printed("run", recording, "--root", tmp_path, "--dry-run", "--fps", "2")["suggested_fps"] is None

@@ -3,7 +3,7 @@
     kitti/train/image_2/000000.png      left image, rectified        (hard link)
     kitti/train/image_3/000000.png      right image                  (hard link, include_right_images)
     kitti/train/velodyne/000000.bin     float32 x, y, z, intensity   (hard link, include_point_clouds)
-    kitti/train/depth/000000.npy        float32 metres, NaN unknown  (hard link, include_depth)
+    kitti/train/depth/000000.npy        float32 metres, NaN unknown  (hard link, include_depth; or .png: KITTI's 16 bits, 256 steps a metre)
     kitti/train/calib/000000.txt        P0..P3, R0_rect, Tr_velo_to_cam, Tr_imu_to_velo
     kitti/train/label_2/000000.txt      15 columns: ground truth, so no score
     kitti/train/masks/000000_0.png      mask of the label's first line, 0 and 255 (include_masks)
@@ -66,7 +66,9 @@ def write_kitti(
         if settings.include_point_clouds:
             counts[_place_or_miss(sample.point_cloud, folder / "velodyne" / f"{name}.bin", "without_point_cloud")] += 1
         if settings.include_depth:
-            counts[_place_or_miss(sample.depth, folder / "depth" / f"{name}.npy", "without_depth")] += 1
+            depth = sample.depth
+            target = folder / "depth" / f"{name}{'.npy' if depth is None else depth.suffix}"
+            counts[_place_or_miss(depth, target, "without_depth")] += 1
         _copy_calibration(sample, folder / "calib" / f"{name}.txt", counts)
         objects = [_object(each, classes(each).kitti_type, with_box_3d=settings.include_3d_boxes) for each in sample.annotations]
         kitti_labels.write(folder / "label_2" / f"{name}.txt", objects)
