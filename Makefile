@@ -1,7 +1,9 @@
 # make demo   the whole job on a sample recording      make test   all tests
 # make up     Dagster's UI on 127.0.0.1                make lint   ruff, mypy, import-linter
+# make test-sam   the tests of SAM2, with torch, in a venv of their own
 PYTHON ?= python3.11
 VENV ?= .venv
+SAM_VENV ?= .venv-sam
 ROOT ?= lamm-data
 PORT ?= 3000
 
@@ -10,7 +12,7 @@ LAMM := $(BIN)/lamm
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SAMPLE := $(ROOT)/sample/sample.svo2
 
-.PHONY: demo up test lint docs clean
+.PHONY: demo up test test-sam lint docs clean
 
 demo: $(VENV)/.base
 	$(LAMM) sample $(SAMPLE)
@@ -25,6 +27,9 @@ up: $(VENV)/.base
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist loadscope
 
+test-sam: $(SAM_VENV)/.sam
+	LAMM_TEST_NO_SKIPS=1 $(SAM_VENV)/bin/python -m pytest -m sam lamm_pipeline_tests/sam
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -36,7 +41,7 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m lamm_pipeline_tests.docs.feature_list
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(SAM_VENV)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -49,4 +54,12 @@ $(VENV)/.base: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.base
 	$(PIP) install --constraint constraints.txt --editable ".[dev]"
 	$(PIP) install --constraint constraints.txt --no-deps trackeval
+	touch $@
+
+# torch comes first, because sam2 is built against it; the constraints keep later installs from replacing it. No CUDA kernels are compiled.
+$(SAM_VENV)/.sam: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(SAM_VENV)
+	$(SAM_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt setuptools wheel torch torchvision
+	SAM2_BUILD_CUDA=0 $(SAM_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt \
+		--no-build-isolation --editable ".[sam2]" pytest
 	touch $@

@@ -44,6 +44,37 @@ def decode(mask_rle: Mapping[str, Any]) -> NDArray[np.bool_]:
     return mask
 
 
+def decode_segmentation(segmentation: Any, width: int, height: int) -> NDArray[np.bool_]:
+    """Decode any form in which COCO files write a mask.
+
+    Args:
+        segmentation: a list of polygons `[x1, y1, x2, y2, ...]`, or runs with `counts` as text or as a list of numbers.
+        width: of the image.
+        height: of the image.
+
+    Returns:
+        `(height, width)` bool.
+
+    Raises:
+        InputError: it is none of these, or made for an image of another size.
+    """
+    if isinstance(segmentation, Mapping) and "size" in segmentation and "counts" in segmentation:
+        if list(segmentation["size"]) != [height, width]:
+            raise InputError(f"A mask has the size {list(segmentation['size'])}, its image {[height, width]} (rows, columns).")
+        counts = segmentation["counts"]
+        if not isinstance(counts, list):
+            return decode(segmentation)
+        if not all(isinstance(run, int) and run >= 0 for run in counts) or sum(counts) != height * width:
+            raise InputError(f"The run lengths of a mask do not sum up to the {height * width} pixels of its image.")
+        values = np.arange(len(counts)) % 2 == 1
+        return np.repeat(values, counts).reshape((height, width), order="F")
+    polygons = segmentation if isinstance(segmentation, list) else []
+    if not polygons or not all(map(_is_polygon, polygons)):
+        raise InputError("A mask is neither a list of polygons with three or more corners nor runs with `size` and `counts`.")
+    mask: NDArray[np.bool_] = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))).astype(bool)
+    return mask
+
+
 def area(mask_rle: Mapping[str, Any]) -> int:
     """Number of pixels in the mask, without decoding it.
 
@@ -82,6 +113,12 @@ def run_lengths(counts: str) -> list[int]:
             value += lengths[-2]
         lengths.append(value)
     return lengths
+
+
+def _is_polygon(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) < 6 or len(value) % 2:
+        return False
+    return all(isinstance(number, int | float) and np.isfinite(number) for number in value)
 
 
 def _checked(mask_rle: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.segmentation import detections as detections_file
 from lamm_pipeline.segmentation.backends import make_segmenter
 from lamm_pipeline.segmentation.segment_frames import segment_frames
-from lamm_pipeline.segmentation.settings import SegmentationSettings
+from lamm_pipeline.segmentation.settings import OPERATIONAL_FIELDS, SegmentationSettings
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.storage.artifacts import Artifact
 from lamm_pipeline.storage.draft import Draft
@@ -33,7 +33,7 @@ _PLACEMENT = model_placement(Settings.from_environment())
 class DetectionsConfig(SegmentationSettings, StageConfig):
     """What to look for in each frame and how hard."""
 
-    OPERATIONAL = frozenset({"batch_size"})
+    OPERATIONAL = OPERATIONAL_FIELDS
 
 
 @dg.asset(
@@ -66,6 +66,7 @@ def detections(context: dg.AssetExecutionContext, config: DetectionsConfig, work
                 "by_mask_source": dict(summary.by_mask_source),
                 "refused": dict(summary.refused),
                 "mean_confidence": summary.mean_confidence,
+                **summary.report,
             }
 
         artifact = produce(
@@ -90,6 +91,7 @@ def detections(context: dg.AssetExecutionContext, config: DetectionsConfig, work
                 "by_class": table([{"class": name, "detections": count} for name, count in counts["by_class"].items()]),
                 "refused": table([{"reason": reason, "candidates": count} for reason, count in counts["refused"].items()]),
                 "failed": table(counts["failed_frames"]),
+                **({"predictions": dg.MetadataValue.json(counts["predictions"])} if "predictions" in counts else {}),
                 "fullest_frame": _preview(artifact, frames, workspace.ontology),
             },
         )

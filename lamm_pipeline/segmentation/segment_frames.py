@@ -1,7 +1,7 @@
 """The `detections` stage: find and outline the objects in every selected frame of a recording."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.segmentation import detections
 from lamm_pipeline.segmentation.depth_masks import central_distance
 from lamm_pipeline.segmentation.detections import Detection, FailedFrame, FrameDetections
-from lamm_pipeline.segmentation.segmenter import RawDetection, Segmenter
+from lamm_pipeline.segmentation.segmenter import FrameSegmenter, Picture, RawDetection, Segmentation, Segmenter, by_frames
 from lamm_pipeline.segmentation.settings import SegmentationSettings
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft, RecordLog
 from lamm_pipeline.streaming import Progress, map_ordered, no_progress
@@ -37,6 +37,7 @@ class SegmentationSummary:
         refused: candidates above the threshold that were not reported, by reason.
         frames_with_detections: frames with at least one object.
         mean_confidence: over all detections that have one, None when there are none.
+        report: what the back end has to say about the recording besides, such as predictions that match no frame; mostly nothing.
         path: of `detections.json`.
     """
 
@@ -48,6 +49,7 @@ class SegmentationSummary:
     refused: Mapping[str, int]
     frames_with_detections: int
     mean_confidence: float | None
+    report: Mapping[str, Any]
     path: Path
 
 
@@ -63,7 +65,7 @@ class _Result:
 def segment_frames(
     registry: FrameRegistry,
     frames_folder: Path,
-    segmenter: Segmenter,
+    segmenter: Segmenter | FrameSegmenter,
     ontology: Ontology,
     settings: SegmentationSettings,
     draft: Draft,
@@ -84,54 +86,78 @@ def segment_frames(
         progress: told after every frame.
 
     Raises:
-        InputError: more than `settings.max_bad_share` of the frames could not be read.
+        InputError: more than `settings.max_bad_share` of the frames could not be read, or the back end has nothing for this recording.
     """
+    model = by_frames(segmenter)
+    report = model.begin(registry)
     frames = registry.selected_frames
     log = draft.log("segmented.jsonl")
     done = int(draft.state.get("done", 0))
     masks = draft.directory if settings.write_masks else None
 
-    def work(frame: FrameRecord) -> _Result:
-        return _segment(frame, registry, frames_folder, segmenter, ontology, masks)
+    def work(batch: Sequence[FrameRecord]) -> list[_Result]:
+        return _segment(batch, registry, frames_folder, model, ontology, masks)
 
-    for count, (frame, result) in enumerate(map_ordered(work, frames[done:], workers), start=done + 1):
-        if result.frame is None:
-            log.append({"frame_id": frame.frame_id, "failure": result.failure})
-        else:
-            log.append({"frame_id": frame.frame_id, "frame": detections.frame_to_json(result.frame), "refused": dict(result.refused)})
-        progress(count, len(frames))
-        if count % CHECKPOINT_EVERY == 0:
-            draft.checkpoint({"done": count})
-    summary = _summarize(log, draft.directory / detections.FILE_NAME)
+    # Batches follow each other from the first frame and checkpoints lie between them, so that a resumed run has the same batches.
+    size = model.batch_size
+    batches = (frames[start : start + size] for start in range(done, len(frames), size))
+    for batch, results in map_ordered(work, batches, workers):
+        before = done
+        for frame, result in zip(batch, results, strict=True):
+            if result.frame is None:
+                log.append({"frame_id": frame.frame_id, "failure": result.failure})
+            else:
+                log.append({"frame_id": frame.frame_id, "frame": detections.frame_to_json(result.frame), "refused": dict(result.refused)})
+            done += 1
+            progress(done, len(frames))
+        if done // CHECKPOINT_EVERY > before // CHECKPOINT_EVERY:
+            draft.checkpoint({"done": done})
+    summary = _summarize(log, report, draft.directory / detections.FILE_NAME)
     failed = summary.failed_frames
     if len(failed) > settings.max_bad_share * len(frames):
         raise InputError(
             f"{len(failed)} of the {len(frames)} frames of {registry.recording} could not be read (the first: {failed[0].reason}), more "
             "than `max_bad_share` allows; extract them again."
         )
-    detections.write(summary.path, _head(registry, segmenter, summary), _logged_frames(log))
+    detections.write(summary.path, _head(registry, model, summary), _logged_frames(log))
     return summary
 
 
 def _segment(
-    frame: FrameRecord,
+    frames: Sequence[FrameRecord],
     registry: FrameRegistry,
     folder: Path,
-    segmenter: Segmenter,
+    segmenter: FrameSegmenter,
     ontology: Ontology,
     masks_below: Path | None,
-) -> _Result:
+) -> list[_Result]:
+    """Results of a batch of frames; those whose files cannot be read do not reach the back end."""
+    loaded = [_load(frame, registry, folder) for frame in frames]
+    pictures = [each for each in loaded if isinstance(each, Picture)]
+    segmented = iter(segmenter.segment_batch(pictures) if pictures else ())
+    return [
+        _result(each, next(segmented), ontology, masks_below) if isinstance(each, Picture) else _Result(None, {}, each) for each in loaded
+    ]
+
+
+def _load(frame: FrameRecord, registry: FrameRegistry, folder: Path) -> Picture | str:
+    """The frame's image and depth, or why they cannot be had."""
     image = None if frame.image_left is None else _read_image(folder / frame.image_left)
     if image is None:
-        return _Result(None, {}, f"the image {frame.image_left} is missing or damaged")
+        return f"the image {frame.image_left} is missing or damaged"
     height, width = image.shape[:2]
     if (width, height) != (registry.width, registry.height):
-        return _Result(None, {}, f"the image {frame.image_left} is {width}x{height} instead of {registry.width}x{registry.height}")
+        return f"the image {frame.image_left} is {width}x{height} instead of {registry.width}x{registry.height}"
     try:
         depth = None if registry.camera is None else read_depth(folder, frame, registry.camera)
     except InputError as error:
-        return _Result(None, {}, str(error))
-    segmented = segmenter.segment(image, depth, registry.camera)
+        return str(error)
+    return Picture(frame, image, depth, registry.camera)
+
+
+def _result(picture: Picture, segmented: Segmentation, ontology: Ontology, masks_below: Path | None) -> _Result:
+    frame, depth = picture.frame, picture.depth
+    height, width = picture.image_bgr.shape[:2]
     objects = []
     for number, raw in enumerate(segmented.detections):
         mask = raw.mask.full(width, height)
@@ -179,7 +205,7 @@ def _write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
         raise OSError(f"The mask {path} could not be written; is the disk full?")
 
 
-def _summarize(log: RecordLog, path: Path) -> SegmentationSummary:
+def _summarize(log: RecordLog, report: Mapping[str, Any], path: Path) -> SegmentationSummary:
     by_class: Counter[str] = Counter()
     by_source: Counter[str] = Counter()
     refused: Counter[str] = Counter()
@@ -208,11 +234,12 @@ def _summarize(log: RecordLog, path: Path) -> SegmentationSummary:
         refused=dict(sorted(refused.items())),
         frames_with_detections=frames_with,
         mean_confidence=round(score_sum / scored, 6) if scored else None,
+        report=report,
         path=path,
     )
 
 
-def _head(registry: FrameRegistry, segmenter: Segmenter, summary: SegmentationSummary) -> dict[str, Any]:
+def _head(registry: FrameRegistry, segmenter: FrameSegmenter, summary: SegmentationSummary) -> dict[str, Any]:
     return {
         "recording": registry.recording,
         "total_frames": summary.total_frames,
@@ -222,6 +249,7 @@ def _head(registry: FrameRegistry, segmenter: Segmenter, summary: SegmentationSu
         "by_mask_source": dict(summary.by_mask_source),
         "refused": dict(summary.refused),
         "failed_frames": [{"frame_id": failed.frame_id, "reason": failed.reason} for failed in summary.failed_frames],
+        **summary.report,
     }
 
 

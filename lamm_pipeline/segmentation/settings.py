@@ -1,4 +1,7 @@
-"""Settings of the `detections` stage. All but `batch_size` are part of the artifact's version."""
+"""Settings of the `detections` stage.
+
+All but `OPERATIONAL_FIELDS` are part of the artifact's version; of the model and the files that some of these name, the digests are.
+"""
 
 from enum import StrEnum
 from typing import Any
@@ -14,12 +17,45 @@ class TileProfile(StrEnum):
     accurate = "accurate"
 
 
+class Variant(StrEnum):
+    """Size of a SAM2.1 model; `base` is the one that its makers call `base_plus`."""
+
+    tiny = "tiny"
+    small = "small"
+    base = "base"
+    large = "large"
+
+
+OPERATIONAL_FIELDS = frozenset({"batch_size", "variant", "weights", "predictions", "predictions_images"})
+"""Settings that do not change the result, or only through what the back end's identity says of them."""
+
+
 class SegmentationSettings(BaseModel):
     """What to look for in each frame and how hard."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    backend: str = Field("detector", description="What finds the objects: `detector` is the embedded network with masks from stereo depth.")
+    backend: str = Field(
+        "detector",
+        description="What finds the objects: `detector` is the embedded network with masks from stereo depth, `sam2` outlines the "
+        "detector's boxes with SAM2, `external` takes the predictions of a file.",
+    )
+    variant: Variant = Field(
+        Variant.tiny, description="Which SAM2.1 model the back end `sam2` uses: tiny, small, base (base_plus) or large."
+    )
+    weights: str | None = Field(
+        None,
+        description="Weights of the back end `sam2`: the checkpoint file, its folder, or its id on the Hugging Face hub, such as "
+        "`facebook/sam2.1-hiera-tiny`.",
+    )
+    predictions: str | None = Field(
+        None,
+        description="Predictions made elsewhere, for the back end `external`, or as prompts for `sam2`: a JSON file or a folder of JSON "
+        "files a frame; docs/segmenters.md has the formats.",
+    )
+    predictions_images: str | None = Field(
+        None, description="COCO file with the lists `images` and `categories`, where `predictions` is a bare list of COCO results."
+    )
     confidence_threshold: float = Field(
         0.35,
         ge=0.0,
