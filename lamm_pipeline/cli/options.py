@@ -12,9 +12,11 @@ from typing import Annotated, Any, ParamSpec
 import typer
 
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.orchestration.failures import FAULTS, fault_sentence
 
 Arguments = ParamSpec("Arguments")
 USER_ERROR = 2
+FAULT = 1
 
 
 class LogLevel(StrEnum):
@@ -39,7 +41,7 @@ As = Annotated[
 
 
 def command(function: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """Frame of a command: sets the log level, and shows bad input as one sentence with exit code 2."""
+    """Frame of a command: sets the log level; shows bad input as one sentence with exit code 2, a fault of the machine with exit code 1."""
 
     @functools.wraps(function)
     def framed(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
@@ -50,6 +52,11 @@ def command(function: Callable[Arguments, None]) -> Callable[Arguments, None]:
         except InputError as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(USER_ERROR) from None
+        except BrokenPipeError:
+            raise  # who reads the output has gone away, as in `lamm status | head`
+        except FAULTS as error:
+            typer.echo(f"Error: {fault_sentence(error)}", err=True)
+            raise typer.Exit(FAULT) from None
 
     return framed
 

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from lamm_pipeline.cli.options import LogLevel, note
+from lamm_pipeline.cli.run_log import sentences
 from lamm_pipeline.datasets.creation import create_dataset_version
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.datasets.versions import read_version
@@ -43,7 +44,10 @@ class Session:
         from lamm_pipeline.definitions import build_definitions  # noqa: PLC0415
 
         wanted = list(assets)
-        job = build_definitions(self.settings).resolve_job_def(job_name)
+        definitions = build_definitions(self.settings)
+        if self._log_level in (LogLevel.warning, LogLevel.error):  # Dagster's own logger shows a stack trace for every failure
+            definitions = dg.Definitions.merge(definitions, dg.Definitions(loggers={"console": sentences}))
+        job = definitions.resolve_job_def(job_name)
         run_config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": self._log_level.upper()}}}}
         operations = {name: {"config": dict(values)} for name, values in (config or {}).items() if name in wanted and values}
         result = job.execute_in_process(

@@ -5,6 +5,7 @@ unknown), `velodyne/000000.bin` (float32 x, y, z, intensity), `sensors/000000.js
 pixel has no depth there is `depth_reason/000000.png`, one byte a pixel (`DepthReason`).
 """
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -163,12 +164,14 @@ class FrameWriter:
         files = {"image_left": self._png("image_left", stem, pair.left), "image_right": self._png("image_right", stem, pair.right)}
         if depth is not None:
             files["depth"] = f"depth/{stem}.npy"
-            np.save(self._folder / files["depth"], depth)
+            array = io.BytesIO()
+            np.save(array, depth)
+            self._write_bytes(files["depth"], array.getbuffer())
         if measured is not None and isinstance(self._matcher, FrameMatcher):
             self._png("depth_reason", stem, depth_reason(measured))
         if cloud is not None:
             files["point_cloud"] = f"velodyne/{stem}.bin"
-            cloud.tofile(self._folder / files["point_cloud"])
+            self._write_bytes(files["point_cloud"], cloud.tobytes())
         if pair.sensors is not None and self._settings.sensors:
             files |= {"sensor_json": f"sensors/{stem}.json", "imu": f"oxts/{stem}.txt"}
             write_sensor_json(self._folder / files["sensor_json"], pair.sensors)
@@ -206,9 +209,12 @@ class FrameWriter:
     def _png(self, name: str, stem: str, image: Image) -> str:
         relative = f"{name}/{stem}.png"
         # No parameters: naming a compression level makes OpenCV twice as slow.
-        if not cv2.imwrite(str(self._folder / relative), image):
-            raise OSError(f"{self._folder / relative} could not be written; is the disk full?")
+        self._write_bytes(relative, cv2.imencode(".png", image)[1].tobytes())
         return relative
+
+    def _write_bytes(self, relative: str, data: bytes | memoryview) -> None:
+        # By Python: when the disk is full OpenCV may say nothing, and NumPy does not say which file and why.
+        (self._folder / relative).write_bytes(data)
 
     def _record(
         self, index: int, timestamp_ns: int, files: dict[str, str], valid_depth_ratio: float | None, drop_reason: str | None
