@@ -29,5 +29,6 @@ class _Sentences(logging.Handler):
             note(f"  {record.levelname.lower()}: {told['step_key']}: {told['orig_message']}")
         elif event is not None and event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY:
             data = event.step_retry_data
-            message = data.error.message.partition("Failure: ")[2].strip() if data.error is not None else ""
+            error = data.error.cause if data.error is not None and data.error.cause is not None else data.error
+            message = error.message.partition("Failure: ")[2].strip() if error is not None else ""
             note(f"  {event.step_key}: {message or 'it failed.'} It is tried again in {data.seconds_to_wait or 0:.0f} s.")

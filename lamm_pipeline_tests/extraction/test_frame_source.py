@@ -64,7 +64,7 @@ def in_force(found: FrameSource) -> tuple[str, str]:
     return found.settings.reader.value, found.settings.stereo.matcher.value
 
 
-@pytest.mark.requirement("EXT-06", "EXT-07")
+@pytest.mark.requirement("EXT-15")
 def test_depth_of_the_sdk_has_nan_for_unknown_and_the_reason_beside_it(behave: Any, recording: Path, tmp_path: Path) -> None:
     behave()
     found = source(recording, ZED_DEPTH)

@@ -33,7 +33,6 @@ def test_images_without_features_give_no_number() -> None:
     assert median_row_offset([]) is None
 
 
-@pytest.mark.requirement("EXT-09")
 @pytest.mark.parametrize(("name", "low", "high"), [("kitti_raw_0039_stereo", 0.0, 0.5), ("kitti_raw_0039_unrectified", 3.0, 20.0)])
 def test_real_pairs_are_told_apart(shared_data: Path, name: str, low: float, high: float) -> None:
     left, right = (sorted((shared_data / name / eye).glob("*.png"))[:2] for eye in ("image_00", "image_01"))
