@@ -15,9 +15,11 @@ from typing import Annotated, Any, ParamSpec
 import typer
 
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.orchestration.failures import FAULTS, fault_sentence
 
 Arguments = ParamSpec("Arguments")
 USER_ERROR = 2
+FAULT = 1
 
 
 class LogLevel(StrEnum):
@@ -51,7 +53,7 @@ To = Annotated[
 
 
 def command(function: Callable[Arguments, None]) -> Callable[..., None]:
-    """Frame of a command: gives it `--log-level` and `--as`, and shows bad input as one sentence with exit code 2."""
+    """Frame of a command: gives it `--log-level` and `--as`; bad input is one sentence with exit code 2, a fault of the machine with 1."""
 
     @functools.wraps(function)
     def framed(*args: Any, log_level: LogLevel, as_: str | None, **kwargs: Any) -> None:
@@ -63,6 +65,11 @@ def command(function: Callable[Arguments, None]) -> Callable[..., None]:
         except InputError as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(USER_ERROR) from None
+        except BrokenPipeError:
+            raise  # who reads the output has gone away, as in `lamm status | head`
+        except FAULTS as error:
+            typer.echo(f"Error: {fault_sentence(error)}", err=True)
+            raise typer.Exit(FAULT) from None
 
     signature = inspect.signature(function)
     keyword = inspect.Parameter.KEYWORD_ONLY

@@ -18,6 +18,7 @@ from lamm_pipeline.cli.session import Session, open_session
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.settings import StereoQuality
 from lamm_pipeline.orchestration.config import StageConfig
+from lamm_pipeline.orchestration.failures import FAULTS, fault_sentence
 from lamm_pipeline.orchestration.instance import add_recording_partitions
 from lamm_pipeline.orchestration.stages import STAGES, assets_of
 from lamm_pipeline.recordings.ingest import add_files
@@ -185,9 +186,9 @@ def _run_recordings(session: Session, keys: list[str], assets: list[str], config
         options.note(f"[{number}/{len(keys)}] {key}")
         try:
             session.materialize("production", key, assets, config)
-        except InputError as error:
-            failed[key] = str(error)
-            options.note(f"  failed: {error}")
+        except (InputError, *FAULTS) as error:
+            failed[key] = str(error) if isinstance(error, InputError) else fault_sentence(error)
+            options.note(f"  failed: {failed[key]}")
     return failed
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from lamm_pipeline.cli.options import note
+from lamm_pipeline.cli.run_log import sentences
 from lamm_pipeline.datasets.creation import create_dataset_version
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.datasets.versions import read_version
@@ -45,8 +46,12 @@ class Session:
         from lamm_pipeline.definitions import build_definitions  # noqa: PLC0415
 
         wanted = list(assets)
-        job = build_definitions(self.settings).resolve_job_def(job_name)
-        run_config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": logging.getLevelName(logging.getLogger().level)}}}}
+        definitions = build_definitions(self.settings)
+        level = logging.getLogger().level
+        if level >= logging.WARNING:  # Dagster's own logger shows a stack trace for every failure
+            definitions = dg.Definitions.merge(definitions, dg.Definitions(loggers={"console": sentences}))
+        job = definitions.resolve_job_def(job_name)
+        run_config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": logging.getLevelName(level)}}}}
         operations = {name: {"config": dict(values)} for name, values in (config or {}).items() if name in wanted and values}
         result = job.execute_in_process(
             instance=self.instance,

@@ -14,22 +14,20 @@ from pydantic import Field
 from lamm_pipeline import partitions
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import diversity, frame_registry
-from lamm_pipeline.extraction.checks import require_space
+from lamm_pipeline.extraction.checks import RECTIFICATION, rectification, require_space
 from lamm_pipeline.extraction.depth_map import read_depth
 from lamm_pipeline.extraction.extract import extract_frames
+from lamm_pipeline.extraction.frame_source import frame_source
+from lamm_pipeline.extraction.row_offset import row_offset
 from lamm_pipeline.extraction.settings import FrameSettings, StereoSettings
-from lamm_pipeline.geometry.camera import StereoCalibration
-from lamm_pipeline.orchestration.config import StageConfig
+from lamm_pipeline.orchestration.config import StageConfig, science
 from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failures
 from lamm_pipeline.orchestration.metadata import table, thumbnail
 from lamm_pipeline.orchestration.produce import produce, result
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.recordings.assets import FILE_NAME as RECORDING_FILE
 from lamm_pipeline.recordings.assets import current_digest
-from lamm_pipeline.recordings.calibration import find_calibration
-from lamm_pipeline.recordings.svo2_reader import open_svo2
 from lamm_pipeline.storage.artifacts import Artifact
-from lamm_pipeline.storage.atomic import sha256_file
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
@@ -60,6 +58,7 @@ class FramesConfig(FrameSettings, StageConfig):
     retry_policy=IO_RETRIES,
     pool="io",
     kinds={"opencv"},
+    check_specs=[RECTIFICATION],
     description="Rectified image pairs, depth, point clouds and sensor values of every frame kept, listed in frame_registry.json.",
 )
 def frames(context: dg.AssetExecutionContext, config: FramesConfig, workspace: Workspace) -> dg.MaterializeResult:
@@ -70,15 +69,23 @@ def frames(context: dg.AssetExecutionContext, config: FramesConfig, workspace: W
         row = workspace.catalog.recording(context.partition_key)
         if current_digest(workspace, row) != facts["digest"]:
             raise InputError(f"The file of recording {row.key!r} has changed since it was read. Materialize `recording` again first.")
-        calibration, digests = _calibration(workspace, Path(row.path), facts, config)
+        source = frame_source(
+            Path(row.path),
+            facts,
+            config,
+            calibration_file=Path(config.calibration_file) if config.calibration_file else None,
+            calibration_folder=workspace.settings.calibration_folder,
+        )
+        for remark in source.remarks:
+            context.log.warning(remark)
         require_space(Path(workspace.root), facts, config)
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
-            with open_svo2(Path(row.path)) as reader:
+            with source.open() as reader:
                 registry = extract_frames(
                     reader,
-                    calibration,
-                    config,
+                    source.calibration,
+                    source.settings,
                     draft,
                     recording=row.key,
                     svo2_file=Path(row.path).name,
@@ -86,8 +93,9 @@ def frames(context: dg.AssetExecutionContext, config: FramesConfig, workspace: W
                     lineage={"dataset_id": row.dataset_id, "original_unix_timestamp": facts["filename_timestamp_ns"]},
                     workers=config.workers,
                     progress=progress,
+                    matcher=source.matcher,
                 )
-            return _counts(registry)
+            return _counts(registry, draft.directory)
 
         artifact = produce(
             context,
@@ -96,9 +104,14 @@ def frames(context: dg.AssetExecutionContext, config: FramesConfig, workspace: W
             config=config,
             code_version=FRAMES_VERSION,
             inputs={"recording": recording},
-            files=digests,
+            files=source.digests,
+            settings=science(config) | source.science,
         )
-        return result(artifact, {**artifact.counts, "first_frame": _preview(artifact), "failed": table(_failed(artifact))})
+        return result(
+            artifact,
+            {**artifact.counts, "first_frame": _preview(artifact), "failed": table(_failed(artifact))},
+            [rectification(artifact.counts)],
+        )
 
 
 @dg.asset(
@@ -130,24 +143,7 @@ def diversity_metrics(context: dg.AssetExecutionContext, config: StageConfig, wo
         return result(artifact, {**artifact.counts, "failed_frames": len(failed), "failed": table(failed)})
 
 
-def _calibration(
-    workspace: Workspace, path: Path, facts: Mapping[str, Any], config: FramesConfig
-) -> tuple[StereoCalibration | None, dict[str, str]]:
-    """The camera's calibration and the digest of its file."""
-    if not config.rectify:
-        return None, {}
-    found = find_calibration(
-        path,
-        facts["serial"],
-        facts["width"],
-        facts["height"],
-        explicit=Path(config.calibration_file) if config.calibration_file else None,
-        folder=workspace.settings.calibration_folder,
-    )
-    return (found, {"calibration": sha256_file(Path(found.source))}) if found is not None else (None, {})
-
-
-def _counts(registry: frame_registry.FrameRegistry) -> dict[str, Any]:
+def _counts(registry: frame_registry.FrameRegistry, folder: Path) -> dict[str, Any]:
     ratios = [frame.valid_depth_ratio for frame in registry.frames if frame.valid_depth_ratio is not None]
     return {
         "total_frames": registry.total_frames,
@@ -157,6 +153,7 @@ def _counts(registry: frame_registry.FrameRegistry) -> dict[str, Any]:
         "rectified": registry.rectified,
         "depth_out_of_range": sum(frame.depth_out_of_range for frame in registry.frames),
         "valid_depth_ratio": round(float(np.mean(ratios)), 4) if ratios else None,
+        "row_offset_px": row_offset(registry, folder) if registry.rectified else None,
     }
 
 

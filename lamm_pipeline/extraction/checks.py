@@ -1,4 +1,4 @@
-"""Is there room on the disk? Asked of every recording before its frames are written."""
+"""Checks of extraction: is there room on the disk before frames are written, and do their eyes match row by row afterwards?"""
 
 import json
 import shutil
@@ -16,6 +16,41 @@ from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.recordings.assets import FILE_NAME
 
 HEADROOM = 1.5
+MAX_ROW_OFFSET_PX = 1.0
+
+RECTIFICATION = dg.AssetCheckSpec(
+    "rectification_good",
+    asset="frames",
+    description=f"The same thing lies on the same row of both rectified images: at most {MAX_ROW_OFFSET_PX:g} px apart in the median.",
+    partitions_def=partitions.recordings,
+)
+
+
+def rectification(counts: Mapping[str, Any]) -> dg.AssetCheckResult:
+    """The verdict on the row offset that extraction measured; a wrong calibration shows here.
+
+    Args:
+        counts: of the artifact `frames`.
+    """
+    offset = counts.get("row_offset_px")
+    if not counts["rectified"]:
+        sentence = "The images are not rectified; there is nothing to measure."
+    elif offset is None:
+        sentence = "Too few features match between the eyes to measure the row offset."
+    elif offset <= MAX_ROW_OFFSET_PX:
+        sentence = f"Matching points are {offset:.2f} px apart in height in the median."
+    else:
+        sentence = (
+            f"Matching points are {offset:.2f} px apart in height in the median, more than {MAX_ROW_OFFSET_PX:g}: the calibration does not "
+            "fit this camera, so depth and 3D are not to be trusted. Get the SN<serial>.conf of this very camera."
+        )
+    return dg.AssetCheckResult(
+        passed=offset is None or offset <= MAX_ROW_OFFSET_PX,
+        check_name=RECTIFICATION.name,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=sentence,
+        metadata={} if offset is None else {"row_offset_px": offset},
+    )
 
 
 @dg.asset_check(

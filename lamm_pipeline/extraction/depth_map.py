@@ -4,6 +4,7 @@ Two formats: `.npy`, float32 metres with NaN = unknown; and `.png`, KITTI's 16-b
 then end at 255.996 m. Millimetres in sixteen bits would end at 65.5 m, and what lies behind would come back as near.
 """
 
+import io
 from pathlib import Path
 
 import cv2
@@ -33,15 +34,17 @@ def write_depth(path: Path, depth: NDArray[np.float32]) -> int:
     Raises:
         OSError: the file cannot be written.
     """
+    # Written by Python: when the disk is full OpenCV may say nothing, and NumPy does not say which file and why.
     if path.suffix == SUFFIXES[DepthFormat.npy]:
-        np.save(path, depth)
+        array = io.BytesIO()
+        np.save(array, depth)
+        path.write_bytes(array.getbuffer())
         return 0
     known = np.isfinite(depth)
     steps = np.rint(np.where(known, depth, 0.0).astype(np.float64) * STEPS_PER_M)
     fits = known & (steps >= 1) & (steps <= LARGEST)
     # No parameters: naming a compression level makes OpenCV twice as slow.
-    if not cv2.imwrite(str(path), np.where(fits, steps, 0).astype(np.uint16)):
-        raise OSError(f"{path} could not be written; is the disk full?")
+    path.write_bytes(cv2.imencode(".png", np.where(fits, steps, 0).astype(np.uint16))[1].tobytes())
     return int(np.count_nonzero(known & ~fits))
 
 

@@ -17,7 +17,7 @@ from lamm_pipeline.extraction.frame_registry import FailedFrame, FrameRecord, Fr
 from lamm_pipeline.extraction.frame_selection import frame_indices, planned_frames
 from lamm_pipeline.extraction.rectify import Rectifier
 from lamm_pipeline.extraction.settings import FrameSettings
-from lamm_pipeline.extraction.stereo import SgbmMatcher, StereoMatcher
+from lamm_pipeline.extraction.stereo import FrameMatcher, SgbmMatcher, StereoMatcher
 from lamm_pipeline.geometry.camera import StereoCalibration
 from lamm_pipeline.recordings.reader import RecordingInfo, RecordingReader, SensorSample
 from lamm_pipeline.storage.atomic import write_json
@@ -37,7 +37,7 @@ def extract_frames(
     lineage: Mapping[str, Any],
     workers: int | None = None,
     progress: Progress = no_progress,
-    matcher: StereoMatcher | None = None,
+    matcher: StereoMatcher | FrameMatcher | None = None,
 ) -> FrameRegistry:
     """Extract the frames of a recording into `draft`.
 
@@ -240,7 +240,7 @@ def _refuse_if_too_many(failed: RecordLog, wanted: int, svo2_file: str, settings
         )
 
 
-def _config(settings: FrameSettings, matcher: StereoMatcher | None) -> dict[str, Any]:
+def _config(settings: FrameSettings, matcher: StereoMatcher | FrameMatcher | None) -> dict[str, Any]:
     return settings.model_dump(mode="json") | {
         "point_cloud_format": "bin",
         "stereo_matcher": matcher.identity if matcher is not None else None,

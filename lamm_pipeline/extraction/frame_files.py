@@ -2,10 +2,12 @@
 
 Per frame there are `image_left/000000.png`, `image_right/000000.png`, and, where they can be had, `depth/000000.npy` (float32 metres, NaN =
 unknown; or `.png`, see `depth_map.py`), `velodyne/000000.bin` (float32 x, y, z, intensity), `sensors/000000.json` and `oxts/000000.txt`.
+Where the matcher says why a pixel has no depth there is `depth_reason/000000.png`, one byte a pixel (`DepthReason`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,12 +22,12 @@ from lamm_pipeline.extraction.imu import write_oxts, write_sensor_json
 from lamm_pipeline.extraction.point_cloud import Cloud, point_cloud
 from lamm_pipeline.extraction.rectify import Rectifier
 from lamm_pipeline.extraction.settings import DepthFormat, FrameSettings
-from lamm_pipeline.extraction.stereo import StereoMatcher
+from lamm_pipeline.extraction.stereo import FrameMatcher, StereoMatcher
 from lamm_pipeline.recordings.reader import BadFrame, SensorSample, StereoFrame
 
 Image = NDArray[np.uint8]
 
-FOLDERS = ("image_left", "image_right", "depth", "velodyne", "sensors", "oxts")
+FOLDERS = ("image_left", "image_right", "depth", "depth_reason", "velodyne", "sensors", "oxts")
 
 # Bytes for each pixel of one eye, measured on street scenes at 1280x720 and 1242x375 (PNG as OpenCV writes it by default).
 PNG_BYTES_PER_PIXEL = 1.65
@@ -34,6 +36,31 @@ CLOUD_BYTES_PER_POINT = 16
 # A pixel of such a camera sees about 0.01 square degrees.
 SQUARE_DEGREES_PER_PIXEL = 0.01
 SENSOR_AND_LIST_BYTES = 3_000
+
+
+class DepthReason(IntEnum):
+    """Why a pixel has no depth; values of `depth_reason/*.png`."""
+
+    measured = 0
+    occluded = 1
+    too_far = 2
+    too_near = 3
+
+
+def depth_reason(depth: NDArray[np.float32]) -> Image:
+    """The reasons that a matcher's sentinels stand for.
+
+    Args:
+        depth: `(H, W)` float32; NaN (or no positive number) = unknown or occluded, +inf = too far, -inf = too near.
+
+    Returns:
+        `(H, W)` uint8, see `DepthReason`.
+    """
+    reason = np.full(depth.shape, DepthReason.occluded, np.uint8)
+    reason[np.isfinite(depth) & (depth > 0.0)] = DepthReason.measured
+    reason[np.isposinf(depth)] = DepthReason.too_far
+    reason[np.isneginf(depth)] = DepthReason.too_near
+    return reason
 
 
 @dataclass(frozen=True)
@@ -46,13 +73,18 @@ class FrameTask:
 
 @dataclass(frozen=True)
 class Pair:
-    """A decoded and, where possible, rectified pair."""
+    """A decoded and, where possible, rectified pair.
+
+    Attributes:
+        frame: what it was made of; kept only for matchers that look at it.
+    """
 
     index: int
     timestamp_ns: int
     sensors: SensorSample | None
     left: Image
     right: Image
+    frame: StereoFrame | None = None
 
 
 class FrameWriter:
@@ -79,7 +111,7 @@ class FrameWriter:
         source_names: tuple[str, ...],
         settings: FrameSettings,
         rectifier: Rectifier | None,
-        matcher: StereoMatcher | None,
+        matcher: StereoMatcher | FrameMatcher | None,
     ) -> None:
         self._folder = folder
         self._recording = recording
@@ -106,7 +138,8 @@ class FrameWriter:
                     raise ValueError(f"the image has shape {image.shape} instead of {self._size[0]}x{self._size[1]} in colour")
             if self._rectifier is not None:
                 left, right = self._rectifier.rectify(left, right)
-            return Pair(frame.index, frame.timestamp_ns, task.sensors, left, right)
+            kept = frame if isinstance(self._matcher, FrameMatcher) else None
+            return Pair(frame.index, frame.timestamp_ns, task.sensors, left, right, kept)
 
         return _guarded(frame.index, pair)
 
@@ -125,15 +158,19 @@ class FrameWriter:
     def _write(self, pair: Pair) -> FrameRecord:
         stem = f"{pair.index:06d}"
         unstored = 0
-        depth = self._depth(pair)
+        measured = self._measured(pair)
+        # Whatever a matcher says about the kind of ignorance (infinities, zero), the file knows one: NaN.
+        depth = None if measured is None else np.where(np.isfinite(measured) & (measured > 0.0), measured, np.float32(np.nan))
         cloud = self._cloud(pair, depth)
         files = {"image_left": self._png("image_left", stem, pair.left), "image_right": self._png("image_right", stem, pair.right)}
         if depth is not None:
             files["depth"] = f"depth/{stem}{SUFFIXES[self._settings.depth_format]}"
             unstored = write_depth(self._folder / files["depth"], depth)
+        if measured is not None and isinstance(self._matcher, FrameMatcher):
+            self._png("depth_reason", stem, depth_reason(measured))
         if cloud is not None:
             files["point_cloud"] = f"velodyne/{stem}.bin"
-            cloud.tofile(self._folder / files["point_cloud"])
+            self._write_bytes(files["point_cloud"], cloud.tobytes())
         if pair.sensors is not None and self._settings.sensors:
             files |= {"sensor_json": f"sensors/{stem}.json", "imu": f"oxts/{stem}.txt"}
             write_sensor_json(self._folder / files["sensor_json"], pair.sensors)
@@ -143,15 +180,19 @@ class FrameWriter:
 
     def _wants(self, name: str) -> bool:
         depth = self._matcher is not None
-        wanted = {"depth": depth, "velodyne": depth and self._settings.point_cloud}
+        reasons = isinstance(self._matcher, FrameMatcher)
+        wanted = {"depth": depth, "depth_reason": reasons, "velodyne": depth and self._settings.point_cloud}
         return wanted.get(name, self._settings.sensors if name in ("sensors", "oxts") else True)
 
-    def _depth(self, pair: Pair) -> NDArray[np.float32] | None:
+    def _measured(self, pair: Pair) -> NDArray[np.float32] | None:
+        """Depth as the matcher says it, with sentinels."""
         if self._matcher is None or self._rectifier is None:
             return None
-        depth = self._matcher.depth(pair.left, pair.right, self._rectifier.camera).astype(np.float32, copy=False)
-        # Whatever a matcher says about the kind of ignorance (infinities, zero), the file knows one: NaN.
-        return np.where(np.isfinite(depth) & (depth > 0.0), depth, np.float32(np.nan))
+        if not isinstance(self._matcher, FrameMatcher):
+            return self._matcher.depth(pair.left, pair.right, self._rectifier.camera).astype(np.float32, copy=False)
+        if pair.frame is None:
+            raise TypeError("a pair for a FrameMatcher needs its frame")
+        return self._matcher.frame_depth(pair.frame)
 
     def _cloud(self, pair: Pair, depth: NDArray[np.float32] | None) -> Cloud | None:
         if depth is None or self._rectifier is None or not self._settings.point_cloud:
@@ -167,9 +208,12 @@ class FrameWriter:
     def _png(self, name: str, stem: str, image: Image) -> str:
         relative = f"{name}/{stem}.png"
         # No parameters: naming a compression level makes OpenCV twice as slow.
-        if not cv2.imwrite(str(self._folder / relative), image):
-            raise OSError(f"{self._folder / relative} could not be written; is the disk full?")
+        self._write_bytes(relative, cv2.imencode(".png", image)[1].tobytes())
         return relative
+
+    def _write_bytes(self, relative: str, data: bytes | memoryview) -> None:
+        # By Python: when the disk is full OpenCV may say nothing, and NumPy does not say which file and why.
+        (self._folder / relative).write_bytes(data)
 
     def _record(
         self, index: int, timestamp_ns: int, files: dict[str, str], valid_depth_ratio: float | None, drop_reason: str | None

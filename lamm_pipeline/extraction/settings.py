@@ -5,6 +5,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lamm_pipeline.recordings.open_recording import Backend
+
 
 class StereoQuality(StrEnum):
     """How large the images are that the matcher sees."""
@@ -20,11 +22,35 @@ class DepthFormat(StrEnum):
     png16 = "png16"
 
 
+class MatcherName(StrEnum):
+    """What makes depth of a pair."""
+
+    sgbm = "sgbm"
+    zed = "zed"
+
+
+class ZedDepthMode(StrEnum):
+    """Depth modes of the ZED SDK; `neural_light` needs SDK 5."""
+
+    performance = "performance"
+    quality = "quality"
+    ultra = "ultra"
+    neural_light = "neural_light"
+    neural = "neural"
+    neural_plus = "neural_plus"
+
+
 class StereoSettings(BaseModel):
     """Depth from the pair."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    matcher: MatcherName = Field(
+        default=MatcherName.sgbm,
+        description="sgbm: semi-global matching, on any machine. zed: the ZED SDK's depth and its rectified images; needs SDK and GPU, and "
+        "falls back to sgbm without them.",
+    )
+    zed_depth_mode: ZedDepthMode = Field(default=ZedDepthMode.neural, description="Depth mode of matcher zed.")
     quality: StereoQuality = Field(
         default=StereoQuality.full, description="full: match at full size. half: match at half size, about six times faster and coarser."
     )
@@ -49,6 +75,11 @@ class FrameSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    reader: Backend = Field(
+        default=Backend.auto,
+        description="native: this package's own reader. zed: the ZED SDK, falling back to native without it. auto: native, unless "
+        "stereo.matcher is zed.",
+    )
     frame_skip: int = Field(default=1, ge=1, le=100_000, description="Take every Nth frame of the recording.")
     start_frame: int = Field(default=0, ge=0, description="First frame index.")
     end_frame: int | None = Field(default=None, ge=1, description="Frame index to stop before. Empty: to the end.")
@@ -89,4 +120,12 @@ class FrameSettings(BaseModel):
     def _range_is_not_empty(self) -> Self:
         if self.end_frame is not None and self.end_frame <= self.start_frame:
             raise ValueError(f"end_frame = {self.end_frame} must be above start_frame = {self.start_frame}")
+        return self
+
+    @model_validator(mode="after")
+    def _zed_depth_has_its_images(self) -> Self:
+        if self.stereo.matcher is MatcherName.zed and self.reader is Backend.native:
+            raise ValueError("stereo.matcher = zed needs the images of the ZED SDK: set reader to zed or auto")
+        if self.stereo.matcher is MatcherName.zed and not (self.rectify and self.depth):
+            raise ValueError("stereo.matcher = zed delivers rectified images with depth: leave rectify and depth on")
         return self

@@ -16,7 +16,7 @@ slowest step of extraction for one point less.
 
 import math
 import threading
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from lamm_pipeline.extraction.settings import StereoQuality, StereoSettings
 from lamm_pipeline.geometry.camera import RectifiedCamera
+from lamm_pipeline.recordings.reader import StereoFrame
 
 Image = NDArray[np.uint8]
 Depth = NDArray[np.float32]
@@ -63,6 +64,24 @@ class StereoMatcher(Protocol):
         ...
 
 
+@runtime_checkable
+class FrameMatcher(Protocol):
+    """Depth that comes with a frame: its reader has matched the pair itself. May be called from several threads at once."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What determines the result beside the recording: goes into the version of the artifact."""
+        ...
+
+    def frame_depth(self, frame: StereoFrame) -> Depth:
+        """Depth of the frame's left image, rectified.
+
+        Returns:
+            `(H, W)` float32, metres along the optical axis, NaN = unknown or occluded, +inf = too far, -inf = too near.
+        """
+        ...
+
+
 class SgbmMatcher:
     """Semi-global matching on grey images (OpenCV's three-path variant).
 
@@ -77,7 +96,8 @@ class SgbmMatcher:
     @property
     def identity(self) -> dict[str, Any]:
         """Algorithm and settings."""
-        return {"matcher": "sgbm_3way", "revision": 1, **self._settings.model_dump(mode="json")}
+        settings = self._settings.model_dump(mode="json", exclude={"matcher", "zed_depth_mode"})
+        return {"matcher": "sgbm_3way", "revision": 1, **settings}
 
     def depth(self, left_bgr: Image, right_bgr: Image, camera: RectifiedCamera) -> Depth:
         """See `StereoMatcher.depth`."""

@@ -73,6 +73,7 @@ def _found_or_made(
     with workspace.store.draft(key, identity.version, restart=config.restart or config.force) as draft:
         published = workspace.store.find(key, identity.version)
         if published is not None and not config.force:  # another run made it while this one waited for the draft
+            draft.finish()
             workspace.store.make_current(published)
             return published
         if draft.state:

@@ -222,7 +222,8 @@ def _prepare(source: Path, target: Path, mode: Prepare) -> None:
             return
         target.unlink()
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
+    digest = hashlib.sha256(target.name.encode()).hexdigest()  # a longer name than the target's own may be too long
+    partial = target.with_name(f".{digest[:32]}.partial")
     partial.unlink(missing_ok=True)
     try:
         match mode:

@@ -1,4 +1,4 @@
-"""What every reader of recordings offers: the protocol and its values. The native reader is `svo2_reader.py`."""
+"""What every reader of recordings offers: the protocol and its values. The readers are `svo2_reader.py` (our own) and `zed_reader.py`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class RecordingInfo:
         camera_firmware, sensors_firmware: firmware versions, 0 when absent.
         width, height: pixels of one eye.
         nominal_fps: the rate the camera was set to; the real one is in the stamps.
-        codec: `h264`, `hevc` or `jpeg`.
+        codec: `h264`, `hevc` or `jpeg`; `zed_sdk` when the ZED SDK decodes, which does not tell.
         frame_timestamps_ns: one Unix stamp a frame, in frame order.
         key_frames: frame indices from which decoding can start.
         header: the `svo_header` JSON as it stands in the file.
@@ -47,7 +47,7 @@ class RecordingInfo:
 
 
 class StereoFrame(Protocol):
-    """One decoded stereo pair, raw (not rectified)."""
+    """One decoded stereo pair; raw, unless the reader was asked for images that are rectified already."""
 
     @property
     def index(self) -> int:

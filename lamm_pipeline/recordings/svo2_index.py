@@ -25,6 +25,10 @@ _FOOTER_FRAMES = re.compile(rb'/side_by_side"\s*:\s*\[([^\]]*)\]')
 _SERIAL = re.compile(r"Camera_SN(\d+)/")
 
 
+class UnreadableVideo(InputError):  # noqa: N818 - reads as what it says
+    """The file may well be a sound recording, but not one that this package can read; the ZED SDK may."""
+
+
 @dataclass
 class Positions:
     """Stamp and place of the messages of one topic, in file order."""
@@ -262,7 +266,7 @@ class _Indexer:
     def _sniff(self, data: bytes, start: int, end: int) -> None:
         codec = fmt.sniff_codec(data, start, end)
         if codec == "lossless":
-            raise InputError(
+            raise UnreadableVideo(
                 f"{self._path} is recorded in the LOSSLESS mode, whose layout is not public (the video begins with "
                 f"{data[start : start + 8].hex(' ')}): convert it to H.264 or H.265 with ZED_SVO_Editor."
             )
@@ -279,7 +283,7 @@ class _Indexer:
         codec = by_id.get(camera.compression) or ("hevc" if self._hevc_flag else None)
         first = self._unknown_payload or b""
         if codec in (None, "jpeg") or not first.startswith((b"\0\0\1", b"\0\0\0\1")):
-            raise InputError(
+            raise UnreadableVideo(
                 f"{self._path} holds video that is neither H.264, H.265 nor JPEG (its first bytes are {first.hex(' ') or 'missing'}): "
                 "it may be encrypted or damaged; convert it with ZED_SVO_Editor."
             )
@@ -313,9 +317,8 @@ def _check_magic(path: Path, file: BufferedReader, size: int) -> None:
     magic = file.read(len(MAGIC))
     if magic == MAGIC:
         return
-    hint = (
-        "it is cut off at its very beginning"
-        if MAGIC.startswith(magic)
-        else "an SVO version 1 file has to be converted with ZED_SVO_Editor first"
-    )
-    raise InputError(f"{path} is not an SVO2 recording: it begins with {magic.hex(' ')} instead of the MCAP signature ({hint}).")
+    if MAGIC.startswith(magic):
+        kind, hint = InputError, "it is cut off at its very beginning"
+    else:
+        kind, hint = UnreadableVideo, "an SVO version 1 file has to be converted with ZED_SVO_Editor first"
+    raise kind(f"{path} is not an SVO2 recording: it begins with {magic.hex(' ')} instead of the MCAP signature ({hint}).")

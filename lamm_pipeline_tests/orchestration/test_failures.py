@@ -1,10 +1,13 @@
+import errno
+import sqlite3
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failures
+from lamm_pipeline.orchestration.failures import IO_RETRIES, fault_sentence, sentences_as_failures
 from lamm_pipeline_tests.orchestration.houses import House, events, failure
 
 WITHOUT_WAITING = dg.RetryPolicy(max_retries=IO_RETRIES.max_retries)
@@ -43,6 +46,26 @@ def test_a_fault_of_the_machine_is_retried_three_times(tmp_path: Path, error: OS
     assert events(outcome).count("STEP_UP_FOR_RETRY") == 3
 
 
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/data/a.png"), "/data/a.png: the disk is full; free some space. Run again"),
+        (OSError(errno.EROFS, "Read-only file system", "/data"), "/data: the disk is read-only"),
+        (PermissionError(errno.EACCES, "Permission denied", "/data"), "/data: permission is denied"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error. Run again"),
+        (TimeoutError(), "TimeoutError. Run again"),
+        (sqlite3.OperationalError("database or disk is full"), "The database cannot be used: database or disk is full."),
+        (OperationalError("select", {}, sqlite3.OperationalError("disk I/O error")), "The database cannot be used: disk I/O error."),
+    ],
+)
+def test_a_fault_of_the_machine_says_what_where_and_what_to_do(error: Exception, sentence: str) -> None:
+    assert fault_sentence(error).startswith(sentence)
+    with pytest.raises(dg.Failure) as raised, sentences_as_failures():
+        raise error
+    assert raised.value.allow_retries == (not isinstance(error, PermissionError))
+    assert str(raised.value.description).startswith(sentence)
+
+
 @pytest.mark.requirement("NFR-10")
 def test_a_fault_that_passes_costs_the_work_since_the_checkpoint(tmp_path: Path) -> None:
     house = House(tmp_path)
@@ -65,6 +88,6 @@ def test_the_policy_of_every_asset_waits_a_minute_and_longer_each_time() -> None
 
 @pytest.mark.requirement("EXT-14")
 def test_a_missing_file_is_no_fault_of_the_machine_and_is_not_retried(tmp_path: Path) -> None:
-    with pytest.raises(dg.Failure, match=r"nothing\.txt: No such file") as failure, sentences_as_failures():
+    with pytest.raises(dg.Failure, match=r"nothing\.txt: No such file or directory\. Run again") as failure, sentences_as_failures():
         (tmp_path / "nothing.txt").read_text()
     assert failure.value.allow_retries is False

@@ -95,6 +95,29 @@ def test_file_cut_anywhere_gives_its_whole_frames_or_a_sentence(
     assert all("cut.svo2" in sentence for sentence in sentences)
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_any_offset_of_a_cut_gives_the_first_frames_or_a_sentence(
+    recording: Path, sound: dict[int, str], tmp_path: Path, share: float
+) -> None:
+    path = cut(recording, tmp_path / "cut.svo2", int(share * recording.stat().st_size))
+    try:
+        reader = open_svo2(path)
+    except InputError as error:
+        sentence = str(error)
+    else:
+        sentence = ""
+    if sentence:
+        assert str(path) in sentence
+        return
+    with reader:
+        found = outcome(reader)
+        assert list(found) == list(range(len(found)))
+        assert_good_frames_are_right(found, sound)
+        assert not bad(found)
+        assert len(list(reader.frame_sensors())) <= 12
+
+
 def test_cut_chunk_gives_the_frames_in_its_whole_part(recording: Path, sound: dict[int, str], tmp_path: Path) -> None:
     source = rewrite(recording, tmp_path / "one.svo2", lambda content: content, chunk_size=64 * 1024 * 1024)
     with source.open("rb") as file:
