@@ -2,12 +2,14 @@
 
 import json
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import typer
 
 from lamm_pipeline.cli.options import LogLevel, note
 from lamm_pipeline.datasets.creation import create_dataset_version
@@ -15,11 +17,14 @@ from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.instance import ACTOR_TAG, add_version_partitions, dagster_home, open_instance
+from lamm_pipeline.orchestration.produce import PROGRESS_TAG
+from lamm_pipeline.orchestration.runs import CANCELED_TAG, NO_RETRIES, PAUSED_TAG, holding, newest_run, state_of
 from lamm_pipeline.orchestration.stages import STAGES
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.settings import Settings, actor
 from lamm_pipeline.storage.artifacts import ArtifactKey
 
+STOPPED = 130
 EXPORTS = {"kitti": "kitti_dataset", "coco": "coco_dataset"}
 
 
@@ -31,6 +36,7 @@ class Session:
         self.workspace = workspace
         self.instance = instance
         self.actor = who
+        self.home = dagster_home(settings.root)
         self._log_level = log_level
 
     def materialize(self, job_name: str, partition: str, assets: Iterable[str], config: Mapping[str, Any] | None = None) -> None:
@@ -39,21 +45,46 @@ class Session:
         Raises:
             InputError: an asset failed; the sentence is the first failure's.
         """
+        wanted = list(assets)
+        operations = {name: {"config": dict(values)} for name, values in (config or {}).items() if name in wanted and values}
+        self.execute(job_name, partition, wanted, operations)
+
+    def execute(
+        self,
+        job_name: str,
+        partition: str,
+        assets: Iterable[str] | None,
+        operations: Mapping[str, Any],
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Execute a job for one partition in this process.
+
+        Args:
+            job_name: of the job.
+            partition: recording or dataset version.
+            assets: which of the job's assets; None means all.
+            operations: run config by asset.
+            tags: further tags of the run.
+
+        Raises:
+            InputError: an asset failed (the sentence is the first failure's), or somebody paused or canceled the run.
+            Exit: the run was stopped in this terminal.
+        """
         # the definitions read the environment when they load, and a wrong variable is to end in a sentence
         from lamm_pipeline.definitions import build_definitions  # noqa: PLC0415
 
-        wanted = list(assets)
         job = build_definitions(self.settings).resolve_job_def(job_name)
-        run_config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": self._log_level.upper()}}}}
-        operations = {name: {"config": dict(values)} for name, values in (config or {}).items() if name in wanted and values}
-        result = job.execute_in_process(
-            instance=self.instance,
-            partition_key=partition,
-            asset_selection=[dg.AssetKey(name) for name in wanted],
-            run_config={**run_config, "ops": operations},
-            tags={ACTOR_TAG: self.actor},
-            raise_on_error=False,
-        )
+        run_id = str(uuid.uuid4())
+        with holding(self.home, run_id):
+            result = job.execute_in_process(
+                instance=self.instance,
+                run_id=run_id,
+                partition_key=partition,
+                asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
+                run_config={"loggers": {"console": {"config": {"log_level": self._log_level.upper()}}}, "ops": dict(operations)},
+                tags={ACTOR_TAG: self.actor, **NO_RETRIES, **(tags or {})},
+                raise_on_error=False,
+            )
         for event in result.all_events:
             if event.event_type_value == "STEP_SUCCESS":
                 stats = event.step_success_data
@@ -64,7 +95,23 @@ class Session:
                     name = f"{check.asset_key.path[-1]}/{check.check_name}"
                     note(f"  {check.severity.value.lower()}: {name}: {check.description or 'did not pass'}")
         if not result.success:
+            self._explain_stop(result, partition)
             raise InputError(_first_failure(result) + f" (run {result.run_id}; see it in the UI, or use --log-level info)")
+
+    def _explain_stop(self, result: dg.ExecuteInProcessResult, partition: str) -> None:
+        """Where a run was stopped rather than failed, say by whom; Ctrl-C ends this command as well."""
+        if not any(event.is_step_failure and event.step_failure_data.error_source.name == "INTERRUPT" for event in result.all_events):
+            return
+        run = self.instance.get_run_by_id(result.run_id)
+        tags = run.tags if run is not None else {}
+        if PAUSED_TAG in tags:
+            raise InputError(f"{partition} was paused by {tags[PAUSED_TAG]}; `lamm resume {partition}` goes on with it.")
+        if CANCELED_TAG in tags:
+            raise InputError(f"{partition} was canceled by {tags[CANCELED_TAG]}; `lamm restart {partition}` begins it anew.")
+        if run is not None and run.status is not dg.DagsterRunStatus.CANCELED:
+            self.instance.report_run_canceled(run, "Stopped in the terminal it ran in.")
+        note(f"Stopped. What was done up to the last checkpoint is kept: `lamm resume {partition}` goes on, and so does the same command.")
+        raise typer.Exit(STOPPED)
 
     def create_version(
         self, name: str, recordings: Iterable[str], settings: DatasetSettings, *, title: str = "", description: str = ""
@@ -96,7 +143,9 @@ class Session:
             artifact = self.workspace.store.current(ArtifactKey("recordings", key, name))
             if artifact is not None:
                 artifacts[name] = {"version": artifact.version, "folder": str(artifact.folder), "counts": dict(artifact.counts)}
-        return {"key": key, "path": row.path, "size": row.size, "digest": row.digest, "artifacts": artifacts}
+        run = newest_run(self.instance, key)
+        last = None if run is None else {"id": run.run_id, "state": state_of(self.home, run), "progress": run.tags.get(PROGRESS_TAG)}
+        return {"key": key, "path": row.path, "size": row.size, "digest": row.digest, "run": last, "artifacts": artifacts}
 
     def version_facts(self, key: str) -> dict[str, Any]:
         """What is known of a dataset version, as JSON values."""
