@@ -1,5 +1,6 @@
 # make demo   the whole job on a sample recording      make test   all tests
 # make up     Dagster's UI on 127.0.0.1                make lint   ruff, mypy, import-linter
+# make stress kill every stage at many points, and a live daemon (half an hour)
 PYTHON ?= python3.11
 VENV ?= .venv
 ROOT ?= lamm-data
@@ -10,7 +11,7 @@ LAMM := $(BIN)/lamm
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SAMPLE := $(ROOT)/sample/sample.svo2
 
-.PHONY: demo up test lint docs clean
+.PHONY: demo up test stress lint docs clean
 
 demo: $(VENV)/.base
 	$(LAMM) sample $(SAMPLE)
@@ -24,6 +25,9 @@ up: $(VENV)/.base
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist loadscope
+
+stress: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto --dist worksteal -m stress
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

@@ -19,6 +19,8 @@ from lamm_pipeline.sample.settings import SampleSettings
 
 FRAMES = 3
 COMMANDS = ("browse", "info", "sample", "pack", "add", "scan", "run", "status", "up", "evaluate")
+ON_RUNS = (("pause",), ("resume",), ("cancel",), ("restart",))
+COMMANDS += ("pause", "resume", "cancel", "restart", "checkout", "verify", "gc")
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +74,7 @@ def test_every_command_has_help_that_teaches(command: tuple[str, ...]) -> None:
     if command[1:] or command in {(name,) for name in COMMANDS}:
         assert "--log-level" in text
         assert ("--json" in text) == (command != ("up",))
-    assert ("--as" in text) == (command in {("add",), ("scan",), ("run",), ("dataset", "create")})
+    assert ("--as" in text) == (command in {("add",), ("scan",), ("run",), ("dataset", "create"), *ON_RUNS, ("gc",)})
 
 
 @pytest.mark.requirement("ING-01", "ING-02", "ING-06")
