@@ -19,7 +19,7 @@ from lamm_pipeline.cli.app import app
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
 
-FRAMES = 60
+FRAMES = 45
 RUN = ("--stage", "extraction", "--stereo", "half", "--set", "frames.workers=1")
 PATIENCE_S = 120
 
@@ -148,6 +148,7 @@ def test_a_canceled_run_leaves_no_draft_and_can_only_be_restarted(recording: Pat
     assert manifests(tmp_path) == manifests(finished)
 
 
+@pytest.mark.stress
 def test_ctrl_c_stops_a_run_at_once_and_a_paused_one_can_be_canceled(recording: Path, tmp_path: Path) -> None:
     process = run_until_checkpoint(recording, tmp_path)
     process.send_signal(signal.SIGINT)

@@ -64,3 +64,18 @@ def test_a_fault_that_passes_costs_the_work_since_the_checkpoint(tmp_path: Path)
 def test_the_policy_of_every_asset_waits_a_minute_and_longer_each_time() -> None:
     assert (IO_RETRIES.max_retries, IO_RETRIES.delay) == (3, 60)
     assert IO_RETRIES.backoff is not None
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), dg.DagsterExecutionInterruptedError()], ids=["ctrl-c", "terminate"])
+def test_a_stopped_run_is_not_held_against_the_retry_policy(tmp_path: Path, interrupt: BaseException) -> None:
+    house = House(tmp_path)
+
+    def stop(row: int) -> None:
+        if row == 4:
+            raise interrupt
+
+    house.before = stop
+    outcome = house.run()
+    assert not outcome.success
+    assert "STEP_UP_FOR_RETRY" not in events(outcome)
+    assert house.computed == [0, 1, 2, 3]

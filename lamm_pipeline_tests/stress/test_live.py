@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
+from dagster_graphql import DagsterGraphQLClient
 
 from lamm_pipeline.orchestration.instance import open_instance
 from lamm_pipeline.sample.render import render_sample
@@ -81,17 +82,15 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 def _connect(port: int) -> DagsterGraphQLClient:
-    found: list[DagsterGraphQLClient] = []
-
     def answers() -> bool:
         try:
-            found.append(DagsterGraphQLClient("127.0.0.1", port_number=port))
-        except (DagsterGraphQLClientError, OSError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info"):
+                return True
+        except OSError:
             return False
-        return True
 
     eventually(answers)
-    return found[0]
+    return DagsterGraphQLClient("127.0.0.1", port_number=port)
 
 
 def set_pool(root: Path, limit: int) -> None:
