@@ -7,7 +7,6 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failures
 from lamm_pipeline_tests.orchestration.houses import House, events, failure
 
-
 WITHOUT_WAITING = dg.RetryPolicy(max_retries=IO_RETRIES.max_retries)
 
 
