@@ -2,7 +2,7 @@
 
 import typer
 
-from lamm_pipeline.cli import datasets, evaluating, recordings, running
+from lamm_pipeline.cli import datasets, evaluating, operating, recordings, running
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +27,13 @@ for command in (
     running.run,
     running.status,
     running.up,
+    operating.pause,
+    operating.resume,
+    operating.cancel,
+    operating.restart,
+    operating.checkout,
+    operating.verify,
+    operating.gc,
     evaluating.evaluate,
 ):
     app.command()(command)

@@ -126,7 +126,7 @@ def status(
     to: options.To = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show every recording with what is published of it."""
+    """Show every recording with the state of its newest run and what is published of it."""
     with open_session(root) as session:
         if from_ is None and to is None:
             keys = [row.key for row in session.workspace.catalog.recordings()]
@@ -196,6 +196,7 @@ def _row(facts: Mapping[str, Any]) -> dict[str, Any]:
     counts = {name: artifact["counts"] for name, artifact in facts["artifacts"].items()}
     return {
         "recording": facts["key"],
+        "last run": facts["run"]["state"] if facts["run"] else None,
         "frames": counts.get("frames", {}).get("extracted_frames"),
         "detections": counts.get("detections", {}).get("detections"),
         "3D boxes": counts.get("boxes_3d", {}).get("boxes"),

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import typer
 
 from lamm_pipeline.cli.options import note
 from lamm_pipeline.cli.run_log import sentences
@@ -18,12 +20,15 @@ from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.instance import ACTOR_TAG, add_version_partitions, dagster_home, open_instance
+from lamm_pipeline.orchestration.produce import PROGRESS_TAG
+from lamm_pipeline.orchestration.runs import CANCELED_TAG, NO_RETRIES, PAUSED_TAG, holding, newest_run, state_of
 from lamm_pipeline.orchestration.stages import STAGES
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.recordings.svo2_reader import open_svo2
 from lamm_pipeline.settings import Settings, actor
 from lamm_pipeline.storage.artifacts import ArtifactKey
 
+STOPPED = 130
 EXPORTS = {"kitti": "kitti_dataset", "coco": "coco_dataset"}
 
 
@@ -35,6 +40,7 @@ class Session:
         self.workspace = workspace
         self.instance = instance
         self.actor = actor()
+        self.home = dagster_home(settings.root)
 
     def materialize(self, job_name: str, partition: str, assets: Iterable[str], config: Mapping[str, Any] | None = None) -> None:
         """Materialize assets of one partition in this process; the run shows in the UI like any other.
@@ -42,25 +48,50 @@ class Session:
         Raises:
             InputError: an asset failed; the sentence is the first failure's.
         """
+        wanted = list(assets)
+        operations = {name: {"config": dict(values)} for name, values in (config or {}).items() if name in wanted and values}
+        self.execute(job_name, partition, wanted, operations)
+
+    def execute(
+        self,
+        job_name: str,
+        partition: str,
+        assets: Iterable[str] | None,
+        operations: Mapping[str, Any],
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Execute a job for one partition in this process.
+
+        Args:
+            job_name: of the job.
+            partition: recording or dataset version.
+            assets: which of the job's assets; None means all.
+            operations: run config by asset.
+            tags: further tags of the run.
+
+        Raises:
+            InputError: an asset failed (the sentence is the first failure's), or somebody paused or canceled the run.
+            Exit: the run was stopped in this terminal.
+        """
         # the definitions read the environment when they load, and a wrong variable is to end in a sentence
         from lamm_pipeline.definitions import build_definitions  # noqa: PLC0415
 
-        wanted = list(assets)
         definitions = build_definitions(self.settings)
         level = logging.getLogger().level
         if level >= logging.WARNING:  # Dagster's own logger shows a stack trace for every failure
             definitions = dg.Definitions.merge(definitions, dg.Definitions(loggers={"console": sentences}))
         job = definitions.resolve_job_def(job_name)
-        run_config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": logging.getLevelName(level)}}}}
-        operations = {name: {"config": dict(values)} for name, values in (config or {}).items() if name in wanted and values}
-        result = job.execute_in_process(
-            instance=self.instance,
-            partition_key=partition,
-            asset_selection=[dg.AssetKey(name) for name in wanted],
-            run_config={**run_config, "ops": operations},
-            tags={ACTOR_TAG: self.actor},
-            raise_on_error=False,
-        )
+        run_id = str(uuid.uuid4())
+        with holding(self.home, run_id):
+            result = job.execute_in_process(
+                instance=self.instance,
+                run_id=run_id,
+                partition_key=partition,
+                asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
+                run_config={"loggers": {"console": {"config": {"log_level": logging.getLevelName(level)}}}, "ops": dict(operations)},
+                tags={ACTOR_TAG: self.actor, **NO_RETRIES, **(tags or {})},
+                raise_on_error=False,
+            )
         for event in result.all_events:
             if event.event_type_value == "STEP_SUCCESS":
                 stats = event.step_success_data
@@ -71,6 +102,7 @@ class Session:
                     name = f"{check.asset_key.path[-1]}/{check.check_name}"
                     note(f"  {check.severity.value.lower()}: {name}: {check.description or 'did not pass'}")
         if not result.success:
+            self._explain_stop(result, partition)
             raise InputError(_first_failure(result) + f" (run {result.run_id}; see it in the UI, or use --log-level info)")
 
     def recorded_between(self, first: date | None, last: date | None) -> list[str]:
@@ -94,6 +126,21 @@ class Session:
                 note(f"{row.key} is left out, its date is unknown: {error}")
         start = None if first is None else datetime.combine(first, time.min, UTC)
         return self.workspace.catalog.recorded_between(start, datetime.combine(last + timedelta(days=1), time.min, UTC))
+
+    def _explain_stop(self, result: dg.ExecuteInProcessResult, partition: str) -> None:
+        """Where a run was stopped rather than failed, say by whom; Ctrl-C ends this command as well."""
+        if not any(event.is_step_failure and event.step_failure_data.error_source.name == "INTERRUPT" for event in result.all_events):
+            return
+        run = self.instance.get_run_by_id(result.run_id)
+        tags = run.tags if run is not None else {}
+        if PAUSED_TAG in tags:
+            raise InputError(f"{partition} was paused by {tags[PAUSED_TAG]}; `lamm resume {partition}` goes on with it.")
+        if CANCELED_TAG in tags:
+            raise InputError(f"{partition} was canceled by {tags[CANCELED_TAG]}; `lamm restart {partition}` begins it anew.")
+        if run is not None and run.status is not dg.DagsterRunStatus.CANCELED:
+            self.instance.report_run_canceled(run, "Stopped in the terminal it ran in.")
+        note(f"Stopped. What was done up to the last checkpoint is kept: `lamm resume {partition}` goes on, and so does the same command.")
+        raise typer.Exit(STOPPED)
 
     def create_version(
         self, name: str, recordings: Iterable[str], settings: DatasetSettings, *, title: str = "", description: str = ""
@@ -125,12 +172,15 @@ class Session:
             artifact = self.workspace.store.current(ArtifactKey("recordings", key, name))
             if artifact is not None:
                 artifacts[name] = {"version": artifact.version, "folder": str(artifact.folder), "counts": dict(artifact.counts)}
+        run = newest_run(self.instance, key)
+        last = None if run is None else {"id": run.run_id, "state": state_of(self.home, run), "progress": run.tags.get(PROGRESS_TAG)}
         return {
             "key": key,
             "path": row.path,
             "size": row.size,
             "digest": row.digest,
             "recorded_at": f"{row.recorded_at:%Y-%m-%dT%H:%M:%SZ}" if row.recorded_at is not None else None,
+            "run": last,
             "artifacts": artifacts,
         }
 

@@ -38,14 +38,24 @@ def fault_sentence(error: BaseException) -> str:
     return f"{where}{hint}. Run again when that is mended: what was done up to the last checkpoint is kept."
 
 
+class Stopped(dg.DagsterError, dg.DagsterExecutionInterruptedError):
+    """Somebody stopped the run.
+
+    Dagster holds an interrupted step against its retry policy: the step would wait a minute and go on, and Ctrl-C would stop nothing. It
+    lets its own errors through, so the interruption comes as one of them; as an interruption it still ends the whole run.
+    """
+
+
 @contextmanager
 def sentences_as_failures() -> Iterator[None]:
-    """Turn bad input into a failure that shows its sentence and is not retried; missing files, lacking rights and bugs too are not retried.
+    """Turn bad input into a failure that shows its sentence and is not retried, like missing files, lacking rights, bugs and a stopped run.
 
     Only other faults of the machine become failures that meet the retry policy.
     """
     try:
         yield
+    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
+        raise Stopped("The run was stopped. What was done up to the last checkpoint is kept.") from None
     except InputError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     except _NOT_MENDED_BY_WAITING as error:

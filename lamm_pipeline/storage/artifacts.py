@@ -159,6 +159,14 @@ class ArtifactStore(Protocol):
         """All published versions, oldest first."""
         ...
 
+    def all_keys(self) -> list[ArtifactKey]:
+        """Every artifact that there is a folder for, published or in the making."""
+        ...
+
+    def drop_drafts(self, key: ArtifactKey) -> list[str]:
+        """Throw away what interrupted runs left of this artifact; returns their versions. A draft that is being written stays."""
+        ...
+
     def make_current(self, artifact: Artifact) -> None:
         """Put a published version in force."""
         ...

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lamm_pipeline.storage.artifacts import MANIFEST, RUN, Artifact, ArtifactKey, FileEntry, Identity, Manifest, Source, read_manifest
 from lamm_pipeline.storage.atomic import TEMPORARY, fsync_folder, sha256_file, write_json
@@ -27,7 +27,9 @@ from lamm_pipeline.streaming import default_workers
 CURRENT = "current.json"
 PARTIAL = ".partial"
 REPLACED = ".replaced"
+LOCK = ".lock"
 FILES = "files"
+SCOPES = ("recordings", "datasets")
 
 
 class LocalStore:
@@ -38,10 +40,13 @@ class LocalStore:
 
     def current(self, key: ArtifactKey) -> Artifact | None:
         """See `ArtifactStore.current`."""
+        version = self.current_version(key)
+        return None if version is None else self.find(key, version)
+
+    def current_version(self, key: ArtifactKey) -> str | None:
+        """Name of the version in force, whether it can be read or not; None when none is."""
         pointer = self.root / key.path / CURRENT
-        if not pointer.is_file():
-            return None
-        return self.find(key, json.loads(pointer.read_text())["version"])
+        return str(json.loads(pointer.read_text())["version"]) if pointer.is_file() else None
 
     def find(self, key: ArtifactKey, version: str) -> Artifact | None:
         """See `ArtifactStore.find`."""
@@ -59,14 +64,28 @@ class LocalStore:
         """See `ArtifactStore.make_current`."""
         write_json(self.root / artifact.key.path / CURRENT, {"version": artifact.version})
 
+    def all_keys(self) -> list[ArtifactKey]:
+        """See `ArtifactStore.all_keys`."""
+        folders = (path for scope in SCOPES for path in sorted((self.root / scope).glob("*/*")) if path.is_dir())
+        return [ArtifactKey(*folder.relative_to(self.root).parts) for folder in folders]
+
+    def drop_drafts(self, key: ArtifactKey) -> list[str]:
+        """See `ArtifactStore.drop_drafts`."""
+        dropped = []
+        for partial in sorted((self.root / key.path).glob(f"*{PARTIAL}")):
+            with locked_at_once(_lock_of(partial.with_suffix(""))) as free:
+                if free:
+                    shutil.rmtree(partial)
+                    dropped.append(partial.stem)
+        return dropped
+
     @contextmanager
     def draft(self, key: ArtifactKey, version: str, *, restart: bool = False) -> Iterator[Draft]:
         """See `ArtifactStore.draft`. A second writer of the same version waits until the first one ends."""
         folder = self.root / key.path / version
         partial = _beside(folder, PARTIAL)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with (folder.parent / f".{version}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(_lock_of(folder)):
             _finish_replacing(folder)
             if restart or not (partial / FILES).is_dir():
                 shutil.rmtree(partial, ignore_errors=True)
@@ -101,6 +120,41 @@ class LocalStore:
         self.make_current(artifact)
         shutil.rmtree(_beside(folder, PARTIAL))
         return artifact
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`, waiting for whoever holds it. Its holder may remove it: who waited then takes the new one."""
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _is_still(lock, path):
+                yield
+                return
+
+
+@contextmanager
+def locked_at_once(path: Path) -> Iterator[bool]:
+    """Hold the lock file `path` if nobody holds it; tells whether it is held now."""
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield _is_still(lock, path)
+
+
+def _is_still(lock: IO[str], path: Path) -> bool:
+    """Whether the open file is the one that the path names."""
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}{LOCK}")
 
 
 def _beside(folder: Path, suffix: str) -> Path:

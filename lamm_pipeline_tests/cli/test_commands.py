@@ -23,6 +23,8 @@ from lamm_pipeline.storage.artifacts import Source, read_manifest
 FRAMES = 3
 COMMANDS = ("browse", "info", "sample", "pack", "add", "scan", "run", "status", "up", "evaluate")
 
+COMMANDS += ("pause", "resume", "cancel", "restart", "checkout", "verify", "gc")
+
 
 @pytest.fixture(autouse=True)
 def _own_environment() -> Iterator[None]:

@@ -91,3 +91,18 @@ def test_a_missing_file_is_no_fault_of_the_machine_and_is_not_retried(tmp_path: 
     with pytest.raises(dg.Failure, match=r"nothing\.txt: No such file or directory\. Run again") as failure, sentences_as_failures():
         (tmp_path / "nothing.txt").read_text()
     assert failure.value.allow_retries is False
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), dg.DagsterExecutionInterruptedError()], ids=["ctrl-c", "terminate"])
+def test_a_stopped_run_is_not_held_against_the_retry_policy(tmp_path: Path, interrupt: BaseException) -> None:
+    house = House(tmp_path)
+
+    def stop(row: int) -> None:
+        if row == 4:
+            raise interrupt
+
+    house.before = stop
+    outcome = house.run()
+    assert not outcome.success
+    assert "STEP_UP_FOR_RETRY" not in events(outcome)
+    assert house.computed == [0, 1, 2, 3]
