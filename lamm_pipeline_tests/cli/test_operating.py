@@ -108,10 +108,12 @@ def test_a_run_is_paused_from_another_terminal_and_resumed_to_the_same_bytes(rec
     assert "paused by eve" in process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == 1
     assert state(tmp_path) == "paused"
-    assert manifests(tmp_path).keys() < manifests(finished).keys()
+    before = manifests(tmp_path)
+    assert before.keys() < manifests(finished).keys()
     resumed = printed("resume", paused["run"][:8], "--root", tmp_path)
     assert resumed["state"] == "complete"
-    assert units(tmp_path) <= FRAMES - 25
+    paused_in_frames = not any("/frames/" in name for name in before)
+    assert units(tmp_path) <= (FRAMES - 25 if paused_in_frames else FRAMES)
     assert manifests(tmp_path) == manifests(finished)
     assert "nothing left to do" in refused("pause", "street", "--root", tmp_path)
     events = Catalog(f"sqlite:///{tmp_path / 'catalog.sqlite'}").audit_events("street")

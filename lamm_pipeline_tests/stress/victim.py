@@ -9,7 +9,6 @@ from typing import Any
 
 import typer
 
-from lamm_pipeline.cli.options import LogLevel
 from lamm_pipeline.cli.session import open_session
 from lamm_pipeline.orchestration.progress import StageProgress
 
@@ -36,7 +35,7 @@ def _run(root: Path, job: str, partition: str, asset: str, config: dict[str, Any
     if hit is not None:
         _aim(asset, *hit)
     try:
-        with open_session(root, LogLevel.error) as session:
+        with open_session(root) as session:
             session.materialize(job, partition, [asset], config)
     except typer.Exit as stopped:
         sys.exit(stopped.exit_code)

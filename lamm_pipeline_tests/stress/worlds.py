@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lamm_pipeline.cli.options import LogLevel
 from lamm_pipeline.cli.session import open_session
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.orchestration.instance import add_recording_partitions
@@ -81,7 +80,7 @@ def undisturbed(folder: Path, frames: int) -> World:
     sample = folder / "in" / f"{RECORDING}.svo2"
     render_sample(sample, SampleSettings(frames=frames, width=320, height=180))
     root = folder / "root"
-    with open_session(root, LogLevel.error) as session:
+    with open_session(root) as session:
         add_recording_partitions(session.instance, [row.key for row in add_files(session.workspace.catalog, [sample], "ada")])
         session.materialize("production", RECORDING, ASSETS, CONFIG)
         settings = DatasetSettings.model_validate({"filters": {"empty_frames": "keep_as_negative"}})
