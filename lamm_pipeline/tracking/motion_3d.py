@@ -1,7 +1,8 @@
 """Boxes in space that move at constant velocity, seen by a camera that may move itself.
 
-The state is `x, y, z, yaw, length, width, height, vx, vy, vz` in the camera frame of the current image: centre of the box (not of its
-bottom face), metres, radians, metres per second. Velocities are therefore relative to the camera. Time is in seconds, from the stamps.
+The state is `x, y, z, yaw, length, width, height, vx, vy, vz`: centre of the box (not of its bottom face), metres, radians, metres per
+second. It is in world coordinates where the camera's motion is known, and else in the camera frame of the current image, with velocities
+relative to the camera. Time is in seconds, from the stamps.
 
 A detected position is uncertain mostly along the line of sight, in proportion to the distance; size and heading are averaged over the
 track. Source of the state and of the heading's correction: Weng et al., "3D Multi-Object Tracking: A Baseline and New Evaluation Metrics"
@@ -36,6 +37,8 @@ class SpaceBoxMotion:
 
     def __init__(self, settings: TrackingSettings) -> None:
         self._settings = settings
+        self.camera_position: Array = np.zeros(3)
+        """Where the camera is in the coordinates of the measurements, metres; they are least certain along the line from there."""
 
     def start(self, measurements: Array) -> tuple[Array, Array]:
         """See `MotionModel.start`; the velocity is unknown and starts at 0."""
@@ -90,7 +93,7 @@ class SpaceBoxMotion:
         """`(T, 7, 7)` covariances of measurements: a sphere, drawn out along the line of sight."""
         settings = self._settings
         noise = np.zeros((len(measurements), MEASURED, MEASURED))
-        position = measurements[:, :3]
+        position = measurements[:, :3] - self.camera_position
         noise[:, :3, :3] = settings.position_noise_m**2 * np.eye(3) + settings.range_noise**2 * position[:, :, None] * position[:, None, :]
         noise[:, range(3, 7), range(3, 7)] = np.square([YAW_NOISE] + [SIZE_NOISE_M] * 3)
         return noise
