@@ -143,7 +143,7 @@ class _Pose:
 def _best_pose(view: ObjectView) -> _Pose:
     prior = view.prior
     points = thin(view.points, _SEARCH_POINTS)
-    if prior is not None and _typical(prior.length, view.typical_size) < _MIN_ELONGATION * _typical(prior.width, view.typical_size):
+    if prior is not None and typical(prior.length, view.typical_size) < _MIN_ELONGATION * typical(prior.width, view.typical_size):
         x, z = np.median(points[:, 0]), np.median(points[:, 2])
         return _search(view, points, np.array([math.atan2(x, z) - math.pi / 2.0]))
     step = math.pi / _YAW_STEPS
@@ -201,7 +201,7 @@ class _Axis:
             size = np.maximum(raw, _SMALLEST_M)
         else:
             raw = np.sqrt(np.maximum((last - first) ** 2 - smear**2, 0.0)) / (1.0 - _SIZE_PERCENTILE / 50.0)
-            size = np.clip(np.maximum(raw, _typical(limits, typical_size)), *limits)
+            size = np.clip(np.maximum(raw, typical(limits, typical_size)), *limits)
         sides_seen = (low < 0.0) & (high > 0.0)
         ahead = low >= 0.0
         # depth noise smears a small object over more than its size; still its surface lies before its centre
@@ -279,7 +279,7 @@ def _heading_away(yaw: float) -> float:
     return wrapped if wrapped <= 0.0 else wrap_angle(wrapped - math.pi)
 
 
-def _typical(limits: tuple[float, float], typical_size: float) -> float:
+def typical(limits: tuple[float, float], typical_size: float) -> float:
     return limits[0] + typical_size * (limits[1] - limits[0])
 
 

@@ -25,10 +25,18 @@ from lamm_pipeline.geometry.camera import RectifiedCamera
 from lamm_pipeline.geometry.ground_plane import GroundPlane, fit_ground_plane
 from lamm_pipeline.ontology.ontology import ObjectClass, Ontology
 from lamm_pipeline.reconstruction import frame_boxes, kitti_labels
-from lamm_pipeline.reconstruction.box_fit import BoxFit, ObjectView, fit_box, rounded
+from lamm_pipeline.reconstruction.box_fit import BoxFit, ObjectView, fit_box, rounded, typical
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox, RefusedBox
 from lamm_pipeline.reconstruction.kitti_labels import KittiObject
-from lamm_pipeline.reconstruction.object_points import back_project, densest_slice, erode, thin, without_ground, without_outliers
+from lamm_pipeline.reconstruction.object_points import (
+    back_project,
+    densest_slice,
+    erode,
+    thin,
+    without_ground,
+    without_occluder,
+    without_outliers,
+)
 from lamm_pipeline.reconstruction.settings import BoxMethod, BoxSettings
 from lamm_pipeline.reconstruction.visibility import occlusion_level, truncated_share
 from lamm_pipeline.segmentation import detections as detections_file
@@ -168,7 +176,9 @@ def place(
         return refuse(TOO_FEW_POINTS)
     points = without_ground(points, ground, settings.ground_clearance_m)
     if settings.bbox_method is BoxMethod.prior:
-        points = densest_slice(points, object_class.size_prior, camera)
+        prior = object_class.size_prior
+        typical_length = 0.0 if prior is None else typical(prior.length, settings.typical_size)
+        points = densest_slice(without_occluder(points, prior, typical_length, camera), prior, camera)
     thinned = thin(points)
     clean = without_outliers(thinned, settings.outlier_neighbors, settings.outlier_sigma)
     if len(points) * len(clean) / max(1, len(thinned)) < settings.min_points:

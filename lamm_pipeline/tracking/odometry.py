@@ -21,14 +21,14 @@ from lamm_pipeline.geometry.camera import RectifiedCamera
 Array = NDArray[np.float64]
 
 MAX_DEPTH_M = 200.0
-_FEATURES_PER_CELL = 12
-_CELLS = (6, 16)
+_FEATURES_PER_CELL = 6
+_CELLS = (5, 12)
 _QUALITY = 0.05
 _MIN_DISTANCE_PX = 7
 _WINDOW_PX = 15
 _LEVELS = 4
 _RETURN_PX = 0.7
-_ROUNDS = 2
+_ROUNDS = 1
 _NEAR_M = 0.5
 _FAR_M = 1e4
 _REPROJECTION_PX = 1.5

@@ -37,6 +37,7 @@ class Observation:
         score: 0..1.
         truncated: share outside the image.
         occluded: KITTI's level, 0..3.
+        typical: whether it has the track's class; the sizes of another class do not count.
     """
 
     time_s: float
@@ -45,6 +46,7 @@ class Observation:
     score: float
     truncated: float
     occluded: int
+    typical: bool = True
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def pool(observations: Sequence[Observation], settings: TrackingSettings) -> Poo
     """
     sigma, weights = _trust(observations, settings)
     length, width, height = _size(observations, weights)
-    positions = np.array([(each.box.x, each.box.y, each.box.z) for each in observations])
+    positions = np.array([_anchored(each, length, width) for each in observations])
     times = np.array([each.time_s for each in observations])
     velocity, deviation = _velocity(times, positions, sigma)
     speed = float(np.linalg.norm(velocity))
@@ -114,9 +116,21 @@ def _trust(observations: Sequence[Observation], settings: TrackingSettings) -> t
 
 
 def _size(observations: Sequence[Observation], weights: Array) -> tuple[float, float, float]:
+    weights = weights * np.array([1.0 if each.typical else 1e-6 for each in observations])
     sizes = np.array([(each.box.length, each.box.width, each.box.height) for each in observations])
     length, width, height = (_weighted_median(column, weights) for column in sizes.T)
     return length, width, height
+
+
+def _anchored(observation: Observation, length: float, width: float) -> tuple[float, float, float]:
+    """Bottom centre of the box with another size: the faces the camera sees stay where they are."""
+    box = observation.box
+    dx, dz = observation.camera[0] - box.x, observation.camera[2] - box.z
+    c, s = math.cos(box.rotation_y), math.sin(box.rotation_y)
+    along, across = c * dx - s * dz, s * dx + c * dz
+    shift_along = math.copysign(1.0, along) * (box.length - length) / 2.0 if abs(along) > box.length / 2.0 else 0.0
+    shift_across = math.copysign(1.0, across) * (box.width - width) / 2.0 if abs(across) > box.width / 2.0 else 0.0
+    return box.x + c * shift_along + s * shift_across, box.y, box.z - s * shift_along + c * shift_across
 
 
 def _velocity(times: Array, positions: Array, sigma: Array) -> tuple[Array, float]:

@@ -117,7 +117,8 @@ def _refined(
     for point, time_s in zip(track.points, times, strict=True):
         pose, known = by_index[point.frame_index].pose, evidence[point.detection_id]
         score = settings.default_score if point.score is None else point.score
-        observations.append(Observation(time_s, to_world(point.box, pose), pose[:3, 3], score, known.truncated, known.occluded))
+        typical = point.class_id == track.class_id
+        observations.append(Observation(time_s, to_world(point.box, pose), pose[:3, 3], score, known.truncated, known.occluded, typical))
     pooled = pool(observations, settings)
     points = tuple(
         replace(point, refined_box=_rounded(to_camera(box, by_index[point.frame_index].pose)))

@@ -95,7 +95,7 @@ class TrackingSettings(BaseModel):
         0.4, gt=0.0, le=10.0, description="Width (standard deviation) of the window in which places of a moving object are smoothed."
     )
     min_support: int = Field(
-        5, ge=1, le=1000, description="Tracks with fewer detections are left out when tracks are refined: false ones rarely last."
+        4, ge=1, le=1000, description="Tracks with fewer detections are left out when tracks are refined: false ones rarely last."
     )
     min_support_share: float = Field(
         0.4, ge=0.0, le=1.0, description="Tracks detected in a smaller share of the frames of their span are left out when refined."
@@ -113,8 +113,8 @@ class TrackingSettings(BaseModel):
         0.3,
         ge=0.0,
         le=1.0,
-        description="Two tracks of a class group whose refined boxes share more than this part of the smaller one, seen from above, in most "
-        "frames both have, are one object: the one with less support is left out. 1 keeps both.",
+        description="Two tracks of a class group whose refined boxes share more than this part of the smaller one, seen from above, in "
+        "most frames both have, are one object: the one with less support is left out. 1 keeps both.",
     )
     nominal_fps: float = Field(30.0, gt=0.0, le=1000.0, description="Frame rate assumed where frames carry no time stamp.")
 
