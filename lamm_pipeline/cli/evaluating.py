@@ -50,7 +50,16 @@ def evaluate(
 
         lamm evaluate data --recording drive --truth kitti/0039 --json
     """
-    report = score(result, truth, recording=recording, frame_offset=frame_offset, camera=camera, iou_threshold=iou, boxes=boxes, frame_range=_range(frames))
+    report = score(
+        result,
+        truth,
+        recording=recording,
+        frame_offset=frame_offset,
+        camera=camera,
+        iou_threshold=iou,
+        boxes=boxes,
+        frame_range=_range(frames),
+    )
     if as_json:
         options.print_json(report.to_json())
     else:

@@ -48,9 +48,7 @@ def evaluate(
     """
     if not 0.0 < iou_threshold <= 1.0:
         raise InputError(f"The overlap threshold is {iou_threshold:g}; it must be above 0 and at most 1.")
-    comparison = inputs.load(
-        result, truth, recording=recording, frame_offset=frame_offset, camera=camera, boxes=boxes, frames=frame_range
-    )
+    comparison = inputs.load(result, truth, recording=recording, frame_offset=frame_offset, camera=camera, boxes=boxes, frames=frame_range)
     frames = comparison.frames
     overlaps = [image_similarity(frame.truth, frame.result) for frame in frames]
     found = scopes({item.type for frame in frames for item in (*frame.truth, *frame.result)} - {DONT_CARE})

@@ -20,6 +20,7 @@ TRACK_LABELS = "tracks.txt"
 REGISTRY_FILE = "frame_registry.json"
 COLOR_CAMERA = 2
 
+
 class BoxSource(StrEnum):
     """Which boxes are scored: those of each frame alone, or those refined over the tracks; names equal values."""
 
@@ -194,22 +195,11 @@ def _read_refined(folder: Path | None) -> TracksByFrame | None:
     if folder is None or not (folder / TRACKS_FILE).is_file():
         return None
     refined: TracksByFrame = {}
-    known = tracks.read(folder / TRACKS_FILE)
-    for track in known.tracks:
-        for point in (*track.points, *track.filled):
-            if point.refined_box is None:
-                return None
-            item = KittiObject(
-                track.kitti_type,
-                -1.0,
-                -1,
-                kitti_labels.NO_ALPHA,
-                point.box_xyxy,
-                point.refined_box,
-                _or_one(track.avg_confidence),
-                track.track_id,
-            )
-            refined.setdefault(point.frame_index, []).append(item)
+    for track in tracks.read(folder / TRACKS_FILE).tracks:
+        for index, box_xyxy, box in track.refined():
+            score = _or_one(track.avg_confidence)
+            item = KittiObject(track.kitti_type, -1.0, -1, kitti_labels.NO_ALPHA, box_xyxy, box, score, track.track_id)
+            refined.setdefault(index, []).append(item)
     return refined or None
 
 

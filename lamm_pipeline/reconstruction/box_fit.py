@@ -51,6 +51,7 @@ class ObjectView:
         ground: plane the object stands on, None when unknown.
         prior: sizes of its class, None when they vary without bounds.
         typical_size: where in the prior's range an object is assumed whose size is not seen.
+        hidden_left, hidden_right: whether something nearer adjoins that edge of the 2D box, behind which the object may go on.
     """
 
     points: NDArray[np.float64]
@@ -59,6 +60,8 @@ class ObjectView:
     ground: GroundPlane | None
     prior: SizePrior | None
     typical_size: float
+    hidden_left: bool = False
+    hidden_right: bool = False
 
 
 @dataclass(frozen=True)
@@ -227,7 +230,12 @@ def _image_error_m(view: ObjectView, points: NDArray[np.float64], yaws: NDArray[
     columns = x / np.maximum(z, _NEAR_M) * camera.fx + camera.cx
     left = np.clip(columns.min(axis=0), 0.0, camera.width - 1.0)
     right = np.clip(columns.max(axis=0), 0.0, camera.width - 1.0)
-    error_px = np.minimum(np.abs(left - view.box_xyxy[0]), _IMAGE_ERROR_PX) + np.minimum(np.abs(right - view.box_xyxy[2]), _IMAGE_ERROR_PX)
+    beyond_left, beyond_right = view.box_xyxy[0] - left, right - view.box_xyxy[2]
+    misses = [
+        np.maximum(-beyond, 0.0) if hidden else np.abs(beyond)
+        for beyond, hidden in ((beyond_left, view.hidden_left), (beyond_right, view.hidden_right))
+    ]
+    error_px = np.minimum(misses[0], _IMAGE_ERROR_PX) + np.minimum(misses[1], _IMAGE_ERROR_PX)
     return np.asarray(error_px * float(np.median(points[:, 2])) / camera.fx)
 
 
@@ -280,6 +288,7 @@ def _heading_away(yaw: float) -> float:
 
 
 def typical(limits: tuple[float, float], typical_size: float) -> float:
+    """The size at this share of a class's range."""
     return limits[0] + typical_size * (limits[1] - limits[0])
 
 

@@ -17,6 +17,8 @@ _MAX_EROSION_PX = 8
 _MIN_ERODED_SHARE = 0.3
 _TOP_SHARE, _LOWER_SHARE = 0.3, 0.5
 _STRIPS = 8
+# people are narrower at the top, so that their boxes show there what is behind them
+_MIN_OCCLUDED_LENGTH_M = 2.0
 _MIN_STRIP_POINTS = 5
 _MIN_STRIPS = 4
 # from the grille of a car to its windscreen it is about this share of the typical length
@@ -135,7 +137,7 @@ def without_occluder(
         typical_length_m: of the class.
         camera: of the points.
     """
-    if prior is None or len(points) == 0:
+    if prior is None or typical_length_m < _MIN_OCCLUDED_LENGTH_M or len(points) == 0:
         return points
     rows, columns, z = points[:, 1] / points[:, 2], points[:, 0] / points[:, 2], points[:, 2]
     high, low = np.percentile(rows, [1.0, 99.0])

@@ -38,7 +38,7 @@ from lamm_pipeline.reconstruction.object_points import (
     without_outliers,
 )
 from lamm_pipeline.reconstruction.settings import BoxMethod, BoxSettings
-from lamm_pipeline.reconstruction.visibility import occlusion_level, truncated_share
+from lamm_pipeline.reconstruction.visibility import hidden_edges, occlusion_level, truncated_share
 from lamm_pipeline.segmentation import detections as detections_file
 from lamm_pipeline.segmentation.detections import Detection, FailedFrame, FrameDetections
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft, RecordLog
@@ -186,7 +186,8 @@ def place(
     distance = float(np.median(clean[:, 2])) if detection.distance_m is None else detection.distance_m
     if distance > settings.max_distance_m:
         return refuse(TOO_FAR)
-    view = ObjectView(clean, detection.box_xyxy, camera, ground, object_class.size_prior, settings.typical_size)
+    left, right = hidden_edges(detection.box_xyxy, float(np.median(clean[:, 2])), depth)
+    view = ObjectView(clean, detection.box_xyxy, camera, ground, object_class.size_prior, settings.typical_size, left, right)
     fit = rounded(fit_box(view, settings.bbox_method))
     projected = projected_box_xyxy(fit.box, camera.projection_left, camera.width, camera.height)
     if projected is None or iou_matrix([projected], [detection.box_xyxy])[0, 0] < settings.min_projected_iou:

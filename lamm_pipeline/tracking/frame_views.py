@@ -82,4 +82,5 @@ class FrameViews:
         try:
             return self._records[frame_id]
         except KeyError:
-            raise InputError(f"The 3D boxes name the frame {frame_id!r}, which is not among the extracted ones. Run boxes_3d again.") from None
+            message = f"The 3D boxes name the frame {frame_id!r}, which is not among the extracted ones. Run boxes_3d again."
+            raise InputError(message) from None

@@ -26,6 +26,9 @@ STATE = 10
 YAW = 3
 VERTICAL_SHARE = 0.2
 """Objects on the ground hardly move up and down: vertical speed and acceleration are this share of the horizontal ones."""
+FAST_LENGTH_M = 4.0
+SLOWEST_SHARE = 0.1
+"""Over ground, the initial uncertainty of the speed is in full that of things this long, and less for shorter ones, down to this share."""
 YAW_NOISE = 0.3
 YAW_RATE = 0.5
 SIZE_NOISE_M = 0.5
@@ -37,6 +40,8 @@ class SpaceBoxMotion:
 
     def __init__(self, settings: TrackingSettings) -> None:
         self._settings = settings
+        self.over_ground = False
+        """Whether coordinates are the world's, so that speeds are those over ground."""
         self.camera_position: Array = np.zeros(3)
         """Where the camera is in the coordinates of the measurements, metres; they are least certain along the line from there."""
 
@@ -45,8 +50,10 @@ class SpaceBoxMotion:
         means = np.hstack([measurements, np.zeros((len(measurements), 3))])
         covariances = np.zeros((len(measurements), STATE, STATE))
         covariances[:, :MEASURED, :MEASURED] = self._noise(measurements)
-        speed = self._settings.initial_speed_m_s
-        covariances[:, range(7, 10), range(7, 10)] = np.square([speed, VERTICAL_SHARE * speed, speed])
+        # small things are slow: people do not drive. Relative to a moving camera nothing is
+        share = np.clip(measurements[:, 4] / FAST_LENGTH_M, SLOWEST_SHARE, 1.0) if self.over_ground else np.ones(len(measurements))
+        speed = self._settings.initial_speed_m_s * share
+        covariances[:, range(7, 10), range(7, 10)] = np.square(speed[:, None] * [1.0, VERTICAL_SHARE, 1.0])
         return means, covariances
 
     def predict(self, means: Array, covariances: Array, dt: float) -> tuple[Array, Array]:

@@ -2,9 +2,9 @@
 
 Corners of the earlier image are followed into the later one (pyramidal Lucas-Kanade, kept only where following them back returns to the
 start), placed in space by the earlier depth map, and the motion that projects them onto where they went is found by RANSAC and refined on
-its inliers. What is near moves far and changes its size, and is lost at first; so the later image is then warped by the motion
-found and the earlier depth to look like the earlier one, and all corners are followed again. Most of what is seen is taken to stand still; what moves by itself is an outlier. OpenCV's RANSAC starts from a fixed seed, so
-the same images always give the same motion.
+its inliers. What is near moves far and changes its size, and is lost at first; so the later image is then warped by the motion found and
+the earlier depth to look like the earlier one, and all corners are followed again. Most of what is seen is taken to stand still; what
+moves by itself is an outlier. OpenCV's RANSAC starts from a fixed seed, so the same images always give the same motion.
 
 Sources: Nister et al., "Visual Odometry", CVPR 2004; Geiger et al., "StereoScan", IV 2011 (bucketed features).
 """
@@ -86,11 +86,11 @@ def camera_motion(
         if motion is None:
             return None
         where = _where_seen(earlier_depth, motion, camera)
-        warped = cv2.remap(later, where, None, cv2.INTER_LINEAR)
+        warped = cv2.remap(later, where[..., 0], where[..., 1], cv2.INTER_LINEAR)
         end, good = _followed(earlier, np.asarray(warped, dtype=np.uint8), corners)
         good &= (end >= 0.0).all(axis=1) & (end <= [camera.width - 1, camera.height - 1]).all(axis=1)
-        pixels = cv2.remap(where, end[good].reshape(-1, 1, 2), None, cv2.INTER_LINEAR).reshape(-1, 2).astype(np.float64)
-        motion = _solve(points[good], pixels, camera)
+        pixels = cv2.remap(where, end[good, None, 0], end[good, None, 1], cv2.INTER_LINEAR)
+        motion = _solve(points[good], np.asarray(pixels, dtype=np.float64).reshape(-1, 2), camera)
     return motion
 
 
@@ -150,6 +150,8 @@ def _followed(
     earlier: NDArray[np.uint8], later: NDArray[np.uint8], start: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Where the corners went, and which of them were followed reliably."""
+    if len(start) == 0:
+        return start, np.zeros(0, dtype=bool)
     size = (_WINDOW_PX, _WINDOW_PX)
     end, there, _ = cv2.calcOpticalFlowPyrLK(earlier, later, start, np.empty(0, np.float32), winSize=size, maxLevel=_LEVELS)
     back, again, _ = cv2.calcOpticalFlowPyrLK(later, earlier, end, np.empty(0, np.float32), winSize=size, maxLevel=_LEVELS)

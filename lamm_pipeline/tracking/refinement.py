@@ -109,9 +109,7 @@ def _lacks_support(
     return next((reason for reason, holds in verdicts if holds), None)
 
 
-def _refined(
-    track: Track, evidence: Mapping[str, Evidence], by_index: Mapping[int, SeenFrame], settings: TrackingSettings
-) -> _Refined:
+def _refined(track: Track, evidence: Mapping[str, Evidence], by_index: Mapping[int, SeenFrame], settings: TrackingSettings) -> _Refined:
     times = _times(track, by_index, settings)
     observations = []
     for point, time_s in zip(track.points, times, strict=True):
@@ -183,7 +181,9 @@ def _filled(
             and all(point.frame_index != frame.frame_index for point in each.track.points)
         ]
         depth = views.depth(frame.frame_id) if missing else None
-        for each in missing if depth is not None else []:
+        if depth is None:
+            continue
+        for each in missing:
             time_s = _seconds(by_index[each.track.start_frame], frame, settings)
             box = _rounded(to_camera(each.pooled.at(each.times, time_s), frame.pose))
             box_xyxy = _interpolated_xyxy(each.track, box, frame.frame_index, views)

@@ -95,7 +95,7 @@ class TrackingSettings(BaseModel):
         0.4, gt=0.0, le=10.0, description="Width (standard deviation) of the window in which places of a moving object are smoothed."
     )
     min_support: int = Field(
-        4, ge=1, le=1000, description="Tracks with fewer detections are left out when tracks are refined: false ones rarely last."
+        5, ge=1, le=1000, description="Tracks with fewer detections are left out when tracks are refined: false ones rarely last."
     )
     min_support_share: float = Field(
         0.4, ge=0.0, le=1.0, description="Tracks detected in a smaller share of the frames of their span are left out when refined."

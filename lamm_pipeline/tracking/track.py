@@ -61,7 +61,7 @@ def track_boxes(
     Raises:
         InputError: the frames are not in order, or a file is unreadable.
     """
-    run = _Run(settings, draft.state)
+    run = _Run(settings, draft.state, over_ground=views is not None)
     log = draft.log("points.jsonl")
     poses = draft.log("poses.jsonl")
 
@@ -70,13 +70,14 @@ def track_boxes(
 
     for (_, frame), view in map_ordered(look, _pairs_from(boxes_path, run.done), workers):
         log.append({"points": run.step(frame, view)})
-        poses.append({"frame": [frame.frame_id, frame.frame_index, frame.timestamp_ns], "pose": run.pose.ravel().tolist()})
+        name = {"frame_id": frame.frame_id, "frame_index": frame.frame_index, "timestamp_ns": frame.timestamp_ns}
+        poses.append({"frame": name, "pose": run.pose.ravel().tolist()})
         progress(run.done, None)
         if run.done % CHECKPOINT_EVERY == 0:
             draft.checkpoint(run.state())
     result = _collect(log, run, recording, class_names or {})
     if views is not None:
-        seen = [SeenFrame(*entry["frame"], np.array(entry["pose"]).reshape(4, 4)) for entry in poses]
+        seen = [SeenFrame(**entry["frame"], pose=np.array(entry["pose"]).reshape(4, 4)) for entry in poses]
         result = refine_tracks(result, _evidence(log, run), seen, settings, views)
         camera_path.write(draft.directory / camera_path.POSES_FILE, {frame.frame_index: frame.pose for frame in seen})
     tracks.write(draft.directory / tracks.TRACKS_FILE, result)
@@ -86,9 +87,10 @@ def track_boxes(
 class _Run:
     """The tracker with what it needs to go on after an interruption."""
 
-    def __init__(self, settings: TrackingSettings, state: Mapping[str, Any]) -> None:
+    def __init__(self, settings: TrackingSettings, state: Mapping[str, Any], *, over_ground: bool) -> None:
         self.settings = settings
         self._space = SpaceBoxMotion(settings)
+        self._space.over_ground = over_ground
         self.tracker = ByteTracker(settings.rules, self._space)
         self.done: int = state.get("done", 0)
         self.ids: dict[int, int] = {int(serial): track_id for serial, track_id in state.get("ids", {}).items()}

@@ -115,6 +115,13 @@ class Track:
         """Frame index of the last point."""
         return self.points[-1].frame_index
 
+    def refined(self) -> list[tuple[int, tuple[float, float, float, float], Box3D]]:
+        """Frame index, 2D box and refined box of every frame the track has one for, the interpolated ones included, in frame order."""
+        found = [(point.frame_index, point.box_xyxy, point.refined_box) for point in self.points if point.refined_box is not None]
+        return sorted(
+            [*found, *((point.frame_index, point.box_xyxy, point.refined_box) for point in self.filled)], key=lambda each: each[0]
+        )
+
     @property
     def avg_confidence(self) -> float | None:
         """Mean score of the points that have one."""
@@ -265,7 +272,8 @@ def _track_from_json(value: Mapping[str, Any]) -> Track:
     filled = []
     for point in value["interpolated"]:
         x1, y1, x2, y2 = point["box_xyxy"]
-        filled.append(FilledPoint(*(point[name] for name in _FRAME), (x1, y1, x2, y2), Box3D(**point["refined_box"])))
+        frame = {name: point[name] for name in _FRAME}
+        filled.append(FilledPoint(**frame, box_xyxy=(x1, y1, x2, y2), refined_box=Box3D(**point["refined_box"])))
     return Track(value["track_id"], value["class_id"], value["class_name"], points, value["active"], tuple(filled), value["static"])
 
 
