@@ -23,7 +23,7 @@ def root(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.requirement("TRK-02", "REC-01")
-def test_tracked_vehicles_and_people_of_the_half_nothing_was_tuned_on(root: Path, shared_data: Path) -> None:
+def test_tracked_vehicles_and_people_of_the_second_half(root: Path, shared_data: Path) -> None:
     report = evaluate(root, shared_data / TRUTH, boxes=BoxSource.track, frame_range=SECOND_HALF)
     vehicle, boxes, tracks = (part["vehicle"] for part in (report.detection, report.boxes_3d["by_class"], report.tracks["by_class"]))
     assert vehicle["recall"] >= 0.72
