@@ -15,7 +15,9 @@
 
 import getpass
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -24,6 +26,8 @@ from lamm_pipeline.errors import InputError
 
 EXECUTORS = ("multiprocess", "in_process")
 DEVICES = ("cpu", "cuda")
+
+_ACTING: ContextVar[str | None] = ContextVar("acting", default=None)
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,19 @@ class Settings:
         )
 
 
+@contextmanager
+def acting(name: str | None) -> Iterator[None]:
+    """Inside, `actor()` is `name`; None changes nothing."""
+    token = _ACTING.set(name or _ACTING.get())
+    try:
+        yield
+    finally:
+        _ACTING.reset(token)
+
+
 def actor(given: str | None = None) -> str:
-    """Who acts: `given`, else `LAMM_USER`, else the user of the operating system."""
-    return given or os.environ.get("LAMM_USER") or getpass.getuser()
+    """Who acts: `given`, else whoever `acting` names, else `LAMM_USER`, else the user of the operating system."""
+    return given or _ACTING.get() or os.environ.get("LAMM_USER") or getpass.getuser()
 
 
 def _path(value: str | None) -> Path | None:

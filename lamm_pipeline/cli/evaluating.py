@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from lamm_pipeline.cli import options
+from lamm_pipeline.errors import InputError
 from lamm_pipeline.evaluation.evaluate import IOU_2D
 from lamm_pipeline.evaluation.evaluate import evaluate as score
+from lamm_pipeline.evaluation.inputs import BoxSource
 
 
 @options.command
@@ -28,6 +30,16 @@ def evaluate(
         ),
     ] = None,
     iou: Annotated[float, typer.Option(help="Least 2D overlap of a detection and a true object.")] = IOU_2D,
+    boxes: Annotated[
+        BoxSource | None,
+        typer.Option(
+            help="Score the boxes of each frame alone, or those refined over tracks. Default: refined where there are any.",
+            show_default=False,
+        ),
+    ] = None,
+    frames: Annotated[
+        str | None, typer.Option(help="Frame indices of the result to compare, `15:30` for 15 to 29. Default: all.", show_default=False)
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Score 2D boxes, 3D boxes and tracks against KITTI ground truth.
@@ -37,8 +49,26 @@ def evaluate(
 
         lamm evaluate data --recording drive --truth kitti/0039 --json
     """
-    report = score(result, truth, recording=recording, frame_offset=frame_offset, camera=camera, iou_threshold=iou)
+    report = score(
+        result,
+        truth,
+        recording=recording,
+        frame_offset=frame_offset,
+        camera=camera,
+        iou_threshold=iou,
+        boxes=boxes,
+        frame_range=_range(frames),
+    )
     if as_json:
         options.print_json(report.to_json())
     else:
         options.say(report.to_text())
+
+
+def _range(frames: str | None) -> range | None:
+    if frames is None:
+        return None
+    first, separator, end = frames.partition(":")
+    if not (separator and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
+        raise InputError(f"--frames is {frames!r}; give the first frame and the one after the last, such as 15:30.")
+    return range(int(first), int(end))

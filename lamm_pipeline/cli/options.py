@@ -4,7 +4,6 @@ import functools
 import inspect
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
@@ -16,6 +15,7 @@ import typer
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.failures import FAULTS, fault_sentence
+from lamm_pipeline.settings import acting
 
 Arguments = ParamSpec("Arguments")
 USER_ERROR = 2
@@ -58,10 +58,9 @@ def command(function: Callable[Arguments, None]) -> Callable[..., None]:
     @functools.wraps(function)
     def framed(*args: Any, log_level: LogLevel, as_: str | None, **kwargs: Any) -> None:
         logging.basicConfig(level=log_level.upper(), stream=sys.stderr, format="%(levelname)s %(message)s", force=True)
-        if as_ is not None:
-            os.environ["LAMM_USER"] = as_
         try:
-            function(*args, **kwargs)
+            with acting(as_):
+                function(*args, **kwargs)
         except InputError as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(USER_ERROR) from None

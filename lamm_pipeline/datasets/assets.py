@@ -31,7 +31,7 @@ from lamm_pipeline.streaming import Progress
 CURATION_VERSION = "1"
 SPLITS_VERSION = "1"
 KITTI_VERSION = "1"
-COCO_VERSION = "1"
+COCO_VERSION = "2"
 LINEAGE_VERSION = "1"
 GROUP = "datasets"
 

@@ -5,14 +5,17 @@ registry and tracks know is held per recording.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from lamm_pipeline.datasets.settings import BoxSource
 from lamm_pipeline.datasets.versions import RecordingInputs, VersionManifest
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
+from lamm_pipeline.geometry.box_3d import Box3D
+from lamm_pipeline.geometry.boxes_3d import alpha
 from lamm_pipeline.geometry.camera import RectifiedCamera
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
@@ -44,6 +47,7 @@ class Annotation:
         track_id: identity within the recording, None without a track.
         track_length: frames on which that track is seen, 0 without a track.
         object_box: the 3D box, None where there is none.
+        box_source: `frame` for the 3D box of this frame alone, `track` for one refined over the track, None without a 3D box.
     """
 
     detection_id: str
@@ -55,6 +59,7 @@ class Annotation:
     track_id: int | None
     track_length: int
     object_box: ObjectBox | None
+    box_source: BoxSource | None = None
 
 
 @dataclass(frozen=True)
@@ -113,11 +118,18 @@ def samples_of(manifest: VersionManifest, artifact_folder: ArtifactFolders) -> I
         InputError: artifacts of a recording do not belong together, or a file is damaged.
     """
     for inputs in manifest.recordings:
-        yield from recording_samples(inputs, artifact_folder)
+        yield from recording_samples(inputs, artifact_folder, manifest.settings.box_source)
 
 
-def recording_samples(inputs: RecordingInputs, artifact_folder: ArtifactFolders) -> Iterator[Sample]:
+def recording_samples(
+    inputs: RecordingInputs, artifact_folder: ArtifactFolders, box_source: BoxSource = BoxSource.track
+) -> Iterator[Sample]:
     """Stream all frames of one recording, in frame order.
+
+    Args:
+        inputs: the recording with the versions of its artifacts.
+        artifact_folder: tells where they lie.
+        box_source: `track` takes the refined 3D box where there is one.
 
     Raises:
         InputError: the artifacts do not belong together, or a file is damaged.
@@ -136,7 +148,7 @@ def recording_samples(inputs: RecordingInputs, artifact_folder: ArtifactFolders)
     for record in sorted(registry.frames, key=lambda frame: frame.svo2_frame_index):
         found = detected.at(record)
         in_3d = boxes.at(record)
-        yield _sample(registry, record, frames_folder, found, _annotations(found, in_3d, identity))
+        yield _sample(registry, record, frames_folder, found, _annotations(found, in_3d, identity, box_source))
     detected.finish()
     boxes.finish()
 
@@ -183,16 +195,26 @@ class _InFrameOrder(Generic[Frame]):
         )
 
 
-def _track_of_detection(path: Path) -> dict[str, tuple[int, int]]:
-    """Track id and track length by detection id."""
-    found: dict[str, tuple[int, int]] = {}
+@dataclass(frozen=True)
+class _Identity:
+    """What a detection's track says: its id, on how many frames it is seen, and the refined box in this frame."""
+
+    track_id: int
+    track_length: int
+    refined_box: Box3D | None
+
+
+def _track_of_detection(path: Path) -> dict[str, _Identity]:
+    """By detection id."""
+    found: dict[str, _Identity] = {}
     for track in tracks.read(path).tracks:
-        found.update((point.detection_id, (track.track_id, len(track.points))) for point in track.points if point.detection_id)
+        length = len(track.points)
+        found.update((each.detection_id, _Identity(track.track_id, length, each.refined_box)) for each in track.points if each.detection_id)
     return found
 
 
 def _annotations(
-    found: FrameDetections | None, in_3d: FrameBoxes | None, identity: Mapping[str, tuple[int, int]]
+    found: FrameDetections | None, in_3d: FrameBoxes | None, identity: Mapping[str, _Identity], box_source: BoxSource
 ) -> tuple[Annotation, ...]:
     if found is None:
         return ()
@@ -205,7 +227,8 @@ def _annotations(
         )
     annotations = []
     for detection in found.detections:
-        track_id, track_length = identity.get(detection.detection_id, (None, 0))
+        track = identity.get(detection.detection_id)
+        object_box, source = _chosen_box(object_boxes.get(detection.detection_id), track, box_source)
         annotations.append(
             Annotation(
                 detection_id=detection.detection_id,
@@ -214,12 +237,21 @@ def _annotations(
                 mask_rle=detection.mask_rle,
                 area=detection.area,
                 score=detection.confidence,
-                track_id=track_id,
-                track_length=track_length,
-                object_box=object_boxes.get(detection.detection_id),
+                track_id=None if track is None else track.track_id,
+                track_length=0 if track is None else track.track_length,
+                object_box=object_box,
+                box_source=source,
             )
         )
     return tuple(annotations)
+
+
+def _chosen_box(object_box: ObjectBox | None, track: _Identity | None, wanted: BoxSource) -> tuple[ObjectBox | None, BoxSource | None]:
+    if object_box is None:
+        return None, None
+    if wanted is BoxSource.frame or track is None or track.refined_box is None:
+        return object_box, BoxSource.frame
+    return replace(object_box, box=track.refined_box, alpha=round(alpha(track.refined_box), 6)), BoxSource.track
 
 
 def _sample(

@@ -38,6 +38,13 @@ class ExportFormat(StrEnum):
     coco = "coco"
 
 
+class BoxSource(StrEnum):
+    """Whose 3D boxes a version has."""
+
+    frame = "frame"
+    track = "track"
+
+
 class FilterSettings(BaseModel):
     """Which frames and annotations get into a dataset version."""
 
@@ -119,6 +126,11 @@ class DatasetSettings(BaseModel):
     )
     include_depth: bool = Field(default=True, description="Add the depth maps to KITTI.")
     include_3d_boxes: bool = Field(default=True, description="Write 3D boxes into KITTI labels and COCO annotations.")
+    box_source: BoxSource = Field(
+        default=BoxSource.track,
+        description="frame: 3D boxes as one frame alone gives them. track: those refined over the track, for annotations that have a "
+        "refined track, and those of the frame for the others; each annotation names its source.",
+    )
     include_right_images: bool = Field(default=True, description="Add the right images (image_3) to KITTI.")
     include_point_clouds: bool = Field(default=True, description="Add the point clouds (velodyne) to KITTI.")
 

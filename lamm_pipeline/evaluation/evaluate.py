@@ -7,7 +7,7 @@ from typing import Any
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.evaluation import inputs
 from lamm_pipeline.evaluation.box_errors import score_boxes
-from lamm_pipeline.evaluation.inputs import Comparison, Frame
+from lamm_pipeline.evaluation.inputs import BoxSource, Comparison, Frame
 from lamm_pipeline.evaluation.matching import Verdict, average_precision, everything, image_similarity, match, scopes
 from lamm_pipeline.evaluation.report import EvaluationReport
 from lamm_pipeline.evaluation.track_scores import score_tracks
@@ -24,6 +24,8 @@ def evaluate(
     frame_offset: int | None = None,
     camera: int | None = None,
     iou_threshold: float = IOU_2D,
+    boxes: BoxSource | None = None,
+    frame_range: range | None = None,
 ) -> EvaluationReport:
     """Compare a result with ground truth, on the frames that have a truth file.
 
@@ -38,13 +40,15 @@ def evaluate(
         camera: KITTI camera of the result's images. KITTI's 2D boxes are camera 2's and are moved into this camera's image with
             `calib.txt`. None: camera 0 when the truth has `image_0/` and no `image_2/`, else camera 2.
         iou_threshold: least 2D overlap of a detection and a true object.
+        boxes: score the boxes of each frame alone, or those refined over the tracks. None: the refined ones where there are any.
+        frame_range: frame indices of the result to compare; None for all.
 
     Raises:
         InputError: something is missing, unreadable or does not belong together; the message says what.
     """
     if not 0.0 < iou_threshold <= 1.0:
         raise InputError(f"The overlap threshold is {iou_threshold:g}; it must be above 0 and at most 1.")
-    comparison = inputs.load(result, truth, recording=recording, frame_offset=frame_offset, camera=camera)
+    comparison = inputs.load(result, truth, recording=recording, frame_offset=frame_offset, camera=camera, boxes=boxes, frames=frame_range)
     frames = comparison.frames
     overlaps = [image_similarity(frame.truth, frame.result) for frame in frames]
     found = scopes({item.type for frame in frames for item in (*frame.truth, *frame.result)} - {DONT_CARE})
@@ -52,7 +56,7 @@ def evaluate(
         scope: [match(frame, scope, overlap, iou_threshold) for frame, overlap in zip(frames, overlaps, strict=True)]
         for scope in [everything(), *found]
     }
-    boxes = {scope.name: score_boxes(frames, matched, scope) for scope, matched in verdicts.items()}
+    errors = {scope.name: score_boxes(frames, matched, scope) for scope, matched in verdicts.items()}
     return EvaluationReport(
         frames={
             "evaluated": len(frames),
@@ -60,8 +64,9 @@ def evaluate(
             "result": comparison.result_frames,
             "camera": comparison.camera,
         },
+        boxes=comparison.boxes.value,
         detection={scope.name: _score_detections(frames, verdicts[scope]) for scope in found},
-        boxes_3d=boxes.pop("all") | {"by_class": boxes},
+        boxes_3d=errors.pop("all") | {"by_class": errors},
         tracks=_score_all_tracks(comparison),
     )
 

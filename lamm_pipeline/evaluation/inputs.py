@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,14 @@ LABELS = "label_2"
 TRACK_LABELS = "tracks.txt"
 REGISTRY_FILE = "frame_registry.json"
 COLOR_CAMERA = 2
+
+
+class BoxSource(StrEnum):
+    """Which boxes are scored: those of each frame alone, or those refined over the tracks; names equal values."""
+
+    frame = "frame"
+    track = "track"
+
 
 TracksByFrame = dict[int, list[KittiObject]]
 
@@ -51,6 +60,7 @@ class Comparison:
         result_frames: number of frames of the result.
         camera: number of the camera the truth's 2D boxes were moved to.
         has_tracks: whether both sides have tracks.
+        boxes: whose boxes `Frame.result` and `Frame.result_tracks` are.
     """
 
     frames: tuple[Frame, ...]
@@ -58,6 +68,7 @@ class Comparison:
     result_frames: int
     camera: int
     has_tracks: bool
+    boxes: BoxSource
 
 
 @dataclass(frozen=True)
@@ -65,10 +76,18 @@ class _Result:
     labels: dict[int, Path]
     source_stems: dict[int, str]
     tracks: TracksByFrame | None
+    refined: TracksByFrame | None
 
 
 def load(
-    result: Path, truth: Path, *, recording: str | None = None, frame_offset: int | None = None, camera: int | None = None
+    result: Path,
+    truth: Path,
+    *,
+    recording: str | None = None,
+    frame_offset: int | None = None,
+    camera: int | None = None,
+    boxes: BoxSource | None = None,
+    frames: range | None = None,
 ) -> Comparison:
     """Read a result and its truth, frame by frame; see `evaluate.evaluate` for the arguments.
 
@@ -85,23 +104,35 @@ def load(
             f"Not one of the {len(found.labels)} frames of {result} has a truth file among the {len(files)} of {truth / LABELS}. "
             "Check that they belong together, or give --frame-offset (truth number minus result number)."
         )
+    if frames is not None:
+        stems = {index: stem for index, stem in stems.items() if index in frames}
+        if not stems:
+            raise InputError(f"No frame from {frames.start} to {frames.stop - 1} of {result} has a truth file; choose other --frames.")
+    if boxes is BoxSource.track and found.refined is None:
+        raise InputError(f"{result} has no tracks with refined boxes. Run the stage 'tracks' with odometry, or score --boxes frame.")
+    source = boxes or (BoxSource.frame if found.refined is None else BoxSource.track)
     number = _camera(truth, camera)
     shift = _image_shift(truth, number)
     track_file = truth / TRACK_LABELS
     truth_tracks = kitti_labels.read_tracking(track_file) if track_file.is_file() else None
-    frames = []
+    tracked = found.tracks if source is BoxSource.frame else found.refined
+    compared = []
     for index, stem in stems.items():
         true_tracks = (truth_tracks or {}).get(_number(stem), [])
-        frames.append(
+        if source is BoxSource.frame:
+            single = [_scored(item) for item in kitti_labels.read(found.labels[index])]
+        else:
+            single = [replace(item, track_id=None) for item in (tracked or {}).get(index, ())]
+        compared.append(
             Frame(
                 name=stem,
                 truth=_moved(kitti_labels.read(files[stem]), shift),
-                result=tuple(_scored(item) for item in kitti_labels.read(found.labels[index])),
+                result=tuple(single),
                 truth_tracks=_moved(true_tracks, shift),
-                result_tracks=tuple((found.tracks or {}).get(index, ())),
+                result_tracks=tuple((tracked or {}).get(index, ())),
             )
         )
-    return Comparison(tuple(frames), len(files), len(found.labels), number, truth_tracks is not None and found.tracks is not None)
+    return Comparison(tuple(compared), len(files), len(found.labels), number, truth_tracks is not None and tracked is not None, source)
 
 
 def _find_result(path: Path, recording: str | None) -> _Result:
@@ -117,7 +148,7 @@ def _find_result(path: Path, recording: str | None) -> _Result:
             f"{path} holds no result to score: a lamm root, a recording's folder with 3D boxes, or a folder with {LABELS}/ is expected."
         )
     files = {_number(file.stem): file for file in sorted((labels / LABELS).glob("*.txt")) if file.stem.isdecimal()}
-    return _Result(files, _source_stems(folders["frames"]), _read_tracks(folders["tracks"]))
+    return _Result(files, _source_stems(folders["frames"]), _read_tracks(folders["tracks"]), _read_refined(folders["tracks"]))
 
 
 def _pick_recording(folder: Path, recording: str | None) -> Path:
@@ -157,6 +188,19 @@ def _read_tracks(folder: Path | None) -> TracksByFrame | None:
         rows = kitti_labels.read_tracking(folder / TRACK_LABELS)
         return {frame: [_scored(item) for item in items if item.type != kitti_labels.DONT_CARE] for frame, items in rows.items()}
     return None
+
+
+def _read_refined(folder: Path | None) -> TracksByFrame | None:
+    """The refined boxes of all tracks, the interpolated ones included, with the mean score of their track; None where there are none."""
+    if folder is None or not (folder / TRACKS_FILE).is_file():
+        return None
+    refined: TracksByFrame = {}
+    for track in tracks.read(folder / TRACKS_FILE).tracks:
+        for index, box_xyxy, box in track.refined():
+            score = _or_one(track.avg_confidence)
+            item = KittiObject(track.kitti_type, -1.0, -1, kitti_labels.NO_ALPHA, box_xyxy, box, score, track.track_id)
+            refined.setdefault(index, []).append(item)
+    return refined or None
 
 
 def _pair(found: _Result, files: dict[str, Path], frame_offset: int | None) -> dict[int, str]:

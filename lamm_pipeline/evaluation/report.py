@@ -12,6 +12,7 @@ class EvaluationReport:
 
     Attributes:
         frames: `evaluated`, `truth`, `result` (counts) and `camera` (whose image the 2D boxes were compared in).
+        boxes: whose boxes were scored: `frame` (each frame alone) or `track` (refined over time, gaps filled).
         detection: by type and for the group `vehicle`: recall, precision, ap, tp, fp, fn, ignored.
         boxes_3d: distance_error_m, center_error_m, yaw_error_deg, axis_error_deg, iou_3d, iou_bev, ap_3d, by_range; `by_class` has the same
             for each type and for `vehicle`.
@@ -19,6 +20,7 @@ class EvaluationReport:
     """
 
     frames: Mapping[str, int]
+    boxes: str
     detection: Mapping[str, Mapping[str, Any]]
     boxes_3d: Mapping[str, Any]
     tracks: Mapping[str, Any] | None
@@ -28,6 +30,7 @@ class EvaluationReport:
         tracks = None if self.tracks is None else _plain(self.tracks)
         return {
             "frames": _plain(self.frames),
+            "boxes": self.boxes,
             "detection": _plain(self.detection),
             "boxes_3d": _plain(self.boxes_3d),
             "tracks": tracks,
@@ -38,7 +41,8 @@ class EvaluationReport:
         frames = self.frames
         counts = f"({frames['truth']} have truth, the result has {frames['result']})"
         lines = [
-            f"{frames['evaluated']} frames compared in the image of camera {frames['camera']} {counts}",
+            f"{frames['evaluated']} frames compared in the image of camera {frames['camera']} {counts}, "
+            + ("boxes refined over tracks" if self.boxes == "track" else "boxes of each frame alone"),
             "",
             f"{'2D boxes':<16}{'recall':>8}{'precision':>11}{'AP':>8}{'found':>8}{'false':>8}{'missed':>8}",
         ]

@@ -51,6 +51,7 @@ class ObjectView:
         ground: plane the object stands on, None when unknown.
         prior: sizes of its class, None when they vary without bounds.
         typical_size: where in the prior's range an object is assumed whose size is not seen.
+        hidden_left, hidden_right: whether something nearer adjoins that edge of the 2D box, behind which the object may go on.
     """
 
     points: NDArray[np.float64]
@@ -59,6 +60,8 @@ class ObjectView:
     ground: GroundPlane | None
     prior: SizePrior | None
     typical_size: float
+    hidden_left: bool = False
+    hidden_right: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ class _Pose:
 def _best_pose(view: ObjectView) -> _Pose:
     prior = view.prior
     points = thin(view.points, _SEARCH_POINTS)
-    if prior is not None and _typical(prior.length, view.typical_size) < _MIN_ELONGATION * _typical(prior.width, view.typical_size):
+    if prior is not None and typical(prior.length, view.typical_size) < _MIN_ELONGATION * typical(prior.width, view.typical_size):
         x, z = np.median(points[:, 0]), np.median(points[:, 2])
         return _search(view, points, np.array([math.atan2(x, z) - math.pi / 2.0]))
     step = math.pi / _YAW_STEPS
@@ -201,7 +204,7 @@ class _Axis:
             size = np.maximum(raw, _SMALLEST_M)
         else:
             raw = np.sqrt(np.maximum((last - first) ** 2 - smear**2, 0.0)) / (1.0 - _SIZE_PERCENTILE / 50.0)
-            size = np.clip(np.maximum(raw, _typical(limits, typical_size)), *limits)
+            size = np.clip(np.maximum(raw, typical(limits, typical_size)), *limits)
         sides_seen = (low < 0.0) & (high > 0.0)
         ahead = low >= 0.0
         # depth noise smears a small object over more than its size; still its surface lies before its centre
@@ -227,7 +230,12 @@ def _image_error_m(view: ObjectView, points: NDArray[np.float64], yaws: NDArray[
     columns = x / np.maximum(z, _NEAR_M) * camera.fx + camera.cx
     left = np.clip(columns.min(axis=0), 0.0, camera.width - 1.0)
     right = np.clip(columns.max(axis=0), 0.0, camera.width - 1.0)
-    error_px = np.minimum(np.abs(left - view.box_xyxy[0]), _IMAGE_ERROR_PX) + np.minimum(np.abs(right - view.box_xyxy[2]), _IMAGE_ERROR_PX)
+    beyond_left, beyond_right = view.box_xyxy[0] - left, right - view.box_xyxy[2]
+    misses = [
+        np.maximum(-beyond, 0.0) if hidden else np.abs(beyond)
+        for beyond, hidden in ((beyond_left, view.hidden_left), (beyond_right, view.hidden_right))
+    ]
+    error_px = np.minimum(misses[0], _IMAGE_ERROR_PX) + np.minimum(misses[1], _IMAGE_ERROR_PX)
     return np.asarray(error_px * float(np.median(points[:, 2])) / camera.fx)
 
 
@@ -279,7 +287,8 @@ def _heading_away(yaw: float) -> float:
     return wrapped if wrapped <= 0.0 else wrap_angle(wrapped - math.pi)
 
 
-def _typical(limits: tuple[float, float], typical_size: float) -> float:
+def typical(limits: tuple[float, float], typical_size: float) -> float:
+    """The size at this share of a class's range."""
     return limits[0] + typical_size * (limits[1] - limits[0])
 
 

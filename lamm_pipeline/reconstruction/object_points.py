@@ -15,6 +15,17 @@ DISPARITY_NOISE_PX = 0.5
 _MAX_POINTS = 2000
 _MAX_EROSION_PX = 8
 _MIN_ERODED_SHARE = 0.3
+_TOP_SHARE, _LOWER_SHARE = 0.3, 0.5
+_STRIPS = 8
+# people are narrower at the top, so that their boxes show there what is behind them
+_MIN_OCCLUDED_LENGTH_M = 2.0
+_MIN_STRIP_POINTS = 5
+_MIN_STRIPS = 4
+# from the grille of a car to its windscreen it is about this share of the typical length
+_SLOPE_SHARE = 0.4
+# and a bonnet or a rear window shows points in between, which a wall in front does not
+_MAX_BETWEEN = 0.05
+_BETWEEN = (0.3, 0.7)
 
 
 def erode(mask: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
@@ -108,4 +119,45 @@ def densest_slice(points: NDArray[np.float64], prior: SizePrior | None, camera: 
     inside = np.searchsorted(z, z + reach, side="right") - np.arange(len(z))
     start = z[int(np.argmax(inside))]
     kept: NDArray[np.float64] = points[(points[:, 2] >= start) & (points[:, 2] <= start + reach)]
+    return kept
+
+
+def without_occluder(
+    points: NDArray[np.float64], prior: SizePrior | None, typical_length_m: float, camera: RectifiedCamera
+) -> NDArray[np.float64]:
+    """Drop what stands before the lower part of an object: a wall, a hedge, a pillar.
+
+    Things stand on the ground, so an occluder mostly hides the lower part, and the upper part is the object. Where the upper quarter is
+    much farther away than the lower half right below it, with nothing at the distances in between, only points as far away as the upper
+    part are kept: the slope of a bonnet and a windscreen is smaller, or shows.
+
+    Args:
+        points: `(N, 3)` camera coordinates.
+        prior: sizes of the class; without them all points stay.
+        typical_length_m: of the class.
+        camera: of the points.
+    """
+    if prior is None or typical_length_m < _MIN_OCCLUDED_LENGTH_M or len(points) == 0:
+        return points
+    rows, columns, z = points[:, 1] / points[:, 2], points[:, 0] / points[:, 2], points[:, 2]
+    high, low = np.percentile(rows, [1.0, 99.0])
+    top, lower = rows < high + _TOP_SHARE * (low - high), rows > low - _LOWER_SHARE * (low - high)
+    left, right = np.percentile(columns, [1.0, 99.0])
+    strip = np.clip((columns - left) / max(right - left, 1e-9) * _STRIPS, 0, _STRIPS - 1).astype(int)
+    steps, between, distances = [], [], []
+    for number in range(_STRIPS):
+        inside = z[strip == number]
+        above, below = z[(strip == number) & top], z[(strip == number) & lower]
+        if min(len(above), len(below)) >= _MIN_STRIP_POINTS:
+            near, step = float(np.median(below)), float(np.median(above) - np.median(below))
+            steps.append(step)
+            between.append(float(((inside > near + _BETWEEN[0] * step) & (inside < near + _BETWEEN[1] * step)).mean()))
+            distances.append(near + step)
+    if len(steps) < _MIN_STRIPS:
+        return points
+    distance = float(np.median(distances))
+    slope = _SLOPE_SHARE * typical_length_m
+    if np.median(steps) <= slope + depth_sigma_m(distance, camera) or np.median(between) > _MAX_BETWEEN:
+        return points
+    kept: NDArray[np.float64] = points[z > distance - slope / 2.0]
     return kept

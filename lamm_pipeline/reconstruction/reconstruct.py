@@ -25,12 +25,20 @@ from lamm_pipeline.geometry.camera import RectifiedCamera
 from lamm_pipeline.geometry.ground_plane import GroundPlane, fit_ground_plane
 from lamm_pipeline.ontology.ontology import ObjectClass, Ontology
 from lamm_pipeline.reconstruction import frame_boxes, kitti_labels
-from lamm_pipeline.reconstruction.box_fit import BoxFit, ObjectView, fit_box, rounded
+from lamm_pipeline.reconstruction.box_fit import BoxFit, ObjectView, fit_box, rounded, typical
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox, RefusedBox
 from lamm_pipeline.reconstruction.kitti_labels import KittiObject
-from lamm_pipeline.reconstruction.object_points import back_project, densest_slice, erode, thin, without_ground, without_outliers
+from lamm_pipeline.reconstruction.object_points import (
+    back_project,
+    densest_slice,
+    erode,
+    thin,
+    without_ground,
+    without_occluder,
+    without_outliers,
+)
 from lamm_pipeline.reconstruction.settings import BoxMethod, BoxSettings
-from lamm_pipeline.reconstruction.visibility import occlusion_level, truncated_share
+from lamm_pipeline.reconstruction.visibility import hidden_edges, occlusion_level, truncated_share
 from lamm_pipeline.segmentation import detections as detections_file
 from lamm_pipeline.segmentation.detections import Detection, FailedFrame, FrameDetections
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft, RecordLog
@@ -168,7 +176,9 @@ def place(
         return refuse(TOO_FEW_POINTS)
     points = without_ground(points, ground, settings.ground_clearance_m)
     if settings.bbox_method is BoxMethod.prior:
-        points = densest_slice(points, object_class.size_prior, camera)
+        prior = object_class.size_prior
+        typical_length = 0.0 if prior is None else typical(prior.length, settings.typical_size)
+        points = densest_slice(without_occluder(points, prior, typical_length, camera), prior, camera)
     thinned = thin(points)
     clean = without_outliers(thinned, settings.outlier_neighbors, settings.outlier_sigma)
     if len(points) * len(clean) / max(1, len(thinned)) < settings.min_points:
@@ -176,7 +186,8 @@ def place(
     distance = float(np.median(clean[:, 2])) if detection.distance_m is None else detection.distance_m
     if distance > settings.max_distance_m:
         return refuse(TOO_FAR)
-    view = ObjectView(clean, detection.box_xyxy, camera, ground, object_class.size_prior, settings.typical_size)
+    left, right = hidden_edges(detection.box_xyxy, float(np.median(clean[:, 2])), depth)
+    view = ObjectView(clean, detection.box_xyxy, camera, ground, object_class.size_prior, settings.typical_size, left, right)
     fit = rounded(fit_box(view, settings.bbox_method))
     projected = projected_box_xyxy(fit.box, camera.projection_left, camera.width, camera.height)
     if projected is None or iou_matrix([projected], [detection.box_xyxy])[0, 0] < settings.min_projected_iou:

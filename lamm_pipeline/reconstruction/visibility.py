@@ -19,6 +19,11 @@ _MIN_KNOWN_SHARE = 0.2
 _CLEARANCE_M = 0.3
 _CLEARANCE_SHARE = 0.03
 _DRAWING_LIMIT_PX = 20_000.0
+_MIN_BESIDE_PX = 4
+_BESIDE_SHARE = 0.1
+_BESIDE_NEARER_SHARE = 0.1
+# the ground in front of an object is nearer as well, but only in the lowest rows
+_BESIDE_HIDDEN_SHARE = 0.5
 
 
 def truncated_share(box: Box3D, box_xyxy: BoxXyxy, camera: RectifiedCamera) -> float:
@@ -78,6 +83,26 @@ def occlusion_level(box: Box3D, depth: NDArray[np.floating], camera: RectifiedCa
     if covered < _PARTLY_SHARE:
         return VISIBLE
     return PARTLY if covered < _LARGELY_SHARE else LARGELY
+
+
+def hidden_edges(box_xyxy: BoxXyxy, distance_m: float, depth: NDArray[np.floating]) -> tuple[bool, bool]:
+    """Whether something nearer adjoins the left and the right edge of a 2D box, so that the object may go on behind it.
+
+    Args:
+        box_xyxy: pixels.
+        distance_m: of the object's visible surface.
+        depth: `(H, W)` metres.
+    """
+    x1, y1, x2, y2 = (round(value) for value in box_xyxy)
+    reach = max(_MIN_BESIDE_PX, round(_BESIDE_SHARE * (x2 - x1)))
+    rows = slice(max(y1, 0), max(y2, 1))
+    hidden = []
+    for columns in (slice(max(x1 - reach, 0), max(x1, 0)), slice(max(x2, 0), max(x2 + reach, 0))):
+        beside = depth[rows, columns]
+        measured = beside[known(beside)]
+        nearer = measured < distance_m * (1.0 - _BESIDE_NEARER_SHARE) - _CLEARANCE_M
+        hidden.append(measured.size >= _MIN_BESIDE_PX**2 and float(nearer.mean()) > _BESIDE_HIDDEN_SHARE)
+    return hidden[0], hidden[1]
 
 
 def _area(polygon: NDArray[np.float64]) -> float:

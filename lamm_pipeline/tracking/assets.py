@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from lamm_pipeline import partitions
+from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.orchestration.config import StageConfig
 from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failures
 from lamm_pipeline.orchestration.metadata import table
@@ -16,10 +17,11 @@ from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 from lamm_pipeline.tracking import checks
 from lamm_pipeline.tracking import tracks as tracks_file
+from lamm_pipeline.tracking.frame_views import FrameViews
 from lamm_pipeline.tracking.settings import TrackingSettings
 from lamm_pipeline.tracking.track import track_boxes
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 class TracksConfig(TrackingSettings, StageConfig):
@@ -28,22 +30,36 @@ class TracksConfig(TrackingSettings, StageConfig):
 
 @dg.asset(
     partitions_def=partitions.recordings,
-    deps=["boxes_3d"],
+    deps=["frames", "boxes_3d"],
     group_name="tracking",
     code_version=CODE_VERSION,
     retry_policy=IO_RETRIES,
     check_specs=[checks.TRACKS_CONSISTENT],
-    description="Identities over time: ByteTrack on the 3D boxes, with velocities, in tracks.json.",
+    description="Identities over time: ByteTrack on the 3D boxes in world coordinates (stereo odometry), boxes refined over each track.",
 )
 def tracks(context: dg.AssetExecutionContext, config: TracksConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Track the 3D boxes of a recording."""
     with sentences_as_failures():
         boxes = workspace.recording_artifact(context.partition_key, "boxes_3d")
+        inputs = {"boxes_3d": boxes}
+        if config.odometry:
+            inputs["frames"] = workspace.recording_artifact(context.partition_key, "frames")
         names = {each.id: each.name for each in workspace.ontology.classes}
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
+            views = None
+            if config.odometry:
+                frames = inputs["frames"]
+                views = FrameViews.of(frame_registry.read(frames.file(frame_registry.FILE_NAME)), frames.folder)
             found = track_boxes(
-                boxes.file(frame_boxes.FILE_NAME), config, draft, recording=context.partition_key, class_names=names, progress=progress
+                boxes.file(frame_boxes.FILE_NAME),
+                config,
+                draft,
+                recording=context.partition_key,
+                class_names=names,
+                views=views,
+                workers=config.workers,
+                progress=progress,
             )
             return {"frames": found.total_frames, "tracks": len(found.tracks), "statistics": found.statistics()}
 
@@ -53,7 +69,7 @@ def tracks(context: dg.AssetExecutionContext, config: TracksConfig, workspace: W
             work,
             config=config,
             code_version=CODE_VERSION,
-            inputs={"boxes_3d": boxes},
+            inputs=inputs,
             files={"ontology": workspace.ontology.digest},
         )
         found = tracks_file.read(artifact.file(tracks_file.TRACKS_FILE))

@@ -1,7 +1,8 @@
 """Boxes in space that move at constant velocity, seen by a camera that may move itself.
 
-The state is `x, y, z, yaw, length, width, height, vx, vy, vz` in the camera frame of the current image: centre of the box (not of its
-bottom face), metres, radians, metres per second. Velocities are therefore relative to the camera. Time is in seconds, from the stamps.
+The state is `x, y, z, yaw, length, width, height, vx, vy, vz`: centre of the box (not of its bottom face), metres, radians, metres per
+second. It is in world coordinates where the camera's motion is known, and else in the camera frame of the current image, with velocities
+relative to the camera. Time is in seconds, from the stamps.
 
 A detected position is uncertain mostly along the line of sight, in proportion to the distance; size and heading are averaged over the
 track. Source of the state and of the heading's correction: Weng et al., "3D Multi-Object Tracking: A Baseline and New Evaluation Metrics"
@@ -25,6 +26,9 @@ STATE = 10
 YAW = 3
 VERTICAL_SHARE = 0.2
 """Objects on the ground hardly move up and down: vertical speed and acceleration are this share of the horizontal ones."""
+FAST_LENGTH_M = 4.0
+SLOWEST_SHARE = 0.1
+"""Over ground, the initial uncertainty of the speed is in full that of things this long, and less for shorter ones, down to this share."""
 YAW_NOISE = 0.3
 YAW_RATE = 0.5
 SIZE_NOISE_M = 0.5
@@ -36,14 +40,20 @@ class SpaceBoxMotion:
 
     def __init__(self, settings: TrackingSettings) -> None:
         self._settings = settings
+        self.over_ground = False
+        """Whether coordinates are the world's, so that speeds are those over ground."""
+        self.camera_position: Array = np.zeros(3)
+        """Where the camera is in the coordinates of the measurements, metres; they are least certain along the line from there."""
 
     def start(self, measurements: Array) -> tuple[Array, Array]:
         """See `MotionModel.start`; the velocity is unknown and starts at 0."""
         means = np.hstack([measurements, np.zeros((len(measurements), 3))])
         covariances = np.zeros((len(measurements), STATE, STATE))
         covariances[:, :MEASURED, :MEASURED] = self._noise(measurements)
-        speed = self._settings.initial_speed_m_s
-        covariances[:, range(7, 10), range(7, 10)] = np.square([speed, VERTICAL_SHARE * speed, speed])
+        # small things are slow: people do not drive. Relative to a moving camera nothing is
+        share = np.clip(measurements[:, 4] / FAST_LENGTH_M, SLOWEST_SHARE, 1.0) if self.over_ground else np.ones(len(measurements))
+        speed = self._settings.initial_speed_m_s * share
+        covariances[:, range(7, 10), range(7, 10)] = np.square(speed[:, None] * [1.0, VERTICAL_SHARE, 1.0])
         return means, covariances
 
     def predict(self, means: Array, covariances: Array, dt: float) -> tuple[Array, Array]:
@@ -90,7 +100,7 @@ class SpaceBoxMotion:
         """`(T, 7, 7)` covariances of measurements: a sphere, drawn out along the line of sight."""
         settings = self._settings
         noise = np.zeros((len(measurements), MEASURED, MEASURED))
-        position = measurements[:, :3]
+        position = measurements[:, :3] - self.camera_position
         noise[:, :3, :3] = settings.position_noise_m**2 * np.eye(3) + settings.range_noise**2 * position[:, :, None] * position[:, None, :]
         noise[:, range(3, 7), range(3, 7)] = np.square([YAW_NOISE] + [SIZE_NOISE_M] * 3)
         return noise

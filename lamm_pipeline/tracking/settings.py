@@ -79,8 +79,42 @@ class TrackingSettings(BaseModel):
         15.0, gt=0.0, le=200.0, description="Standard deviation of the speed of an object that was just found."
     )
     class_groups: list[list[str]] = Field(
-        default_factory=list,
-        description="Classes that may share a track, for instance [[car, van, truck]]. Empty: a track has one class.",
+        default=[["car", "van", "truck", "bus"]],
+        description="Classes that may share a track: a detector that calls a truck a car in some frames shall not make two objects of it. "
+        "Empty: a track has one class.",
+    )
+    odometry: bool = Field(
+        True,
+        description="Find the camera's motion from the images, track in world coordinates, and refine boxes over time. Needs rectified "
+        "frames with depth.",
+    )
+    static_speed_m_s: float = Field(
+        0.4, ge=0.0, le=10.0, description="An object slower than this stands still, and so does one whose motion is within its noise."
+    )
+    smoothing_s: float = Field(
+        0.4, gt=0.0, le=10.0, description="Width (standard deviation) of the window in which places of a moving object are smoothed."
+    )
+    min_support: int = Field(
+        5, ge=1, le=1000, description="Tracks with fewer detections are left out when tracks are refined: false ones rarely last."
+    )
+    min_support_share: float = Field(
+        0.4, ge=0.0, le=1.0, description="Tracks detected in a smaller share of the frames of their span are left out when refined."
+    )
+    min_track_score: float = Field(
+        0.35, ge=0.0, le=1.0, description="Tracks whose detections have a lower mean score are left out when refined."
+    )
+    max_range_m: float = Field(
+        60.0, gt=0.0, le=1000.0, description="Tracks never seen nearer than this are left out when refined: stereo places them badly."
+    )
+    max_off_ground_m: float = Field(
+        0.8, gt=0.0, le=100.0, description="Tracks whose underside is farther from the ground plane than this (median) are left out."
+    )
+    merge_overlap: float = Field(
+        0.3,
+        ge=0.0,
+        le=1.0,
+        description="Two tracks of a class group whose refined boxes share more than this part of the smaller one, seen from above, in "
+        "most frames both have, are one object: the one with less support is left out. 1 keeps both.",
     )
     nominal_fps: float = Field(30.0, gt=0.0, le=1000.0, description="Frame rate assumed where frames carry no time stamp.")
 

@@ -13,10 +13,13 @@ from lamm_pipeline.geometry.boxes_3d import iou_bev_matrix
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft, RecordLog
-from lamm_pipeline.streaming import Progress, no_progress
-from lamm_pipeline.tracking import tracks
+from lamm_pipeline.streaming import Progress, map_ordered, no_progress
+from lamm_pipeline.tracking import camera_path, tracks
 from lamm_pipeline.tracking.byte_track import ByteTracker, LiveTrack
+from lamm_pipeline.tracking.camera_path import Pose, to_camera, to_world
+from lamm_pipeline.tracking.frame_views import FrameView, FrameViews
 from lamm_pipeline.tracking.motion_3d import MEASURED, SpaceBoxMotion, box_of, measurement
+from lamm_pipeline.tracking.refinement import Evidence, SeenFrame, refine_tracks
 from lamm_pipeline.tracking.settings import TrackingSettings
 from lamm_pipeline.tracking.tracks import Track, TrackPoint, TrackSet, point_from_json, point_to_json
 
@@ -33,11 +36,14 @@ def track_boxes(
     *,
     recording: str,
     class_names: Mapping[str, str] | None = None,
+    views: FrameViews | None = None,
+    workers: int | None = None,
     progress: Progress = no_progress,
 ) -> TrackSet:
     """Track the 3D boxes of a recording and write `tracks.json` into the draft.
 
-    A track also has the detections from before it was confirmed: the whole recording is known when the file is written.
+    A track also has the detections from before it was confirmed: the whole recording is known when the file is written. With `views` the
+    camera's motion is found first (`poses.txt`), tracks live in world coordinates, and are refined over time (`refinement.py`).
 
     Args:
         boxes_path: `boxes_3d.json`, frames in time order; frames without boxes and missing frames move the tracks on as well.
@@ -45,22 +51,35 @@ def track_boxes(
         draft: continued from its last checkpoint; the result is the same to the byte.
         recording: recording key.
         class_names: names for people by class id; the id itself where there is none.
+        views: images and depth of the recording; None to track relative to the camera, without refinement.
+        workers: threads that look at images.
         progress: told after every frame.
 
     Returns:
         What was written.
 
     Raises:
-        InputError: the frames are not in order, or the file is unreadable.
+        InputError: the frames are not in order, or a file is unreadable.
     """
-    run = _Run(settings, draft.state)
+    run = _Run(settings, draft.state, over_ground=views is not None)
     log = draft.log("points.jsonl")
-    for frame in _frames_from(boxes_path, run.done):
-        log.append({"points": run.step(frame)})
+    poses = draft.log("poses.jsonl")
+
+    def look(pair: tuple[FrameBoxes | None, FrameBoxes]) -> FrameView:
+        return FrameView() if views is None else views.look(*pair)
+
+    for (_, frame), view in map_ordered(look, _pairs_from(boxes_path, run.done), workers):
+        log.append({"points": run.step(frame, view)})
+        name = {"frame_id": frame.frame_id, "frame_index": frame.frame_index, "timestamp_ns": frame.timestamp_ns}
+        poses.append({"frame": name, "pose": run.pose.ravel().tolist()})
         progress(run.done, None)
         if run.done % CHECKPOINT_EVERY == 0:
             draft.checkpoint(run.state())
     result = _collect(log, run, recording, class_names or {})
+    if views is not None:
+        seen = [SeenFrame(**entry["frame"], pose=np.array(entry["pose"]).reshape(4, 4)) for entry in poses]
+        result = refine_tracks(result, _evidence(log, run), seen, settings, views)
+        camera_path.write(draft.directory / camera_path.POSES_FILE, {frame.frame_index: frame.pose for frame in seen})
     tracks.write(draft.directory / tracks.TRACKS_FILE, result)
     return result
 
@@ -68,27 +87,33 @@ def track_boxes(
 class _Run:
     """The tracker with what it needs to go on after an interruption."""
 
-    def __init__(self, settings: TrackingSettings, state: Mapping[str, Any]) -> None:
+    def __init__(self, settings: TrackingSettings, state: Mapping[str, Any], *, over_ground: bool) -> None:
         self.settings = settings
-        self.tracker = ByteTracker(settings.rules, SpaceBoxMotion(settings))
+        self._space = SpaceBoxMotion(settings)
+        self._space.over_ground = over_ground
+        self.tracker = ByteTracker(settings.rules, self._space)
         self.done: int = state.get("done", 0)
         self.ids: dict[int, int] = {int(serial): track_id for serial, track_id in state.get("ids", {}).items()}
         self._groups: dict[str, int] = dict(state.get("groups", {}))
         self._last: tuple[int, int] | None = tuple(state["last"]) if state.get("last") else None
+        self.pose: Pose = np.array(state["pose"]) if state else np.eye(4)
+        self._motion: Pose = np.array(state["motion"]) if state else np.eye(4)
         if state:
             self.tracker.restore(state["tracker"])
 
     def state(self) -> dict[str, Any]:
         ids = {str(serial): track_id for serial, track_id in self.ids.items()}
-        return {"done": self.done, "ids": ids, "groups": self._groups, "last": self._last, "tracker": self.tracker.to_json()}
+        camera = {"pose": self.pose.tolist(), "motion": self._motion.tolist()}
+        return {"done": self.done, "ids": ids, "groups": self._groups, "last": self._last, "tracker": self.tracker.to_json()} | camera
 
-    def step(self, frame: FrameBoxes) -> list[dict[str, Any]]:
+    def step(self, frame: FrameBoxes, view: FrameView) -> list[dict[str, Any]]:
         """Process one frame; returns a row for each of its detections."""
         dt = self._elapsed(frame)
+        self._move_camera(view)
         scores = np.array([self._score(each) for each in frame.boxes], dtype=np.float64)
         groups = np.array([self._group(each.class_id) for each in frame.boxes], dtype=np.int64)
         alone = _without_duplicates(frame.boxes, scores, groups, self.settings.duplicate_iou_bev)
-        measurements = np.array([measurement(frame.boxes[n].box) for n in alone]).reshape(-1, MEASURED)
+        measurements = np.array([measurement(to_world(frame.boxes[n].box, self.pose)) for n in alone]).reshape(-1, MEASURED)
         owners: list[LiveTrack | None] = [None] * len(frame.boxes)
         for n, owner in zip(alone, self.tracker.update(measurements, scores[alone], groups[alone], dt), strict=True):
             owners[n] = owner
@@ -96,9 +121,17 @@ class _Run:
         self.done += 1
         self._last = (frame.frame_index, frame.timestamp_ns)
         return [
-            {"untracked": DUPLICATE} if n not in alone else self._row(frame, each, owner)
+            {"untracked": DUPLICATE} if n not in alone else self._row(frame, each, owner, view)
             for n, (each, owner) in enumerate(zip(frame.boxes, owners, strict=True))
         ]
+
+    def _move_camera(self, view: FrameView) -> None:
+        """Add the motion since the frame before; where the images do not tell it, the camera goes on as it did."""
+        if view.motion is not None:
+            self._motion = view.motion
+        if self.done:
+            self.pose = self.pose @ self._motion
+        self._space.camera_position = self.pose[:3, 3]
 
     def _elapsed(self, frame: FrameBoxes) -> float:
         """Seconds since the frame before; from the frame indices where there are no stamps."""
@@ -119,10 +152,10 @@ class _Run:
         name = next((group[0] for group in self.settings.class_groups if class_id in group), class_id)
         return self._groups.setdefault(name, len(self._groups))
 
-    def _row(self, frame: FrameBoxes, box: ObjectBox, owner: LiveTrack | None) -> dict[str, Any]:
+    def _row(self, frame: FrameBoxes, box: ObjectBox, owner: LiveTrack | None, view: FrameView) -> dict[str, Any]:
         if owner is None:
             return {"untracked": NO_TRACK if self._score(box) > self.settings.low_score else LOW_SCORE}
-        vx, vy, vz = (float(value) for value in owner.mean[MEASURED:])
+        vx, vy, vz = (float(value) for value in self.pose[:3, :3].T @ owner.mean[MEASURED:])
         point = TrackPoint(
             frame_id=frame.frame_id,
             frame_index=frame.frame_index,
@@ -133,10 +166,11 @@ class _Run:
             score=box.score,
             box_xyxy=box.box_xyxy,
             box=box.box,
-            filtered_box=box_of(owner.mean),
+            filtered_box=to_camera(box_of(owner.mean), self.pose),
             velocity_m_s=None if owner.hits == 1 else (vx, vy, vz),
         )
-        return {"serial": owner.serial, "point": point_to_json(point)}
+        row = {"serial": owner.serial, "point": point_to_json(point)}
+        return row | {"truncated": box.truncated, "occluded": box.occluded, "above_ground_m": view.above_ground_m(box.box)}
 
 
 def _without_duplicates(
@@ -153,10 +187,23 @@ def _without_duplicates(
     return np.flatnonzero(~dropped)
 
 
-def _frames_from(boxes_path: Path, done: int) -> Iterator[FrameBoxes]:
+def _pairs_from(boxes_path: Path, done: int) -> Iterator[tuple[FrameBoxes | None, FrameBoxes]]:
+    """Each frame from number `done` on with the one before it."""
+    before: FrameBoxes | None = None
     for number, frame in enumerate(frame_boxes.read(boxes_path)):
         if number >= done:
-            yield frame
+            yield before, frame
+        before = frame
+
+
+def _evidence(log: RecordLog, run: _Run) -> dict[str, Evidence]:
+    """What refinement has to know about each tracked detection, by its id."""
+    return {
+        row["point"]["detection_id"]: Evidence(row["truncated"], row["occluded"], row["above_ground_m"])
+        for record in log
+        for row in record["points"]
+        if row.get("serial") in run.ids
+    }
 
 
 def _collect(log: RecordLog, run: _Run, recording: str, class_names: Mapping[str, str]) -> TrackSet:

@@ -42,7 +42,9 @@ class TrackPoint:
         box_xyxy: of the detection, pixels in the left rectified image.
         box: as detected, rectified left camera.
         filtered_box: the track's estimate after this detection: steadier in place, size and heading.
-        velocity_m_s: x, y, z in the camera frame, relative to the camera; None where the track has only one detection so far.
+        velocity_m_s: x, y, z along the axes of this frame's camera: over ground where the camera's motion is known, else relative to the
+            camera; None where the track has only one detection so far.
+        refined_box: what all frames of the track say together, in this frame's camera coordinates; None where tracks were not refined.
     """
 
     frame_id: str
@@ -56,6 +58,24 @@ class TrackPoint:
     box: Box3D
     filtered_box: Box3D
     velocity_m_s: tuple[float, float, float] | None
+    refined_box: Box3D | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilledPoint:
+    """A track in a frame within its span in which it was not detected, although the object was in view.
+
+    Attributes:
+        frame_id, frame_index, timestamp_ns: of the frame.
+        box_xyxy: interpolated, pixels in the left rectified image.
+        refined_box: rectified left camera.
+    """
+
+    frame_id: str
+    frame_index: int
+    timestamp_ns: int
+    box_xyxy: tuple[float, float, float, float]
+    refined_box: Box3D
 
 
 @dataclass(frozen=True)
@@ -68,6 +88,8 @@ class Track:
         class_name: for people.
         points: in frame order, at least one; frames without a detection of the object have none.
         active: True when the track was still being followed at the end of the recording.
+        filled: frames between detections in which the object was in view, in frame order; interpolated, not detected.
+        static: whether the object stands still; None where tracks were not refined.
     """
 
     track_id: int
@@ -75,6 +97,13 @@ class Track:
     class_name: str
     points: tuple[TrackPoint, ...]
     active: bool = False
+    filled: tuple[FilledPoint, ...] = ()
+    static: bool | None = None
+
+    @property
+    def kitti_type(self) -> str:
+        """The KITTI type of the track's class: that of its detections of this class."""
+        return next((point.kitti_type for point in self.points if point.class_id == self.class_id), self.points[0].kitti_type)
 
     @property
     def start_frame(self) -> int:
@@ -85,6 +114,13 @@ class Track:
     def end_frame(self) -> int:
         """Frame index of the last point."""
         return self.points[-1].frame_index
+
+    def refined(self) -> list[tuple[int, tuple[float, float, float, float], Box3D]]:
+        """Frame index, 2D box and refined box of every frame the track has one for, the interpolated ones included, in frame order."""
+        found = [(point.frame_index, point.box_xyxy, point.refined_box) for point in self.points if point.refined_box is not None]
+        return sorted(
+            [*found, *((point.frame_index, point.box_xyxy, point.refined_box) for point in self.filled)], key=lambda each: each[0]
+        )
 
     @property
     def avg_confidence(self) -> float | None:
@@ -122,6 +158,8 @@ class TrackSet:
             "class_distribution": dict(sorted(Counter(track.class_id for track in self.tracks).items())),
             "tracked_detections": sum(lengths),
             "tracked_without_score": scoreless,
+            "filled_frames": sum(len(track.filled) for track in self.tracks),
+            "static": sum(track.static is True for track in self.tracks),
             "untracked_detections": dict(sorted(self.untracked.items())),
         }
 
@@ -188,6 +226,7 @@ def point_to_json(point: TrackPoint) -> dict[str, Any]:
         "box": asdict(point.box),
         "filtered_box": asdict(point.filtered_box),
         "velocity_m_s": None if point.velocity_m_s is None else list(point.velocity_m_s),
+        "refined_box": None if point.refined_box is None else asdict(point.refined_box),
     }
 
 
@@ -202,9 +241,11 @@ def point_from_json(value: Mapping[str, Any]) -> TrackPoint:
         velocity_m_s=None
         if value["velocity_m_s"] is None
         else (value["velocity_m_s"][0], value["velocity_m_s"][1], value["velocity_m_s"][2]),
+        refined_box=None if value["refined_box"] is None else Box3D(**value["refined_box"]),
     )
 
 
+_FRAME = ("frame_id", "frame_index", "timestamp_ns")
 _PLAIN = ("frame_id", "frame_index", "timestamp_ns", "detection_id", "class_id", "kitti_type", "score")
 
 
@@ -217,13 +258,23 @@ def _track_to_json(track: Track) -> dict[str, Any]:
         "end_frame": track.end_frame,
         "avg_confidence": track.avg_confidence,
         "active": track.active,
+        "static": track.static,
         "trajectory": [point_to_json(point) for point in track.points],
+        "interpolated": [
+            {name: getattr(point, name) for name in _FRAME} | {"box_xyxy": list(point.box_xyxy), "refined_box": asdict(point.refined_box)}
+            for point in track.filled
+        ],
     }
 
 
 def _track_from_json(value: Mapping[str, Any]) -> Track:
     points = tuple(point_from_json(point) for point in value["trajectory"])
-    return Track(value["track_id"], value["class_id"], value["class_name"], points, value["active"])
+    filled = []
+    for point in value["interpolated"]:
+        x1, y1, x2, y2 = point["box_xyxy"]
+        frame = {name: point[name] for name in _FRAME}
+        filled.append(FilledPoint(**frame, box_xyxy=(x1, y1, x2, y2), refined_box=Box3D(**point["refined_box"])))
+    return Track(value["track_id"], value["class_id"], value["class_name"], points, value["active"], tuple(filled), value["static"])
 
 
 def _json(value: Any) -> str:

@@ -2,16 +2,19 @@
 
 import json
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lamm_pipeline.datasets.samples import pinned_folders, recording_samples, samples_of
+from lamm_pipeline.datasets.settings import BoxSource
 from lamm_pipeline.datasets.versions import ArtifactVersions
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.storage.artifacts import ArtifactKey, Identity
 from lamm_pipeline.storage.local_store import LocalStore
+from lamm_pipeline.tracking import tracks
 from lamm_pipeline_tests.datasets.world import CAMERA, CAR, box_xyxy_of, folders_of, make_recording, make_version, mask_of
 
 
@@ -34,6 +37,20 @@ def test_a_sample_has_everything_known_about_its_frame(tmp_path):
     assert car.object_box.box == CAR
     np.testing.assert_array_equal(rle.decode(car.mask_rle), mask_of(car.box_xyxy))
     assert (sign.object_box, sign.track_id, sign.track_length) == (None, None, 0)
+
+
+@pytest.mark.parametrize(("wanted", "x", "source"), [("track", CAR.x + 1.0, "track"), ("frame", CAR.x, "frame")])
+def test_3d_boxes_are_those_refined_over_the_track_unless_the_frame_s_own_are_asked_for(tmp_path, wanted, x, source):
+    inputs = make_recording(tmp_path, "a", range(2), lambda _: ("car",))
+    manifest = make_version(tmp_path, [inputs])
+    folders = folders_of(tmp_path, manifest)
+    path = folders("a", "tracks") / tracks.TRACKS_FILE
+    known = tracks.read(path)
+    refined = replace(CAR, x=CAR.x + 1.0)
+    moved = [replace(each, points=tuple(replace(point, refined_box=refined) for point in each.points)) for each in known.tracks]
+    tracks.write(path, replace(known, tracks=tuple(moved)))
+    for sample in recording_samples(inputs, folders, BoxSource(wanted)):
+        assert [(each.object_box.box.x, each.box_source) for each in sample.annotations] == [(x, source)]
 
 
 def test_recordings_come_in_the_order_of_their_keys_however_they_were_named(tmp_path):

@@ -80,19 +80,19 @@ def test_crossing_cars_keep_their_ids(tmp_path):
 @pytest.mark.requirement("TRK-02")
 def test_a_track_has_one_class_unless_classes_are_grouped(tmp_path):
     frames = [frame_of(n, [thing(0.0, 12.0, "van" if n in (8, 9, 10) else "car")]) for n in range(20)]
-    strict = run(tmp_path / "strict", frames)
+    strict = run(tmp_path / "strict", frames, class_groups=[])
     assert [(track.class_id, len(track.points)) for track in strict.tracks] == [("car", 17), ("van", 3)]
-    grouped = run(tmp_path / "grouped", frames, class_groups=[["car", "van"]])
+    grouped = run(tmp_path / "grouped", frames)
     assert [(track.class_id, len(track.points)) for track in grouped.tracks] == [("car", 20)]
 
 
 @pytest.mark.requirement("TRK-02")
 def test_of_boxes_of_one_class_in_the_same_place_only_the_best_is_tracked(tmp_path):
     frames = [frame_of(n, [thing(0.3, 20.5, score=0.4), thing(0.0, 20.0), thing(0.2, 20.0, "van"), thing(2.2, 20.0)]) for n in range(6)]
-    found = run(tmp_path, frames)
+    found = run(tmp_path, frames, class_groups=[])
     assert [set(detections(track)) for track in found.tracks] == [{"1"}, {"2"}, {"3"}]
     assert found.untracked == {"in the same place as a better box": 6}
-    assert len(run(tmp_path / "all", frames, duplicate_iou_bev=1.0).tracks) == 4
+    assert len(run(tmp_path / "all", frames, duplicate_iou_bev=1.0, class_groups=[]).tracks) == 4
 
 
 @pytest.mark.requirement("TRK-02")

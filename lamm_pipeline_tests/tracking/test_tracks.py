@@ -45,6 +45,8 @@ def test_statistics_are_counted(track_set):
         "class_distribution": {"car": 1, "person": 1},
         "tracked_detections": 4,
         "tracked_without_score": 1,
+        "filled_frames": 0,
+        "static": 0,
         "untracked_detections": {"score not above low_score": 3},
     }
 

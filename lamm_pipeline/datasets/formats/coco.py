@@ -78,6 +78,7 @@ def write_coco(
                 entry["mask_file"] = f"{item.output_index:06d}_{n}.png"
             if settings.include_3d_boxes and annotation.object_box is not None:
                 entry["box_3d"] = asdict(annotation.object_box.box)
+                entry["box_source"] = annotation.box_source
             annotations[item.split].append(entry)
 
     summary = export_frames(samples, write, record, draft, total=total, workers=workers, progress=progress)

@@ -1,0 +1,187 @@
+"""What all frames of a track say about its object together: whether it moves, how large it is, where it stands and where it looks.
+
+Boxes are in world coordinates. A detection is trusted the less the farther away it was, and hardly at all where the image border or
+something in front cut it off, because then its near faces, which the box hangs on, are not the object's.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamm_pipeline.geometry.box_3d import Box3D
+from lamm_pipeline.geometry.boxes_3d import wrap_angle
+from lamm_pipeline.tracking.settings import TrackingSettings
+
+Array = NDArray[np.float64]
+
+_CUT_WEIGHT = 0.02
+_OCCLUDED_WEIGHT = (1.0, 0.7, 0.3, 0.5)
+_TRUNCATED = 0.05
+_STILL_SIGMAS = 2.0
+_ROUNDS = 5
+_HUBER = 1.5
+_MOVING_HEADING_M_S = 1.0
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One detection of a track.
+
+    Attributes:
+        time_s: since the track's first detection.
+        box: in world coordinates.
+        camera: `(3,)` position of the camera in the world.
+        score: 0..1.
+        truncated: share outside the image.
+        occluded: KITTI's level, 0..3.
+        typical: whether it has the track's class; the sizes of another class do not count.
+    """
+
+    time_s: float
+    box: Box3D
+    camera: Array
+    score: float
+    truncated: float
+    occluded: int
+    typical: bool = True
+
+
+@dataclass(frozen=True)
+class PooledTrack:
+    """The object of a track.
+
+    Attributes:
+        static: whether it stands still.
+        boxes: one for each observation, in world coordinates; the same box for all when it stands still.
+    """
+
+    static: bool
+    boxes: tuple[Box3D, ...]
+
+    def at(self, times: Sequence[float], time_s: float) -> Box3D:
+        """The box at a time within the track's span: the one of a static object, or between those of the neighbouring observations.
+
+        Args:
+            times: of the observations.
+            time_s: within them.
+        """
+        later = min(max(int(np.searchsorted(np.asarray(times), time_s)), 1), len(self.boxes) - 1) if len(self.boxes) > 1 else 0
+        a, b = self.boxes[max(later - 1, 0)], self.boxes[later]
+        span = times[later] - times[max(later - 1, 0)]
+        share = min(max((time_s - times[max(later - 1, 0)]) / span, 0.0), 1.0) if span > 0.0 else 0.0
+        if self.static or share == 0.0:
+            return a
+        x, y, z = ((1.0 - share) * p + share * q for p, q in ((a.x, b.x), (a.y, b.y), (a.z, b.z)))
+        return replace(a, x=x, y=y, z=z, rotation_y=wrap_angle(a.rotation_y + share * wrap_angle(b.rotation_y - a.rotation_y)))
+
+
+def pool(observations: Sequence[Observation], settings: TrackingSettings) -> PooledTrack:
+    """Refine the boxes of a track.
+
+    Args:
+        observations: in time order, at least one.
+        settings: noise of positions, speed below which an object stands still, length of the window of a moving one.
+    """
+    sigma, weights = _trust(observations, settings)
+    length, width, height = _size(observations, weights)
+    positions = np.array([_anchored(each, length, width) for each in observations])
+    times = np.array([each.time_s for each in observations])
+    velocity, deviation = _velocity(times, positions, sigma)
+    speed = float(np.linalg.norm(velocity))
+    static = len(observations) < settings.min_hits or speed < max(settings.static_speed_m_s, _STILL_SIGMAS * deviation)
+    axis = _axis_yaw(observations, weights)
+    if static:
+        x, y, z = _robust_mean(positions, weights)
+        box = Box3D(x, y, z, length, width, height, _facing(axis, observations, weights))
+        return PooledTrack(True, (box,) * len(observations))
+    boxes = []
+    for time_s in times:
+        near = weights * np.exp(-0.5 * ((times - time_s) / settings.smoothing_s) ** 2)
+        (x, y, z), (vx, _, vz) = _line_at(time_s, times, positions, near)
+        moving = math.hypot(vx, vz) > _MOVING_HEADING_M_S
+        yaw = math.atan2(-vz, vx) if moving else _facing(_axis_yaw(observations, near), observations, near)
+        boxes.append(Box3D(float(x), float(y), float(z), length, width, height, wrap_angle(yaw)))
+    return PooledTrack(False, tuple(boxes))
+
+
+def _trust(observations: Sequence[Observation], settings: TrackingSettings) -> tuple[Array, Array]:
+    """Standard deviation of each position, metres, and weight of each observation."""
+    apart = np.array([np.linalg.norm((each.box.x, each.box.y, each.box.z) - each.camera) for each in observations])
+    sigma = np.hypot(settings.position_noise_m, settings.range_noise * apart)
+    seen = np.array([_CUT_WEIGHT if each.truncated > _TRUNCATED else _OCCLUDED_WEIGHT[each.occluded] for each in observations])
+    return sigma / np.sqrt(seen), seen * np.array([each.score for each in observations]) / sigma**2
+
+
+def _size(observations: Sequence[Observation], weights: Array) -> tuple[float, float, float]:
+    weights = weights * np.array([1.0 if each.typical else 1e-6 for each in observations])
+    sizes = np.array([(each.box.length, each.box.width, each.box.height) for each in observations])
+    length, width, height = (_weighted_median(column, weights) for column in sizes.T)
+    return length, width, height
+
+
+def _anchored(observation: Observation, length: float, width: float) -> tuple[float, float, float]:
+    """Bottom centre of the box with another size: the faces the camera sees stay where they are."""
+    box = observation.box
+    dx, dz = observation.camera[0] - box.x, observation.camera[2] - box.z
+    c, s = math.cos(box.rotation_y), math.sin(box.rotation_y)
+    along, across = c * dx - s * dz, s * dx + c * dz
+    shift_along = math.copysign(1.0, along) * (box.length - length) / 2.0 if abs(along) > box.length / 2.0 else 0.0
+    shift_across = math.copysign(1.0, across) * (box.width - width) / 2.0 if abs(across) > box.width / 2.0 else 0.0
+    return box.x + c * shift_along + s * shift_across, box.y, box.z - s * shift_along + c * shift_across
+
+
+def _velocity(times: Array, positions: Array, sigma: Array) -> tuple[Array, float]:
+    """Horizontal velocity of the straight line through the positions, and the standard deviation of its speed."""
+    weights = 1.0 / sigma**2
+    spread = float((weights * (times - np.average(times, weights=weights)) ** 2).sum())
+    if spread <= 0.0:
+        return np.zeros(2), math.inf
+    _, velocity = _line_at(0.0, times, positions, weights)
+    return velocity[[0, 2]], 1.0 / math.sqrt(spread)
+
+
+def _line_at(time_s: float, times: Array, positions: Array, weights: Array) -> tuple[Array, Array]:
+    """Position and velocity at a time of the weighted least-squares line."""
+    centre = np.average(times, weights=weights)
+    mean = np.average(positions, axis=0, weights=weights)
+    spread = float((weights * (times - centre) ** 2).sum())
+    if spread <= 1e-12 * weights.sum():
+        return mean, np.zeros(3)
+    velocity = (weights[:, None] * (times - centre)[:, None] * (positions - mean)).sum(axis=0) / spread
+    return mean + (time_s - centre) * velocity, velocity
+
+
+def _robust_mean(positions: Array, weights: Array) -> tuple[float, float, float]:
+    """Weighted mean with Huber's weights, from the weighted median on."""
+    centre = np.array([_weighted_median(column, weights) for column in positions.T])
+    for _ in range(_ROUNDS):
+        residual = np.linalg.norm(positions - centre, axis=1)
+        scale = max(_weighted_median(residual, weights), 1e-3)
+        robust = weights * np.minimum(1.0, _HUBER * scale / np.maximum(residual, 1e-9))
+        centre = np.average(positions, axis=0, weights=robust)
+    return float(centre[0]), float(centre[1]), float(centre[2])
+
+
+def _axis_yaw(observations: Sequence[Observation], weights: Array) -> float:
+    """The axis most headings agree on, front and rear not told apart: the heading with the smallest weighted sum of differences."""
+    yaws = np.array([each.box.rotation_y for each in observations])
+    apart = np.abs(np.remainder(yaws[:, None] - yaws[None, :] + math.pi / 2.0, math.pi) - math.pi / 2.0)
+    best = int(np.argmin((apart * weights[None, :]).sum(axis=1)))
+    offset = np.remainder(yaws - yaws[best] + math.pi / 2.0, math.pi) - math.pi / 2.0
+    near = weights * (np.abs(offset) < math.radians(20.0))
+    return float(yaws[best] + np.average(offset, weights=near))
+
+
+def _facing(axis: float, observations: Sequence[Observation], weights: Array) -> float:
+    """Of the two directions of an axis the one most detections have."""
+    agreement = sum(weight * math.cos(each.box.rotation_y - axis) for each, weight in zip(observations, weights, strict=True))
+    return wrap_angle(axis if agreement >= 0.0 else axis + math.pi)
+
+
+def _weighted_median(values: Array, weights: Array) -> float:
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weights[order])
+    return float(values[order][int(np.searchsorted(below, below[-1] / 2.0))])

@@ -1,0 +1,227 @@
+"""Tracks seen as a whole: boxes refined over time, gaps filled, and what has too little support left out.
+
+A recording is over when this runs, so every track is judged by all of its detections. Constants of a scene (how far, how often, how sure)
+are settings; nothing here knows a road or its direction.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamm_pipeline.geometry.box_3d import Box3D
+from lamm_pipeline.geometry.boxes_3d import BoxXyxy, iou_bev, projected_box_xyxy
+from lamm_pipeline.reconstruction.visibility import PARTLY, occlusion_level
+from lamm_pipeline.tracking.camera_path import Pose, to_camera, to_world
+from lamm_pipeline.tracking.frame_views import FrameViews
+from lamm_pipeline.tracking.pooling import Observation, PooledTrack, pool
+from lamm_pipeline.tracking.settings import TrackingSettings
+from lamm_pipeline.tracking.tracks import FilledPoint, Track, TrackSet
+
+FEW_HITS = "track with fewer detections than min_support"
+RARELY_SEEN = "track detected in too small a share of its frames"
+LOW_MEAN_SCORE = "track with a mean score below min_track_score"
+TOO_FAR = "track never nearer than max_range_m"
+OFF_THE_GROUND = "track not on the ground"
+SAME_OBJECT = "track of an object that a better track has"
+
+_MIN_FILLED_SIDE_PX = 4.0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a detection besides its track point.
+
+    Attributes:
+        truncated: share outside the image.
+        occluded: KITTI's level, 0..3.
+        above_ground_m: height of the underside of its box above the ground, None without a plane.
+    """
+
+    truncated: float
+    occluded: int
+    above_ground_m: float | None
+
+
+@dataclass(frozen=True)
+class SeenFrame:
+    """A frame the tracker saw, with the camera's pose."""
+
+    frame_id: str
+    frame_index: int
+    timestamp_ns: int
+    pose: Pose
+
+
+@dataclass(frozen=True)
+class _Refined:
+    track: Track
+    pooled: PooledTrack
+    times: tuple[float, ...]
+
+
+def refine_tracks(
+    found: TrackSet, evidence: Mapping[str, Evidence], frames: Sequence[SeenFrame], settings: TrackingSettings, views: FrameViews
+) -> TrackSet:
+    """Refine the tracks of a recording.
+
+    Args:
+        found: as the tracker left them.
+        evidence: by detection id.
+        frames: all frames the tracker saw, in order.
+        settings: see `TrackingSettings`.
+        views: tell where a filled box can be seen.
+
+    Returns:
+        The supported tracks with refined boxes; the detections of the others are counted as untracked.
+    """
+    by_index = {frame.frame_index: frame for frame in frames}
+    dropped: Counter[str] = Counter(found.untracked)
+    supported: list[_Refined] = []
+    for track in found.tracks:
+        reason = _lacks_support(track, evidence, by_index, settings)
+        if reason is None:
+            supported.append(_refined(track, evidence, by_index, settings))
+        else:
+            dropped[reason] += len(track.points)
+    kept = _without_duplicates(supported, settings)
+    dropped[SAME_OBJECT] += sum(len(each.track.points) for each in supported) - sum(len(each.track.points) for each in kept)
+    filled = _filled(kept, frames, by_index, settings, views)
+    tracks = tuple(replace(each.track, filled=tuple(filled[each.track.track_id])) for each in kept)
+    return TrackSet(found.recording, found.total_frames, tracks, +dropped)
+
+
+def _lacks_support(
+    track: Track, evidence: Mapping[str, Evidence], by_index: Mapping[int, SeenFrame], settings: TrackingSettings
+) -> str | None:
+    """Why a track is not believed, None when it is."""
+    span = sum(track.start_frame <= index <= track.end_frame for index in by_index)
+    heights = [known for point in track.points if (known := evidence[point.detection_id].above_ground_m) is not None]
+    verdicts = (
+        (FEW_HITS, len(track.points) < settings.min_support),
+        (RARELY_SEEN, len(track.points) < settings.min_support_share * span),
+        (LOW_MEAN_SCORE, track.avg_confidence is not None and track.avg_confidence < settings.min_track_score),
+        (TOO_FAR, min(point.box.z for point in track.points) > settings.max_range_m),
+        (OFF_THE_GROUND, bool(heights) and abs(float(np.median(heights))) > settings.max_off_ground_m),
+    )
+    return next((reason for reason, holds in verdicts if holds), None)
+
+
+def _refined(track: Track, evidence: Mapping[str, Evidence], by_index: Mapping[int, SeenFrame], settings: TrackingSettings) -> _Refined:
+    times = _times(track, by_index, settings)
+    observations = []
+    for point, time_s in zip(track.points, times, strict=True):
+        pose, known = by_index[point.frame_index].pose, evidence[point.detection_id]
+        score = settings.default_score if point.score is None else point.score
+        typical = point.class_id == track.class_id
+        observations.append(Observation(time_s, to_world(point.box, pose), pose[:3, 3], score, known.truncated, known.occluded, typical))
+    pooled = pool(observations, settings)
+    points = tuple(
+        replace(point, refined_box=_rounded(to_camera(box, by_index[point.frame_index].pose)))
+        for point, box in zip(track.points, pooled.boxes, strict=True)
+    )
+    return _Refined(replace(track, points=points, static=pooled.static), pooled, times)
+
+
+def _times(track: Track, by_index: Mapping[int, SeenFrame], settings: TrackingSettings) -> tuple[float, ...]:
+    return tuple(_seconds(by_index[track.start_frame], by_index[point.frame_index], settings) for point in track.points)
+
+
+def _seconds(start: SeenFrame, frame: SeenFrame, settings: TrackingSettings) -> float:
+    if start.timestamp_ns and frame.timestamp_ns:
+        return (frame.timestamp_ns - start.timestamp_ns) / 1e9
+    return (frame.frame_index - start.frame_index) / settings.nominal_fps
+
+
+def _without_duplicates(supported: Sequence[_Refined], settings: TrackingSettings) -> list[_Refined]:
+    """No two things stand in one place: of tracks that share it in most of their common frames the best supported stays."""
+    groups = {name: number for number, group in enumerate(settings.class_groups) for name in group}
+    kept: list[_Refined] = []
+    for each in sorted(supported, key=lambda one: (-_support(one.track), one.track.track_id)):
+        group = groups.get(each.track.class_id, each.track.class_id)
+        rivals = [other for other in kept if groups.get(other.track.class_id, other.track.class_id) == group]
+        if not any(_same_place(each.track, other.track, settings.merge_overlap) for other in rivals):
+            kept.append(each)
+    return sorted(kept, key=lambda one: one.track.track_id)
+
+
+def _support(track: Track) -> float:
+    return sum(1.0 if point.score is None else point.score for point in track.points)
+
+
+def _same_place(track: Track, other: Track, limit: float) -> bool:
+    boxes = {point.frame_index: point.refined_box for point in other.points}
+    shares = []
+    for point in track.points:
+        box = boxes.get(point.frame_index)
+        if box is not None and point.refined_box is not None:
+            shares.append(_shared_part(point.refined_box, box))
+    return bool(shares) and float(np.median(shares)) > limit
+
+
+def _shared_part(a: Box3D, b: Box3D) -> float:
+    """Part of the smaller box's ground that both cover."""
+    iou = iou_bev(a, b)
+    areas = a.length * a.width, b.length * b.width
+    return iou * sum(areas) / (1.0 + iou) / min(areas)
+
+
+def _filled(
+    kept: Sequence[_Refined], frames: Sequence[SeenFrame], by_index: Mapping[int, SeenFrame], settings: TrackingSettings, views: FrameViews
+) -> dict[int, list[FilledPoint]]:
+    """Frames between detections in which a refined box is in view, by track id."""
+    filled: dict[int, list[FilledPoint]] = defaultdict(list)
+    for frame in frames:
+        missing = [
+            each
+            for each in kept
+            if each.track.start_frame < frame.frame_index < each.track.end_frame
+            and all(point.frame_index != frame.frame_index for point in each.track.points)
+        ]
+        depth = views.depth(frame.frame_id) if missing else None
+        if depth is None:
+            continue
+        for each in missing:
+            time_s = _seconds(by_index[each.track.start_frame], frame, settings)
+            box = _rounded(to_camera(each.pooled.at(each.times, time_s), frame.pose))
+            box_xyxy = _interpolated_xyxy(each.track, box, frame.frame_index, views)
+            if box_xyxy is not None and occlusion_level(box, depth, views.camera) <= PARTLY:
+                filled[each.track.track_id].append(FilledPoint(frame.frame_id, frame.frame_index, frame.timestamp_ns, box_xyxy, box))
+    return filled
+
+
+def _interpolated_xyxy(track: Track, box: Box3D, frame_index: int, views: FrameViews) -> BoxXyxy | None:
+    """The projected box, moved as the detections before and after it lie to their projections, in shares of its sides."""
+    projected = _project(box, views)
+    if projected is None:
+        return None
+    before = max((point for point in track.points if point.frame_index < frame_index), key=lambda point: point.frame_index)
+    after = min((point for point in track.points if point.frame_index > frame_index), key=lambda point: point.frame_index)
+    share = (frame_index - before.frame_index) / (after.frame_index - before.frame_index)
+    offset = np.zeros(4)
+    for point, weight in ((before, 1.0 - share), (after, share)):
+        there = None if point.refined_box is None else _project(point.refined_box, views)
+        if there is not None:
+            offset += weight * (np.array(point.box_xyxy) - there) / _sides(there)
+    limits = np.array([views.camera.width - 1, views.camera.height - 1] * 2)
+    x1, y1, x2, y2 = np.clip(projected + offset * _sides(projected), 0.0, limits)
+    if min(x2 - x1, y2 - y1) < _MIN_FILLED_SIDE_PX:
+        return None
+    return round(float(x1), 2), round(float(y1), 2), round(float(x2), 2), round(float(y2), 2)
+
+
+def _project(box: Box3D, views: FrameViews) -> NDArray[np.float64] | None:
+    camera = views.camera
+    found = projected_box_xyxy(box, camera.projection_left, camera.width, camera.height)
+    return None if found is None else np.array(found)
+
+
+def _sides(box_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.maximum(np.tile(box_xyxy[2:] - box_xyxy[:2], 2), 1.0)
+
+
+def _rounded(box: Box3D) -> Box3D:
+    x, y, z, length, width, height = (round(value, 4) for value in (box.x, box.y, box.z, box.length, box.width, box.height))
+    return Box3D(x, y, z, length, width, height, np.trunc(box.rotation_y * 1e6).item() / 1e6)

@@ -1,0 +1,109 @@
+"""Tracks with a camera that moves: world coordinates, gaps, support, and a run that is killed."""
+
+import numpy as np
+import pytest
+
+from lamm_pipeline.geometry.box_3d import Box3D
+from lamm_pipeline.geometry.boxes_3d import projected_box_xyxy
+from lamm_pipeline.geometry.camera import RectifiedCamera
+from lamm_pipeline.reconstruction import frame_boxes
+from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
+from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline.tracking import camera_path, tracks
+from lamm_pipeline.tracking.frame_views import FrameView
+from lamm_pipeline.tracking.settings import TrackingSettings
+from lamm_pipeline.tracking.track import track_boxes
+
+CAMERA = RectifiedCamera(1240, 376, 720.0, 720.0, 620.0, 188.0, 0.54)
+STEP_M = 0.5
+FRAMES = 40
+
+
+class Drive:
+    """Images of a camera that goes straight on, as `FrameViews` gives them; from `wall_at` on everything is behind a wall."""
+
+    def __init__(self, wall_at=FRAMES):
+        self.camera = CAMERA
+        self._wall_at = wall_at
+
+    def look(self, before, _frame):
+        motion = np.eye(4)
+        motion[2, 3] = STEP_M
+        return FrameView(motion if before is not None else None)
+
+    def depth(self, frame_id):
+        return np.full((376, 1240), 3.0 if int(frame_id.split(":")[1]) >= self._wall_at else 80.0, dtype=np.float32)
+
+
+def detected(n, x, z, class_id="car", score=0.8):
+    box = Box3D(x, 1.6, z - STEP_M * n, 4.0, 1.7, 1.5, -1.57)
+    seen = projected_box_xyxy(box, CAMERA.projection_left, CAMERA.width, CAMERA.height)
+    return ObjectBox(f"drive:{n:06d}:{x}", class_id, "Car", score, box, 0.0, seen, 0.0, 0, box.z, 500, "prior")
+
+
+def scene():
+    """A parked car seen from 0 to 39 but for 15 to 19, and something seen for four frames only."""
+    for n in range(FRAMES):
+        boxes = [] if 15 <= n < 20 else [detected(n, 4.0, 45.0 + 0.1 * (n * 7 % 5 - 2))]
+        yield FrameBoxes(
+            f"drive:{n:06d}", n, 1_000_000_000 + n * 100_000_000, (*boxes, *([detected(n, -6.0, 40.0)] if 4 <= n < 8 else ())), ()
+        )
+
+
+def run(folder, views, progress=lambda *_: None):
+    frame_boxes.write(folder / "boxes_3d.json", scene())
+    draft = Draft.open(folder / "out")
+    try:
+        return track_boxes(
+            folder / "boxes_3d.json", TrackingSettings(), draft, recording="drive", views=views, workers=2, progress=progress
+        )
+    finally:
+        draft.close()
+
+
+@pytest.mark.requirement("TRK-02", "TRK-04")
+def test_a_parked_car_has_one_box_in_the_world_also_where_it_was_not_detected(tmp_path):
+    found = run(tmp_path, Drive())
+    (track,) = found.tracks
+    assert track.static
+    assert [point.frame_index for point in track.filled] == [15, 16, 17, 18, 19]
+    poses = camera_path.read(tmp_path / "out" / "poses.txt")
+    assert poses[39][2, 3] == pytest.approx(39 * STEP_M)
+    places = np.array([[box.x, box.z + poses[index][2, 3]] for index, _, box in track.refined()])
+    assert len(places) == FRAMES
+    assert np.ptp(places, axis=0).max() < 0.001
+    assert places[0] == pytest.approx([4.0, 45.0], abs=0.1)
+    for point in track.filled:
+        truth = detected(point.frame_index, 4.0, 45.0).box_xyxy
+        assert point.box_xyxy == pytest.approx(truth, abs=3.0)
+    assert np.linalg.norm(track.points[-1].velocity_m_s) < 2.0  # over ground; relative to the camera it is 5 m/s
+    assert found.untracked == {"track with fewer detections than min_support": 4}
+    assert tracks.read(tmp_path / "out" / "tracks.json") == found
+
+
+@pytest.mark.requirement("TRK-02")
+def test_no_box_is_filled_in_where_something_stands_before_it(tmp_path):
+    (track,) = run(tmp_path, Drive(wall_at=17)).tracks
+    assert [point.frame_index for point in track.filled] == [15, 16]
+
+
+class Killed(Exception):  # noqa: N818 - not an error of the code under test
+    pass
+
+
+@pytest.mark.requirement("TRK-04")
+@pytest.mark.parametrize("kill_at", [10, 26])
+def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path, kill_at):
+    for name in ("whole", "again"):
+        (tmp_path / name).mkdir()
+    run(tmp_path / "whole", Drive())
+
+    def progress(done, _total):
+        if done == kill_at:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path / "again", Drive(), progress)
+    run(tmp_path / "again", Drive())
+    for name in ("tracks.json", "poses.txt"):
+        assert (tmp_path / "again" / "out" / name).read_bytes() == (tmp_path / "whole" / "out" / name).read_bytes()
