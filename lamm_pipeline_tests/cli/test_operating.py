@@ -99,6 +99,7 @@ def units(root: Path) -> int:
     return int(json.loads(path.read_text())["units"])
 
 
+@pytest.mark.stress
 @pytest.mark.requirement("STA-05", "STA-06")
 def test_a_run_is_paused_from_another_terminal_and_resumed_to_the_same_bytes(recording: Path, finished: Path, tmp_path: Path) -> None:
     process = run_until_checkpoint(recording, tmp_path)
@@ -135,6 +136,7 @@ def test_a_killed_run_is_known_as_failed_and_can_be_resumed(recording: Path, fin
     assert manifests(tmp_path) == manifests(finished)
 
 
+@pytest.mark.stress
 @pytest.mark.requirement("STA-06", "STA-07")
 def test_a_canceled_run_leaves_no_draft_and_can_only_be_restarted(recording: Path, finished: Path, tmp_path: Path) -> None:
     process = run_until_checkpoint(recording, tmp_path)
