@@ -1,0 +1,1 @@
+"""Masklets: identity over time from the propagation of masks."""
