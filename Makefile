@@ -1,6 +1,6 @@
 # make demo   the whole job on a sample recording      make test   all tests
 # make up     Dagster's UI on 127.0.0.1                make lint   ruff, mypy, import-linter
-# make test-sam   the tests of SAM2, with torch, in a venv of their own
+# make test-sam   the tests of SAM2 and SAM3, with torch, in a venv of their own
 # make stress kill every stage at many points, and a live daemon (half an hour)
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -65,5 +65,5 @@ $(SAM_VENV)/.sam: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(SAM_VENV)
 	$(SAM_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt setuptools wheel torch torchvision
 	SAM2_BUILD_CUDA=0 $(SAM_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt \
-		--no-build-isolation --editable ".[sam2]" pytest
+		--no-build-isolation --editable ".[sam2,sam3]" pytest
 	touch $@

@@ -72,6 +72,11 @@ class ObjectClass:
     detector_labels: tuple[str, ...] = ()
 
     @property
+    def prompts(self) -> tuple[str, ...]:
+        """The alternatives of `prompt`, each a text of its own."""
+        return tuple(text for part in self.prompt.split(",") if (text := part.strip()))
+
+    @property
     def color_rgb(self) -> tuple[int, int, int]:
         """The colour as red, green, blue in 0..255."""
         return int(self.color[1:3], 16), int(self.color[3:5], 16), int(self.color[5:7], 16)
@@ -213,6 +218,8 @@ def _object_class(entry: Any, position: int, source: str) -> ObjectClass:
         raise InputError(f"{where} has the color {texts['color']!r}; write it as '#rrggbb' with six hexadecimal digits, in quotes.")
     if texts["kitti_type"] not in KITTI_TYPES:
         raise InputError(f"{where} has the kitti_type {texts['kitti_type']!r}; KITTI knows {', '.join(sorted(KITTI_TYPES))}.")
+    if not texts["prompt"].replace(",", "").strip():
+        raise InputError(f"{where} has no text between the commas of its prompt.")
     number = entry["category_id"]
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise InputError(f"{where} has the category_id {number!r}; it must be a whole number of 1 or more.")

@@ -7,6 +7,7 @@ from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.segmentation.detector_segmenter import DetectorSegmenter
 from lamm_pipeline.segmentation.external_segmenter import ExternalSegmenter
 from lamm_pipeline.segmentation.sam2_segmenter import Sam2Segmenter
+from lamm_pipeline.segmentation.sam3_segmenter import Sam3Segmenter
 from lamm_pipeline.segmentation.segmenter import FrameSegmenter, Segmenter
 from lamm_pipeline.segmentation.settings import SegmentationSettings
 
@@ -15,6 +16,7 @@ BACKENDS: dict[str, Callable[[SegmentationSettings, Ontology], AnySegmenter]] = 
     "detector": DetectorSegmenter,
     "external": ExternalSegmenter,
     "sam2": Sam2Segmenter,
+    "sam3": Sam3Segmenter,
 }
 
 

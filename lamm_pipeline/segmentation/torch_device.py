@@ -1,11 +1,30 @@
-"""Where a network runs and in which numbers. torch is imported inside functions only."""
+"""What a network needs to run, where it runs and in which numbers. torch is imported inside functions only."""
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.settings import Settings
+
+
+def require_packages(backend: str, *packages: str) -> None:
+    """Check that the packages of a back end are installed.
+
+    Args:
+        backend: its name, which is that of its extra, too.
+        packages: as they are imported.
+
+    Raises:
+        InputError: one is missing.
+    """
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"The back end {backend!r} needs {' and '.join(missing)}, which this installation lacks; install the extra: "
+            f"pip install 'lamm-pipeline[{backend}]'."
+        )
 
 
 def resolve_device(wanted: str | None = None) -> str:

@@ -1,17 +1,23 @@
-"""SAM2 with random weights, small enough for a CPU. Without torch and sam2 these tests are skipped, with LAMM_TEST_NO_SKIPS=1 they fail."""
+"""SAM2 and SAM3 with random weights, small enough for a CPU.
+
+Without torch, sam2 and transformers these tests are skipped, with LAMM_TEST_NO_SKIPS=1 they fail.
+"""
 
 import importlib.util
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lamm_pipeline.geometry.boxes_2d import nms
+from lamm_pipeline.ontology.ontology import load_ontology
 from lamm_pipeline.segmentation.settings import Variant
 
 IMAGE_SIZE = 64
-NEEDED = ("torch", "torchvision", "sam2", "hydra")
+NEEDED = ("torch", "torchvision", "sam2", "hydra", "transformers")
+SAM3_IMAGE_SIZE = 112
 OPERATORS = ("nms", "qnms")
 
 
@@ -23,6 +29,9 @@ def torch_and_sam2() -> Any:
         if os.environ.get("LAMM_TEST_NO_SKIPS") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
+    import torch
+
+    torch.set_num_threads(1)  # the networks are so small that threads only wait for each other
     return _torchvision_operators()
 
 
@@ -38,6 +47,59 @@ def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
     torch.save({"model": build_model(Variant.tiny, IMAGE_SIZE).state_dict()}, folder / CHECKPOINTS[Variant.tiny].file)
     return folder
+
+
+@pytest.fixture(scope="session")
+def sam3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `facebook/sam3` is: the architecture of transformers in small, random weights, a vocabulary of the ontology's words."""
+    import torch
+    from transformers import Sam3Config, Sam3ImageProcessor, Sam3Model, Sam3Processor
+
+    tokenizer = _tokenizer({word for each in load_ontology().classes for word in each.prompt.replace(",", " ").split()})
+    narrow = {"hidden_size": 32, "num_attention_heads": 2}
+    small = {**narrow, "num_layers": 1, "intermediate_size": 32}
+    layers = {**narrow, "num_hidden_layers": 2, "intermediate_size": 64}
+    side = SAM3_IMAGE_SIZE // 14
+    backbone = {"image_size": SAM3_IMAGE_SIZE, "patch_size": 14, "window_size": 4, "global_attn_indexes": [1], "pretrain_image_size": 56}
+    config = Sam3Config(
+        vision_config={
+            "backbone_config": {"model_type": "sam3_vit_model", **layers, **backbone},
+            "fpn_hidden_size": 32,
+            "backbone_feature_sizes": [[4 * side] * 2, [2 * side] * 2, [side] * 2],
+        },
+        text_config={
+            "model_type": "clip_text_model",
+            "vocab_size": len(tokenizer),
+            "projection_dim": 32,
+            "max_position_embeddings": 32,
+            **layers,
+        },
+        geometry_encoder_config=small,
+        detr_encoder_config=small,
+        detr_decoder_config={**small, "num_queries": 8},
+        mask_decoder_config=narrow,
+    )
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("sam3")
+    Sam3Model(config).save_pretrained(folder)
+    Sam3Processor(Sam3ImageProcessor(size={"height": SAM3_IMAGE_SIZE, "width": SAM3_IMAGE_SIZE}), tokenizer).save_pretrained(folder)
+    return folder
+
+
+def _tokenizer(words: Iterable[str]) -> Any:
+    """A tokenizer of CLIP's kind whose vocabulary is made of some words and the beginnings of them."""
+    from transformers import CLIPTokenizer
+
+    letters = "abcdefghijklmnopqrstuvwxyz-"
+    known = dict.fromkeys([*letters, *(f"{letter}</w>" for letter in letters)])
+    merges = {}
+    for word in sorted(words):
+        parts = [*word[:-1], f"{word[-1]}</w>"]
+        for end in range(1, len(parts)):
+            merges["".join(parts[:end]), parts[end]] = None
+            known["".join(parts[: end + 1])] = None
+    vocabulary = [*known, "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={token: number for number, token in enumerate(vocabulary)}, merges=list(merges))
 
 
 def _torchvision_operators() -> Any:

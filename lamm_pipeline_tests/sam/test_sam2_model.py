@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.segmentation import sam2_model
 from lamm_pipeline.segmentation.sam2_model import Grid, Sam2Model, build_model
 from lamm_pipeline.segmentation.sam2_weights import CHECKPOINTS, find_weights
 from lamm_pipeline.segmentation.settings import Variant
@@ -103,6 +104,95 @@ def test_a_single_image_too_big_for_the_memory_is_said(model: Sam2Model, monkeyp
     monkeypatch.setattr(model, "_predict", no_memory)
     with pytest.raises(InputError, match="memory does not suffice for SAM2 'tiny' on one image; choose a smaller `variant`"):
         model.masks(images(1), [boxes((10, 10, 40, 40))])
+
+
+@pytest.mark.requirement("SEG-03", "SEG-04")
+def test_proposals_are_what_the_packages_own_generator_gives(model: Sam2Model, weights_folder: Path) -> None:
+    import torch
+    from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
+
+    (picture,) = images(1)
+    network = build_model(Variant.tiny, IMAGE_SIZE)
+    network.load_state_dict(torch.load(weights_folder / CHECKPOINTS[Variant.tiny].file, weights_only=True)["model"])
+    generator: Any = SAM2AutomaticMaskGenerator(network, points_per_side=3, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+    generator.predictor._bb_feat_sizes = [(IMAGE_SIZE // stride,) * 2 for stride in (4, 8, 16)]
+    expected = sorted(generator.generate(picture), key=lambda each: -each["predicted_iou"])
+    found = model.propose(picture, Grid(points_per_side=3, quality=0.0, stability=0.0))
+    assert len(found) == len(expected) > 0
+    for proposal, each in zip(found, expected, strict=True):
+        assert (proposal.mask.full(80, 60) == each["segmentation"]).all()
+        assert proposal.quality == pytest.approx(each["predicted_iou"], abs=1e-5)
+        assert proposal.stability == pytest.approx(each["stability_score"], abs=1e-5)
+    assert model.propose(picture, Grid(3, quality=1.0, stability=0.0)) == []
+    assert model.propose(picture, Grid(3, quality=0.0, stability=1.0)) == []
+
+
+@pytest.mark.requirement("SEG-08")
+def test_too_many_points_for_the_memory_are_asked_in_smaller_batches(
+    model: Sam2Model, weights_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
+
+    (picture,), grid = images(1), Grid(points_per_side=3, quality=0.0, stability=0.0)
+    expected = model.propose(picture, grid)
+    process: Any = SAM2AutomaticMaskGenerator._process_batch
+    sizes: list[int] = []
+
+    def small_memory(self: Any, points: Any, *rest: Any, **named: Any) -> Any:
+        sizes.append(len(points))
+        if len(points) > 4:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return process(self, points, *rest, **named)
+
+    monkeypatch.setattr(SAM2AutomaticMaskGenerator, "_process_batch", small_memory)
+    small = Sam2Model(Variant.tiny, find_weights(Variant.tiny, str(weights_folder)), "cpu", IMAGE_SIZE)
+    found = small.propose(picture, grid)
+    assert sizes == [9, 4, 4, 1]
+    assert [each.quality for each in found] == pytest.approx([each.quality for each in expected], abs=1e-4)
+
+
+def test_the_image_encoder_is_compiled_when_that_is_wanted_and_computes_the_same(
+    model: Sam2Model, weights_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    compiled: list[Any] = []
+
+    def compile_nothing(forward: Any) -> Any:
+        compiled.append(forward.__self__)
+        return forward
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    other = Sam2Model(Variant.tiny, find_weights(Variant.tiny, str(weights_folder)), "cpu", IMAGE_SIZE, compiled=True)
+    corners = [boxes((10, 10, 40, 40))]
+    assert (other.masks(images(1), corners)[0] == model.masks(images(1), corners)[0]).all()
+    assert [type(each).__name__ for each in compiled] == ["ImageEncoder"]
+
+
+def test_a_compiler_that_fails_is_said(weights_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from torch._dynamo.exc import TorchDynamoException
+
+    def broken(*_: Any) -> Any:
+        raise TorchDynamoException("no C++ compiler found\nand more")
+
+    monkeypatch.setattr(torch, "compile", lambda _: broken)
+    model = Sam2Model(Variant.tiny, find_weights(Variant.tiny, str(weights_folder)), "cpu", IMAGE_SIZE, compiled=True)
+    with pytest.raises(InputError, match=r"torch.compile failed.*set `compile_model` to false.*It says: no C\+\+ compiler found$"):
+        model.masks(images(1), [boxes((10, 10, 40, 40))])
+
+
+def test_the_network_computes_in_bfloat16_too(model: Sam2Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: numbers of half the size reach no function that cannot take them."""
+    import torch
+
+    (picture,), corners = images(1), [boxes((10, 10, 40, 40))]
+    exact = model.masks([picture], corners)[0]
+    monkeypatch.setattr(sam2_model, "inference", lambda _: torch.autocast("cpu", dtype=torch.bfloat16))
+    with torch.inference_mode():
+        assert (model.masks([picture], corners)[0] != exact).mean() < 0.05
+        assert model.propose(picture, Grid(3, 0.0, 0.0))
 
 
 def test_no_image_needs_no_model(weights_folder: Path) -> None:

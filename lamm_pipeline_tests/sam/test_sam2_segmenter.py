@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -7,14 +8,15 @@ import pytest
 from skimage import data
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.ontology.ontology import load_ontology
+from lamm_pipeline.geometry import rle
+from lamm_pipeline.ontology.ontology import Ontology, load_ontology
 from lamm_pipeline.segmentation import detections
 from lamm_pipeline.segmentation.backends import make_segmenter
 from lamm_pipeline.segmentation.detector_segmenter import DetectorSegmenter
 from lamm_pipeline.segmentation.sam2_segmenter import Sam2Segmenter
 from lamm_pipeline.segmentation.segment_frames import SegmentationSummary, segment_frames
 from lamm_pipeline.segmentation.segmenter import Picture
-from lamm_pipeline.segmentation.settings import SegmentationSettings, TileProfile, Variant
+from lamm_pipeline.segmentation.settings import Prompts, SegmentationSettings, TileProfile, Variant
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline_tests.sam.conftest import IMAGE_SIZE
 from lamm_pipeline_tests.segmentation.test_segment_frames import HEIGHT, WIDTH, frame, registry, tree, write_files
@@ -98,6 +100,42 @@ def test_batches_of_frames_give_what_single_frames_give_and_frames_without_boxes
     assert head["segmenter"]["prompts"]["backend"] == "external"
 
 
+@pytest.mark.requirement("SEG-01", "SEG-03", "SEG-04", "SEG-05")
+def test_automatic_masks_take_the_class_of_the_box_they_fit_and_the_others_are_counted(weights_folder: Path, tmp_path: Path) -> None:
+    frames = [frame(index) for index in range(3)]
+    write_files(tmp_path / "frames", frames)
+    whole = {"xyxyn": [0.0, 0.0, 1.0, 1.0], "confidence": 0.9, "class_name": "truck"}
+    (tmp_path / "predictions.json").write_text(json.dumps({"0": {"predictions": [whole]}, "1": {"predictions": []}}))
+    chosen = settings(weights_folder, tmp_path / "predictions.json").model_copy(
+        update={"prompts": Prompts.automatic, "points_per_side": 2, "mask_quality": 0.0, "mask_stability": 0.0}
+    )
+    segmenter = Sam2Segmenter(chosen, ONTOLOGY, "cpu", IMAGE_SIZE)
+    draft = Draft.open(tmp_path / "out")
+    summary = segment_frames(registry(frames), tmp_path / "frames", segmenter, ONTOLOGY, chosen, draft, workers=1)
+    first, second, third = detections.read(summary.path)
+    assert [(each.class_id, each.confidence, each.mask_source) for each in first.detections] == [("truck", 0.9, "sam2")]
+    x1, y1, x2, y2 = first.detections[0].box_xyxy
+    rows, columns = np.nonzero(rle.decode(first.detections[0].mask_rle))
+    assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == (x1, y1, x2, y2)
+    assert second.detections == third.detections == ()
+    assert summary.refused == {"no class: cut by the image's border": 2}
+    head = detections.read_head(summary.path)
+    assert head["segmenter"]["points_per_side"] == 2
+    assert head["refused"] == summary.refused
+
+
+def test_automatic_masks_ask_the_detector_for_all_classes_and_do_without_it_where_it_knows_none(weights_folder: Path) -> None:
+    def prompts(ontology: Ontology, *classes: str) -> dict[str, Any]:
+        chosen = settings(weights_folder).model_copy(update={"prompts": Prompts.automatic, "classes": list(classes)})
+        identity = Sam2Segmenter(chosen, ontology, "cpu", IMAGE_SIZE).identity
+        assert identity["classes"] == sorted(classes)
+        given: dict[str, Any] = identity["prompts"]
+        return given
+
+    assert set(prompts(ONTOLOGY, "haul_truck")["classes"]) == {each.id for each in ONTOLOGY.classes}
+    assert prompts(Ontology((ONTOLOGY.by_id("haul_truck"),), "0" * 64), "haul_truck") == {"backend": "none"}
+
+
 def test_the_identity_names_model_weights_numbers_and_thresholds(weights_folder: Path) -> None:
     identity = Sam2Segmenter(settings(weights_folder), ONTOLOGY, "cpu").identity
     assert identity["model"] == "sam2.1_hiera_tiny"
@@ -108,6 +146,8 @@ def test_the_identity_names_model_weights_numbers_and_thresholds(weights_folder:
     assert identity["prompts"] == DetectorSegmenter(settings(weights_folder), ONTOLOGY).identity
     assert json.loads(json.dumps(identity)) == identity
     assert Sam2Segmenter(settings(weights_folder, batch_size=1), ONTOLOGY, "cpu").identity == identity
+    compiled = settings(weights_folder).model_copy(update={"compile_model": True, "gpu_memory_share": 0.5})
+    assert Sam2Segmenter(compiled, ONTOLOGY, "cpu").identity == {**identity, "compiled": True}
 
 
 def test_it_is_made_by_name_and_the_variant_chooses_the_file(weights_folder: Path) -> None:
