@@ -133,6 +133,28 @@ def test_detector_labels_mean_the_default_class_unless_the_measured_height_fits_
     assert meaning("Vehicle", 30.0) == "truck"
 
 
+def test_a_seen_size_is_that_of_the_classes_it_lies_within_the_priors_of() -> None:
+    ontology = load_ontology()
+
+    def meant(width_m: float, height_m: float, thickness_m: float = 0.3) -> set[str]:
+        return {each.id for each in ontology.of_size(width_m, height_m, thickness_m)}
+
+    assert {"person", "worker_ppe", "worker_no_ppe"} <= meant(0.5, 1.7)
+    assert "car" not in meant(0.5, 1.7)
+    assert {"car"} <= meant(1.5, 1.5) & meant(5.9, 1.5) & meant(4.0, 1.5, thickness_m=5.9)
+    assert "car" not in meant(1.4, 1.5) | meant(6.0, 1.5) | meant(4.0, 1.2) | meant(4.0, 1.9) | meant(4.0, 1.5, thickness_m=6.0)
+    assert meant(12.0, 7.0) == {"haul_truck"}
+    assert meant(100.0, 100.0) == set()
+    assert ontology.by_id("berm").size_prior is None
+    assert not any("berm" in meant(width, height) for width in (0.5, 2.0, 8.0) for height in (0.5, 2.0, 5.0))
+
+
+@pytest.mark.requirement("SEG-06")
+def test_the_alternatives_of_a_prompt_are_texts_of_their_own(tmp_path: Path) -> None:
+    assert load_ontology().by_id("cone").prompts == ("traffic cone", "safety cone")
+    assert load_ontology(write(tmp_path, entry(prompt=" pick-up truck,, van "))).by_id("car").prompts == ("pick-up truck", "van")
+
+
 def test_color_is_given_as_numbers_for_drawing(tmp_path: Path) -> None:
     assert load_ontology(write(tmp_path, entry(color="#FF8000"))).by_id("car").color_rgb == (255, 128, 0)
 
@@ -155,6 +177,7 @@ def test_color_is_given_as_numbers_for_drawing(tmp_path: Path) -> None:
         ([entry(size_prior={"length": [0, 2], "width": [1, 2], "height": [1, 2]})], "must lie above 0"),
         ([entry(size_prior={"length": "long", "width": [1, 2], "height": [1, 2]})], r"the length of size_prior must be \[smallest"),
         ([entry(detector_labels="Car")], "detector_labels must be a list"),
+        ([entry(prompt=" , ,")], "has no text between the commas of its prompt"),
         (["car"], "Class 1 of the ontology .* is not a mapping"),
         ([], "has no list `classes`"),
     ],
