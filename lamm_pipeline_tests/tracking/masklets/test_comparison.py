@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from lamm_pipeline.geometry import rle
+from lamm_pipeline.geometry.drawing import distinct_color
 from lamm_pipeline.segmentation.mask_candidates import MaskCandidate
-from lamm_pipeline.tracking.masklets.comparison import ComparedFrame, color_of, comparison_picture, write_comparisons
+from lamm_pipeline.tracking.masklets.comparison import ComparedFrame, comparison_picture, write_comparisons
 
 HEIGHT, WIDTH = 60, 80
 GREY = 90
@@ -104,7 +105,7 @@ def test_frames_that_cannot_be_drawn_among_others_are_named(tmp_path: Path) -> N
 
 @pytest.mark.requirement("VOS-21")
 def test_colors_are_fixed_and_different() -> None:
-    colors = [color_of(number) for number in range(-30, 30)]
+    colors = [distinct_color(number) for number in range(-30, 30)]
     assert len(set(colors)) == 60
-    assert colors == [color_of(number) for number in range(-30, 30)]
+    assert colors == [distinct_color(number) for number in range(-30, 30)]
     assert all(0 <= value <= 255 for color in colors for value in color)
