@@ -8,6 +8,7 @@ import dagster as dg
 import numpy as np
 
 from lamm_pipeline import partitions
+from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.geometry.drawing import distinct_color, draw_box, draw_mask
 from lamm_pipeline.ontology.ontology import Ontology
@@ -139,6 +140,10 @@ def mask_candidates(context: dg.AssetExecutionContext, config: MaskCandidatesCon
         inputs = {"frames": workspace.recording_artifact(context.partition_key, "frames")}
         if config.source is CandidateSource.detections:
             inputs["detections"] = workspace.recording_artifact(context.partition_key, "detections")
+            if inputs["detections"].manifest.identity.inputs["frames"] != inputs["frames"].version:
+                raise InputError(
+                    f"The detections of {context.partition_key!r} were made from other frames. Materialize `detections` first."
+                )
         frames, found = inputs["frames"], inputs.get("detections")
         registry = frame_registry.read(frames.file(frame_registry.FILE_NAME))
         proposer = make_proposer(config, frames.folder, None if found is None else found.file(detections_file.FILE_NAME))
