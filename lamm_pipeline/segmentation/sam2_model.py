@@ -6,7 +6,6 @@ import threading
 import warnings
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,46 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.geometry.boxes_2d import box_of_mask
-from lamm_pipeline.segmentation.depth_masks import MaskCrop
 from lamm_pipeline.segmentation.sam2_weights import CHECKPOINTS
 from lamm_pipeline.segmentation.settings import Variant
 
 MASK_THRESHOLD = 0.0
 """Of the logits."""
 FEATURE_STRIDES = (4, 8, 16)
-DUPLICATE_IOU = 0.7
-"""Proposals whose boxes overlap more than this are one."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """How a whole image is searched for masks.
-
-    Attributes:
-        points_per_side: points asked about along each side of the image.
-        quality: smallest IoU with the true mask that the model expects.
-        stability: smallest IoU between the masks at thresholds a little above and below.
-    """
-
-    points_per_side: int
-    quality: float
-    stability: float
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """Something in an image that has an outline.
-
-    Attributes:
-        mask: its pixels; the crop is its box.
-        quality: IoU with the true mask that the model expects, 0..1.
-        stability: how little the mask changes with the threshold, 0..1.
-    """
-
-    mask: MaskCrop
-    quality: float
-    stability: float
 
 
 def resolve_device(wanted: str) -> str:
@@ -143,51 +108,6 @@ class Sam2Model:
         torch.cuda.empty_cache()
         half = len(images_rgb) // 2
         return self.masks(images_rgb[:half], boxes_xyxy[:half]) + self.masks(images_rgb[half:], boxes_xyxy[half:])
-
-    def propose(self, image_rgb: NDArray[np.uint8], grid: Grid) -> list[Proposal]:
-        """Outline whatever has an outline, with the package's automatic mask generator.
-
-        Args:
-            image_rgb: `(H, W, 3)`.
-            grid: where to look and what to keep.
-
-        Returns:
-            Best quality first.
-
-        Raises:
-            InputError: the weights are not those of the variant, or the GPU's memory does not suffice for the image.
-        """
-        import torch
-        from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
-
-        half_precision = torch.autocast("cuda", dtype=torch.bfloat16) if self._device == "cuda" else contextlib.nullcontext()
-        with self._lock, torch.inference_mode(), half_precision:
-            if self._predictor is None:
-                self._predictor = self._load()
-            generator = SAM2AutomaticMaskGenerator(
-                self._predictor.model,
-                points_per_side=grid.points_per_side,
-                pred_iou_thresh=grid.quality,
-                stability_score_thresh=grid.stability,
-                mask_threshold=MASK_THRESHOLD,
-                box_nms_thresh=DUPLICATE_IOU,
-            )
-            generator.predictor = self._predictor
-            try:
-                records = generator.generate(image_rgb)
-            except torch.cuda.OutOfMemoryError as error:
-                raise InputError(
-                    f"The GPU's memory does not suffice for SAM2 {self._variant.value!r} on one image; choose a smaller `variant`."
-                ) from error
-        proposals = []
-        for each in records:
-            mask = np.asarray(each["segmentation"], dtype=bool)
-            box = box_of_mask(mask)
-            if box is not None:
-                left, top, right, bottom = map(int, box)
-                crop = MaskCrop(left, top, mask[top:bottom, left:right].copy())
-                proposals.append(Proposal(crop, round(float(each["predicted_iou"]), 6), round(float(each["stability_score"]), 6)))
-        return sorted(proposals, key=lambda each: (-each.quality, -each.stability, each.mask.y, each.mask.x))
 
     def _predict(self, images_rgb: Sequence[NDArray[np.uint8]], boxes_xyxy: Sequence[NDArray[np.float64]]) -> list[NDArray[np.bool_]]:
         import torch
