@@ -18,7 +18,7 @@ class CandidateSource(StrEnum):
     external = "external"
 
 
-OPERATIONAL_FIELDS = frozenset({"variant", "weights", "external"})
+OPERATIONAL_FIELDS = frozenset({"variant", "weights", "external", "gpu_memory_share"})
 """Settings that do not change the result, or only through what the source's identity says of them."""
 
 
@@ -57,6 +57,12 @@ class CandidateSettings(BaseModel):
     points_per_side: int = Field(32, ge=1, le=128, description="How many points the source `sam2` tries along each side of the image.")
     mask_quality: float = Field(
         0.8, ge=0.0, le=1.0, description="Smallest quality that SAM2 itself expects of a mask of the source `sam2` (IoU)."
+    )
+    gpu_memory_share: float = Field(
+        0.9,
+        gt=0.0,
+        le=1.0,
+        description="Share of the GPU's memory that the source `sam2` may take; it then asks about fewer points at once.",
     )
     max_bad_share: float = Field(
         0.2, ge=0.0, le=1.0, description="Largest share of frames without any proposal made for them before the stage fails."

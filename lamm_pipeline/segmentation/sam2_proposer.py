@@ -17,10 +17,10 @@ from lamm_pipeline.segmentation.candidate_filters import WITHIN_SHARE, by_nestin
 from lamm_pipeline.segmentation.candidate_settings import CandidateSettings
 from lamm_pipeline.segmentation.mask_candidates import MaskCandidate
 from lamm_pipeline.segmentation.proposer import Proposal
-from lamm_pipeline.segmentation.sam2_model import MASK_THRESHOLD, Grid, Sam2Model, resolve_device
+from lamm_pipeline.segmentation.sam2_model import DUPLICATE_IOU, MASK_THRESHOLD, Grid, Sam2Model
 from lamm_pipeline.segmentation.sam2_weights import CHECKPOINTS, find_weights
 from lamm_pipeline.segmentation.segment_frames import read_image
-from lamm_pipeline.settings import Settings
+from lamm_pipeline.segmentation.torch_device import resolve_device
 from lamm_pipeline.storage.atomic import sha256_file
 
 PACKAGES = ("torch", "torchvision", "sam2")
@@ -62,8 +62,7 @@ class Sam2Proposer:
         weights = find_weights(settings.variant, settings.weights)
         self._weights_sha256 = sha256_file(weights)
         self._grid = Grid(settings.points_per_side, settings.mask_quality, settings.min_stability)
-        wanted = Settings.from_environment().device if device is None else device
-        self._model = Sam2Model(settings.variant, weights, resolve_device(wanted), image_size)
+        self._model = Sam2Model(settings.variant, weights, resolve_device(device), image_size, memory_share=settings.gpu_memory_share)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -76,6 +75,7 @@ class Sam2Proposer:
             "dtype": self._model.dtype,
             "image_size": self._image_size,
             "mask_threshold": MASK_THRESHOLD,
+            "duplicate_iou": DUPLICATE_IOU,
             "within_share": WITHIN_SHARE,
         }
 
