@@ -17,6 +17,7 @@ Color = tuple[int, int, int]
 
 MASK_OPACITY = 0.45
 _COLOR_SEED = 2
+_GOLDEN_SECTION = 0.618033988749895
 
 
 def draw_mask(image_bgr: Image, mask_rle: Mapping[str, Any], color_rgb: Color) -> None:
@@ -53,7 +54,11 @@ def draw_box_3d(image_bgr: Image, box: Box3D, projection: NDArray[np.float64], c
 
 
 def distinct_color(number: int) -> Color:
-    """A strong colour for an object without a class, red, green, blue: the same for the same number, in every picture and every run."""
-    random = np.random.default_rng([_COLOR_SEED, int(number < 0), abs(number)])
-    red, green, blue = colorsys.hsv_to_rgb(random.random(), 0.6 + 0.4 * random.random(), 0.8 + 0.2 * random.random())
+    """A strong colour for an object without a class, red, green, blue: the same for the same number, in every picture and every run.
+
+    Hues of following numbers lie a golden section apart, so that few objects never look alike.
+    """
+    shade = np.random.default_rng([_COLOR_SEED, int(number < 0), abs(number)])
+    hue = (number * _GOLDEN_SECTION) % 1.0
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.65 + 0.35 * shade.random(), 0.8 + 0.2 * shade.random())
     return round(255 * red), round(255 * green), round(255 * blue)

@@ -29,6 +29,7 @@ _MESSAGES = {
     MISSING_MASKS: "Frames that were to be compared have no masks, neither of candidates nor of masklets.",
     RENDER_EMPTY: "None of the comparison pictures could be made.",
 }
+_SIDE_PX = 640
 _TITLE_PX = 24
 _GAP_PX = 6
 
@@ -81,7 +82,7 @@ def write_comparisons(folder: Path, frames: Iterable[ComparedFrame], level: int)
 
 
 def comparison_picture(image_bgr: Image, candidates: Sequence[MaskCandidate], masklets: Mapping[int, Mask], title: str) -> Image:
-    """Candidates and masklets of a frame side by side.
+    """Candidates and masklets of a frame side by side; wide images are made smaller.
 
     Args:
         image_bgr: `(H, W, 3)`.
@@ -90,21 +91,26 @@ def comparison_picture(image_bgr: Image, candidates: Sequence[MaskCandidate], ma
         title: said above, before the numbers.
 
     Returns:
-        `(H + title, 2 W + gap, 3)` BGR.
+        BGR, two pictures of the frame and a line of text above them.
     """
-    height, width = image_bgr.shape[:2]
-    left, right = image_bgr.copy(), image_bgr.copy()
+    scale = min(1.0, _SIDE_PX / image_bgr.shape[1])
+    height, width = (max(1, round(side * scale)) for side in image_bgr.shape[:2])
+    left = cv2.resize(image_bgr, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    right = left.copy()
     for number, candidate in enumerate(candidates):
-        color = distinct_color(-1 - number)
         if candidate.mask_rle is not None:
-            tint(left, resize(rle.decode(candidate.mask_rle), (height, width)), color)
-        draw_box(left, candidate.box_xyxy, color, _label(candidate))
-    for number in sorted(masklets):
-        mask = resize(masklets[number], (height, width))
-        box_xyxy = box_of_mask(mask)
-        if box_xyxy is not None:
-            tint(right, mask, distinct_color(number))
-            draw_box(right, box_xyxy, distinct_color(number), str(number))
+            tint(left, resize(rle.decode(candidate.mask_rle), (height, width)), distinct_color(-1 - number))
+    for number, candidate in enumerate(candidates):
+        x1, y1, x2, y2 = candidate.box_xyxy
+        box_xyxy = (x1 * scale, y1 * scale, x2 * scale, y2 * scale)
+        draw_box(left, box_xyxy, distinct_color(-1 - number), _label(candidate))
+    masks = {number: resize(masklets[number], (height, width)) for number in sorted(masklets)}
+    for number, mask in masks.items():
+        tint(right, mask, distinct_color(number))
+    for number, mask in masks.items():
+        around_xyxy = box_of_mask(mask)
+        if around_xyxy is not None:
+            draw_box(right, around_xyxy, distinct_color(number), str(number))
     canvas = np.zeros((height + _TITLE_PX, 2 * width + _GAP_PX, 3), np.uint8)
     canvas[_TITLE_PX:, :width] = left
     canvas[_TITLE_PX:, width + _GAP_PX :] = right
