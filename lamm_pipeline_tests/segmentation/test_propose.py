@@ -187,7 +187,7 @@ def test_masks_are_read_in_every_form_that_trees_have_them_in(tmp_path: Path) ->
     assert summary.refused == {}
 
 
-@pytest.mark.requirement("VOS-01", "VOS-04")
+@pytest.mark.requirement("VOS-01")
 def test_masks_that_cannot_be_read_leave_their_box_or_are_dropped_and_counted(tmp_path: Path) -> None:
     box = {"bbox": [10, 20, 30, 20]}
     unreadable: list[Any] = [

@@ -50,7 +50,7 @@ def test_candidates_are_drawn_on_the_left_and_masklets_on_the_right() -> None:
     assert picture.shape[1] > 2 * WIDTH
 
 
-@pytest.mark.requirement("VOS-21", "VOS-28")
+@pytest.mark.requirement("VOS-21")
 def test_pictures_and_their_list_are_written_and_the_same_every_time(tmp_path: Path) -> None:
     frames = [frame(7), frame(9, candidates=(candidate(10, with_mask=False),))]
     for name in ("a", "b"):
