@@ -26,7 +26,7 @@ from lamm_pipeline.segmentation.candidate_settings import CandidateSettings, Can
 from lamm_pipeline.segmentation.candidate_sources import make_proposer
 from lamm_pipeline.segmentation.mask_candidates import FrameCandidates
 from lamm_pipeline.segmentation.propose import propose_candidates
-from lamm_pipeline.segmentation.segment_frames import segment_frames
+from lamm_pipeline.segmentation.segment_frames import read_image, segment_frames
 from lamm_pipeline.segmentation.settings import OPERATIONAL_FIELDS, SegmentationSettings
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.storage.artifacts import Artifact
@@ -184,7 +184,9 @@ def _candidates_preview(artifact: Artifact, frames: Artifact) -> dg.MetadataValu
     fullest: FrameCandidates | None = max(candidates_tree.read_level(folder), key=lambda each: len(each.candidates), default=None)
     if fullest is None:
         return dg.MetadataValue.text("no frames")
-    image = np.asarray(cv2.imread(str(frames.folder / "image_left" / f"{fullest.frame_index:06d}.png"), cv2.IMREAD_COLOR), np.uint8)
+    image = read_image(frames.folder / "image_left" / f"{fullest.frame_index:06d}.png")
+    if image is None:
+        return dg.MetadataValue.text(f"the image of {fullest.frame_id} is missing or damaged")
     for number, candidate in enumerate(fullest.candidates):
         if candidate.mask_rle is not None:
             draw_mask(image, candidate.mask_rle, distinct_color(number))

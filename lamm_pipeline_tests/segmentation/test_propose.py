@@ -59,7 +59,7 @@ def propose(
     return summary, {level: list(mask_candidates.read_level(path)) for level, path in mask_candidates.read(folder).items()}
 
 
-@pytest.mark.requirement("VOS-02", "VOS-29", "CFG-02")
+@pytest.mark.requirement("VOS-02", "VOS-29")
 def test_detections_become_candidates_of_every_nth_frame(tmp_path: Path) -> None:
     whole = recording(7, step=2)
     path = write_detections(
