@@ -84,7 +84,7 @@ class VideoArchiveWriter:
         entry, ids = frame_entry(frame_index), sorted(objects)
         masks = {str(number): packed_mask.to_json(objects[number]) for number in ids}
         _write(self._zip, entry, _encoded({"frame_index": frame_index, "frame_name": frame_name, "objects": masks}))
-        listed = {"frame_index": frame_index, "frame_name": frame_name, "entry": entry, "objects": [str(number) for number in ids]}
+        listed = {"frame_index": frame_index, "frame_name": frame_name, "entry": entry, "objects": sorted(masks)}
         self._frames.append(_encoded(listed))
 
 
