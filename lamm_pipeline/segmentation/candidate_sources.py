@@ -68,6 +68,10 @@ class DetectionsProposer:
         """Nothing to prepare."""
         return {}
 
+    def knows(self, frame: FrameRecord) -> bool:  # noqa: ARG002 - of the protocol
+        """Every frame."""
+        return True
+
     def proposals(self, frames: Sequence[FrameRecord]) -> Iterator[Callable[[], Proposal]]:
         """See `Proposer`."""
         seen = detections.read(self._path)

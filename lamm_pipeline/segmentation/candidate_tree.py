@@ -101,17 +101,26 @@ class ExternalTree:
                 f"None of the {len(unmatched)} frames in {', '.join(str(folder) for folder in self._folders.values())} is one of the "
                 f"{len(registry.selected_frames)} of {registry.recording}; their `frame_name` or `frame_idx` must be those of its images."
             )
-        told = {"matched": len(self._places), "unmatched": len(unmatched), "unmatched_frames": unmatched[:MOST_NAMED], "repeated": repeated}
-        return {"external": told}
+        return {
+            "external": {
+                "matched": len(self._places),
+                "without_candidates": len(registry.selected_frames) - len(self._places),
+                "unmatched": len(unmatched),
+                "unmatched_frames": unmatched[:MOST_NAMED],
+                "repeated": repeated,
+            }
+        }
+
+    def knows(self, frame: FrameRecord) -> bool:
+        """Those that the tree has in any level."""
+        return frame.frame_id in self._places
 
     def proposals(self, frames: Sequence[FrameRecord]) -> Iterator[Callable[[], Proposal]]:
         """See `Proposer`."""
         return (partial(self._propose, frame) for frame in frames)
 
     def _propose(self, frame: FrameRecord) -> Proposal:
-        places = self._places.get(frame.frame_id)
-        if places is None:
-            return Proposal({}, failure="the external candidates do not have this frame")
+        places = self._places[frame.frame_id]
         refused: Counter[str] = Counter()
         by_level: dict[int, tuple[MaskCandidate, ...]] = {}
         number = 0
@@ -174,9 +183,11 @@ def _names(frames: Sequence[FrameRecord]) -> _Names:
 
 
 def _match(stored: Any, names: _Names) -> str | None:
-    """Id of the frame that an entry is about, None when the recording has none such."""
+    """Id of the frame that an entry is about, None when the recording has none such. Old trees name it in their items only."""
     fields = stored if isinstance(stored, dict) else {}
-    for text in (fields.get("frame_id"), fields.get("frame_name")):
+    items = fields.get("items")
+    first = items[0] if isinstance(items, list) and items and isinstance(items[0], dict) else {}
+    for text in (fields.get("frame_id"), fields.get("frame_name"), first.get("frame_name")):
         if isinstance(text, str):
             path = PurePosixPath(text)
             for name in (text, path.name, path.stem):

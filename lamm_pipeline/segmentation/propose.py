@@ -65,7 +65,7 @@ def propose_candidates(
     workers: int | None = None,
     progress: Progress = no_progress,
 ) -> CandidateSummary:
-    """Propose objects in every N-th selected frame and write a tree with a folder for each level.
+    """Propose objects in every N-th of the frames that the source knows, and write a tree with a folder for each level.
 
     Args:
         registry: of the recording's frames.
@@ -79,7 +79,7 @@ def propose_candidates(
         InputError: the source could not look at more than `settings.max_bad_share` of the frames, or has nothing for this recording.
     """
     report = proposer.begin(registry)
-    frames = registry.selected_frames[:: settings.every]
+    frames = [frame for frame in registry.selected_frames if proposer.knows(frame)][:: settings.every]
     log = draft.log("proposed.jsonl")
     done = int(draft.state.get("done", 0))
 

@@ -47,6 +47,10 @@ class Proposer(Protocol):
         """
         ...
 
+    def knows(self, frame: FrameRecord) -> bool:
+        """Whether it has anything to say about a frame, be it that there is nothing; the others are no candidates' frames."""
+        ...
+
     def proposals(self, frames: Sequence[FrameRecord]) -> Iterator[Callable[[], Proposal]]:
         """For each frame, in order, what makes its proposal; it is called on any thread, several at once."""
         ...

@@ -89,6 +89,10 @@ class Sam2Proposer:
         self._size = (registry.height, registry.width)
         return {}
 
+    def knows(self, frame: FrameRecord) -> bool:  # noqa: ARG002 - of the protocol
+        """Every frame."""
+        return True
+
     def proposals(self, frames: Sequence[FrameRecord]) -> Iterator[Callable[[], Proposal]]:
         """See `Proposer`."""
         return (partial(self._propose, frame) for frame in frames)

@@ -146,7 +146,7 @@ def write_tree(folder: Path, levels: Mapping[int, Sequence[Mapping[str, Any]]]) 
 
 
 def external(whole: FrameRegistry, folder: Path, out: Path, **settings: Any) -> tuple[CandidateSummary, dict[int, list[FrameCandidates]]]:
-    chosen = {"source": CandidateSource.external, "external": str(folder), "max_bad_share": 1.0} | settings
+    chosen = {"source": CandidateSource.external, "external": str(folder)} | settings
     return propose(whole, ExternalTree(CandidateSettings(**chosen)), out, **chosen)
 
 
@@ -176,8 +176,9 @@ def test_masks_are_read_in_every_form_that_trees_have_them_in(tmp_path: Path) ->
     np.save(beside / "masks" / "one.npy", mask)
     np.save(beside / "seg_frame_00004.npy", np.stack([np.zeros_like(mask)] * 10 + [mask]))
     summary, levels = external(recording(6), folder, tmp_path / "out")
-    (seen,) = (each for each in levels[2] if each.candidates)
-    assert (seen.frame_id, seen.local_index, len(seen.candidates)) == ("drive:000004", 4, len(items))
+    (seen,) = levels[2]
+    assert (seen.frame_id, seen.local_index, len(seen.candidates)) == ("drive:000004", 0, len(items))
+    assert summary.report["external"]["without_candidates"] == 5
     for number, found in enumerate(seen.candidates):
         np.testing.assert_array_equal(rle.decode(found.mask_rle or {}), mask, err_msg=str(items[number])[:80])
         assert (found.candidate_id, found.area, found.box_xyxy) == (f"drive:000004:{number}", 400, (12, 10, 32, 30))
@@ -245,6 +246,8 @@ def test_frames_are_matched_by_name_or_index_and_the_others_are_reported(tmp_pat
         "level 2: an entry without frame_name and frame_idx",
     ]
     assert list(external(whole, folder, tmp_path / "some", levels=[4, 2])[1]) == [2, 4]
+    _, thinned = external(whole, folder, tmp_path / "thinned", every=3)
+    assert [(each.local_index, each.frame_index) for each in thinned[2]] == [(0, 0), (1, 6)]
 
 
 @pytest.mark.requirement("VOS-01")
@@ -255,6 +258,9 @@ def test_names_of_packed_images_come_before_numbers(tmp_path: Path) -> None:
     folder = write_tree(tmp_path / "tree", {2: [{"frame_idx": 0, "frame_name": "00012.jpg", "items": [{"mask": packed(square(3))}]}]})
     _, levels = external(whole, folder, tmp_path / "out")
     assert [each.frame_index for each in levels[2] if each.candidates] == [2]
+    old = write_tree(tmp_path / "old", {2: [{"frame_idx": 0, "items": [{"frame_name": "00011.jpg", "bbox": [0, 0, 30, 30]}]}]})
+    _, levels = external(whole, old, tmp_path / "out_of_old")
+    assert [each.frame_index for each in levels[2] if each.candidates] == [1]
 
 
 @pytest.mark.requirement("VOS-01")
@@ -321,6 +327,9 @@ class Failing:
 
     def begin(self, registry: FrameRegistry) -> Mapping[str, Any]:
         return {"frames_seen": len(registry.frames)}
+
+    def knows(self, frame: FrameRecord) -> bool:  # noqa: ARG002 - of the protocol
+        return True
 
     def proposals(self, frames: Sequence[FrameRecord]) -> Iterator[Callable[[], Proposal]]:
         return ((lambda: Proposal({}, failure="it is dark")) for _ in frames)
