@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from lamm_pipeline.geometry.boxes_2d import area_xyxy, clip_xyxy, ios_matrix, iou_matrix, nms, xywh_to_xyxy, xyxy_to_xywh
+from lamm_pipeline.geometry.boxes_2d import area_xyxy, box_of_mask, clip_xyxy, ios_matrix, iou_matrix, nms, xywh_to_xyxy, xyxy_to_xywh
 
 coordinate = st.integers(0, 200).map(float)
 box_xywh = st.tuples(coordinate, coordinate, st.integers(1, 100).map(float), st.integers(1, 100).map(float))
@@ -52,3 +53,13 @@ def test_ios_is_one_for_a_contained_box_and_boxes_without_area_share_nothing() -
 
 def test_clipping_cuts_at_the_image_border() -> None:
     assert clip_xyxy([[-5, 10, 700, 500], [650, 1, 660, 2]], 640, 480).tolist() == [[0, 10, 640, 480], [640, 1, 640, 2]]
+
+
+@given(st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(lambda shape: arrays(np.bool_, shape)))
+def test_the_box_of_a_mask_is_that_of_pycocotools(mask: NDArray[np.bool_]) -> None:
+    found = box_of_mask(mask)
+    if not mask.any():
+        assert found is None
+    else:
+        runs = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+        assert found == tuple(xywh_to_xyxy(coco_mask.toBbox(runs)))

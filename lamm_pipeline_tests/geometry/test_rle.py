@@ -70,3 +70,10 @@ def test_only_masks_with_two_dimensions_and_pixels_are_encoded() -> None:
         rle.encode(np.zeros((1, 5, 9)))
     with pytest.raises(ValueError, match=r"shape \(0, 9\)"):
         rle.encode(np.zeros((0, 9)))
+
+
+@given(st.integers(1, 12).flatmap(lambda side: st.lists(arrays.arrays(np.bool_, (side, 9)), max_size=5)))
+def test_containment_is_the_share_of_a_masks_pixels_in_another(several: list[NDArray[np.bool_]]) -> None:
+    found = rle.containment([rle.encode(mask) for mask in several])
+    expected = np.array([[(a & b).sum() / max(1, a.sum()) for b in several] for a in several]).reshape(len(several), len(several))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
