@@ -1,11 +1,16 @@
-"""SAM2's image predictor, loaded when it is first used: boxes in, masks out. torch and sam2 are imported inside functions only."""
+"""SAM2: how its networks are loaded, and its image predictor, loaded when it is first used: boxes in, masks out.
+
+torch and sam2 are imported inside functions only.
+"""
 
 import contextlib
+import importlib.util
 import pickle
 import threading
 import warnings
 import zipfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +21,24 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.segmentation.sam2_weights import CHECKPOINTS
 from lamm_pipeline.segmentation.settings import Variant
 
+PACKAGES = ("torch", "torchvision", "sam2")
 MASK_THRESHOLD = 0.0
 """Of the logits."""
 FEATURE_STRIDES = (4, 8, 16)
+
+
+def require_packages() -> None:
+    """Do nothing where SAM2 is installed.
+
+    Raises:
+        InputError: a package is missing.
+    """
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"The back end 'sam2' needs {' and '.join(missing)}, which this installation lacks; install the extra: "
+            "pip install 'lamm-pipeline[sam2]'."
+        )
 
 
 def resolve_device(wanted: str) -> str:
@@ -35,12 +55,25 @@ def resolve_device(wanted: str) -> str:
     return wanted
 
 
-def build_model(variant: Variant, image_size: int) -> Any:
+def dtype_name(device: str) -> str:
+    """Number format of the computation."""
+    return "bfloat16" if device == "cuda" else "float32"
+
+
+def precision(device: str) -> AbstractContextManager[Any]:
+    """In which the network runs on that device."""
+    import torch
+
+    return torch.autocast("cuda", dtype=torch.bfloat16) if device == "cuda" else contextlib.nullcontext()
+
+
+def build_model(variant: Variant, image_size: int, *, video: bool = False) -> Any:
     """A model with random weights, on the CPU.
 
     Args:
         variant: which of the package's configurations.
         image_size: side of the square that images are scaled to, pixels.
+        video: the predictor for videos instead of the network for images; both take the same weights.
     """
     from hydra import initialize_config_module  # noqa: PLC0415 - of the extra
     from hydra.core.global_hydra import GlobalHydra  # noqa: PLC0415 - of the extra
@@ -48,11 +81,35 @@ def build_model(variant: Variant, image_size: int) -> Any:
     # sam2 asks Hydra for the behaviour of 1.2, which 1.4 refuses; 1.3 wants another antlr4 than Dagster.
     if not GlobalHydra.instance().is_initialized():
         initialize_config_module("sam2")
-    from sam2.build_sam import build_sam2
+    from sam2.build_sam import build_sam2, build_sam2_video_predictor
 
+    build = build_sam2_video_predictor if video else build_sam2
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?s).*hydra.utils.instantiate", category=UserWarning)
-        return build_sam2(CHECKPOINTS[variant].config, None, device="cpu", hydra_overrides_extra=[f"++model.image_size={image_size}"])
+        return build(CHECKPOINTS[variant].config, None, device="cpu", hydra_overrides_extra=[f"++model.image_size={image_size}"])
+
+
+def load_model(variant: Variant, weights: Path, image_size: int, device: str, *, video: bool = False) -> Any:
+    """A model with the weights of a checkpoint, on its device; the arguments are those of `build_model`.
+
+    Raises:
+        InputError: the file is no checkpoint, or that of another variant.
+    """
+    import torch
+
+    name = CHECKPOINTS[variant].file
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)["model"]
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{weights} is not a checkpoint of SAM2, or damaged; fetch {name} again.") from error
+    model = build_model(variant, image_size, video=video)
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(
+            f"The weights {weights} are not those of the variant {variant.value!r}, whose file is {name}; change `variant` or `weights`."
+        ) from error
+    return model.to(device)
 
 
 class Sam2Model:
@@ -76,7 +133,7 @@ class Sam2Model:
     @property
     def dtype(self) -> str:
         """Number format of the computation."""
-        return "bfloat16" if self._device == "cuda" else "float32"
+        return dtype_name(self._device)
 
     def masks(self, images_rgb: Sequence[NDArray[np.uint8]], boxes_xyxy: Sequence[NDArray[np.float64]]) -> list[NDArray[np.bool_]]:
         """Outline boxes, all images at once; in smaller batches where the GPU's memory does not suffice.
@@ -112,8 +169,7 @@ class Sam2Model:
     def _predict(self, images_rgb: Sequence[NDArray[np.uint8]], boxes_xyxy: Sequence[NDArray[np.float64]]) -> list[NDArray[np.bool_]]:
         import torch
 
-        half_precision = torch.autocast("cuda", dtype=torch.bfloat16) if self._device == "cuda" else contextlib.nullcontext()
-        with torch.inference_mode(), half_precision:
+        with torch.inference_mode(), precision(self._device):
             self._predictor.set_image_batch(list(images_rgb))
             masks, _, _ = self._predictor.predict_batch(box_batch=list(boxes_xyxy), multimask_output=False)
             self._predictor.reset_predictor()
@@ -123,24 +179,10 @@ class Sam2Model:
         ]
 
     def _load(self) -> Any:
-        import torch
-
-        name = CHECKPOINTS[self._variant].file
-        try:
-            state = torch.load(self._weights, map_location="cpu", weights_only=True)["model"]
-        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            raise InputError(f"{self._weights} is not a checkpoint of SAM2, or damaged; fetch {name} again.") from error
-        model = build_model(self._variant, self._image_size)
-        try:
-            model.load_state_dict(state)
-        except (RuntimeError, TypeError) as error:
-            raise InputError(
-                f"The weights {self._weights} are not those of the variant {self._variant.value!r}, whose file is {name}; change `variant` "
-                "or `weights`."
-            ) from error
+        model = load_model(self._variant, self._weights, self._image_size, self._device)
         from sam2.sam2_image_predictor import SAM2ImagePredictor
 
-        predictor = SAM2ImagePredictor(model.to(self._device), mask_threshold=MASK_THRESHOLD)
+        predictor = SAM2ImagePredictor(model, mask_threshold=MASK_THRESHOLD)
         # The predictor has the sizes for 1024 pixels written in.
         predictor._bb_feat_sizes = [(self._image_size // stride,) * 2 for stride in FEATURE_STRIDES]
         return predictor

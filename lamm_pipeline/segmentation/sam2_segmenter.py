@@ -1,7 +1,6 @@
 """The segmenter that outlines given boxes with SAM2: boxes, classes and scores of the detector or of a file, masks of the model."""
 
 import importlib.metadata
-import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,20 +9,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.frame_registry import FrameRegistry
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.segmentation.depth_masks import MaskCrop, pixel_box
 from lamm_pipeline.segmentation.detector_segmenter import DetectorSegmenter
 from lamm_pipeline.segmentation.external_segmenter import ExternalSegmenter
-from lamm_pipeline.segmentation.sam2_model import MASK_THRESHOLD, Sam2Model, resolve_device
+from lamm_pipeline.segmentation.sam2_model import MASK_THRESHOLD, Sam2Model, require_packages, resolve_device
 from lamm_pipeline.segmentation.sam2_weights import CHECKPOINTS, find_weights
 from lamm_pipeline.segmentation.segmenter import FrameSegmenter, OneByOne, Picture, RawDetection, Segmentation
 from lamm_pipeline.segmentation.settings import SegmentationSettings
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.storage.atomic import sha256_file
 
-PACKAGES = ("torch", "torchvision", "sam2")
 MASK_SOURCE = "sam2"
 # Boxes of a detector sit a little off their objects; what the model sees farther out is another object.
 MARGIN_SHARE = 0.05
@@ -47,12 +44,7 @@ class Sam2Segmenter:
     """
 
     def __init__(self, settings: SegmentationSettings, ontology: Ontology, device: str | None = None, image_size: int = 1024) -> None:
-        missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-        if missing:
-            raise InputError(
-                f"The back end 'sam2' needs {' and '.join(missing)}, which this installation lacks; install the extra: "
-                "pip install 'lamm-pipeline[sam2]'."
-            )
+        require_packages()
         self._settings = settings
         self._image_size = image_size
         self._prompter: FrameSegmenter
