@@ -3,14 +3,12 @@
 torch and sam2 are imported inside functions only.
 """
 
-import contextlib
 import importlib.util
 import pickle
 import threading
 import warnings
 import zipfile
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.segmentation.sam2_weights import CHECKPOINTS
 from lamm_pipeline.segmentation.settings import Variant
+from lamm_pipeline.segmentation.torch_device import inference, number_format
 
 PACKAGES = ("torch", "torchvision", "sam2")
 MASK_THRESHOLD = 0.0
@@ -39,32 +38,6 @@ def require_packages() -> None:
             f"The back end 'sam2' needs {' and '.join(missing)}, which this installation lacks; install the extra: "
             "pip install 'lamm-pipeline[sam2]'."
         )
-
-
-def resolve_device(wanted: str) -> str:
-    """`cpu`, or `cuda` when there is one.
-
-    Raises:
-        InputError: `cuda` is wanted and torch finds none.
-    """
-    if wanted == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise InputError("LAMM_DEVICE is 'cuda', but torch finds no CUDA device; set LAMM_DEVICE to 'cpu' or mend the driver.")
-    return wanted
-
-
-def dtype_name(device: str) -> str:
-    """Number format of the computation."""
-    return "bfloat16" if device == "cuda" else "float32"
-
-
-def precision(device: str) -> AbstractContextManager[Any]:
-    """In which the network runs on that device."""
-    import torch
-
-    return torch.autocast("cuda", dtype=torch.bfloat16) if device == "cuda" else contextlib.nullcontext()
 
 
 def build_model(variant: Variant, image_size: int, *, video: bool = False) -> Any:
@@ -89,11 +62,17 @@ def build_model(variant: Variant, image_size: int, *, video: bool = False) -> An
         return build(CHECKPOINTS[variant].config, None, device="cpu", hydra_overrides_extra=[f"++model.image_size={image_size}"])
 
 
-def load_model(variant: Variant, weights: Path, image_size: int, device: str, *, video: bool = False) -> Any:
-    """A model with the weights of a checkpoint, on its device; the arguments are those of `build_model`.
+def load_model(variant: Variant, weights: Path, image_size: int, *, video: bool = False) -> Any:
+    """A model with the weights of a checkpoint, on the CPU.
+
+    Args:
+        variant: which of the package's configurations.
+        weights: the checkpoint.
+        image_size: side of the square that images are scaled to, pixels.
+        video: see `build_model`.
 
     Raises:
-        InputError: the file is no checkpoint, or that of another variant.
+        InputError: the file is no checkpoint of SAM2, or of another variant.
     """
     import torch
 
@@ -109,7 +88,7 @@ def load_model(variant: Variant, weights: Path, image_size: int, device: str, *,
         raise InputError(
             f"The weights {weights} are not those of the variant {variant.value!r}, whose file is {name}; change `variant` or `weights`."
         ) from error
-    return model.to(device)
+    return model
 
 
 class Sam2Model:
@@ -133,7 +112,7 @@ class Sam2Model:
     @property
     def dtype(self) -> str:
         """Number format of the computation."""
-        return dtype_name(self._device)
+        return number_format(self._device)
 
     def masks(self, images_rgb: Sequence[NDArray[np.uint8]], boxes_xyxy: Sequence[NDArray[np.float64]]) -> list[NDArray[np.bool_]]:
         """Outline boxes, all images at once; in smaller batches where the GPU's memory does not suffice.
@@ -167,9 +146,7 @@ class Sam2Model:
         return self.masks(images_rgb[:half], boxes_xyxy[:half]) + self.masks(images_rgb[half:], boxes_xyxy[half:])
 
     def _predict(self, images_rgb: Sequence[NDArray[np.uint8]], boxes_xyxy: Sequence[NDArray[np.float64]]) -> list[NDArray[np.bool_]]:
-        import torch
-
-        with torch.inference_mode(), precision(self._device):
+        with inference(self._device):
             self._predictor.set_image_batch(list(images_rgb))
             masks, _, _ = self._predictor.predict_batch(box_batch=list(boxes_xyxy), multimask_output=False)
             self._predictor.reset_predictor()
@@ -179,10 +156,10 @@ class Sam2Model:
         ]
 
     def _load(self) -> Any:
-        model = load_model(self._variant, self._weights, self._image_size, self._device)
+        model = load_model(self._variant, self._weights, self._image_size)
         from sam2.sam2_image_predictor import SAM2ImagePredictor
 
-        predictor = SAM2ImagePredictor(model, mask_threshold=MASK_THRESHOLD)
+        predictor = SAM2ImagePredictor(model.to(self._device), mask_threshold=MASK_THRESHOLD)
         # The predictor has the sizes for 1024 pixels written in.
         predictor._bb_feat_sizes = [(self._image_size // stride,) * 2 for stride in FEATURE_STRIDES]
         return predictor

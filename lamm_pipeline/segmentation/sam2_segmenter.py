@@ -14,11 +14,11 @@ from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.segmentation.depth_masks import MaskCrop, pixel_box
 from lamm_pipeline.segmentation.detector_segmenter import DetectorSegmenter
 from lamm_pipeline.segmentation.external_segmenter import ExternalSegmenter
-from lamm_pipeline.segmentation.sam2_model import MASK_THRESHOLD, Sam2Model, require_packages, resolve_device
+from lamm_pipeline.segmentation.sam2_model import MASK_THRESHOLD, Sam2Model, require_packages
 from lamm_pipeline.segmentation.sam2_weights import CHECKPOINTS, find_weights
 from lamm_pipeline.segmentation.segmenter import FrameSegmenter, OneByOne, Picture, RawDetection, Segmentation
 from lamm_pipeline.segmentation.settings import SegmentationSettings
-from lamm_pipeline.settings import Settings
+from lamm_pipeline.segmentation.torch_device import resolve_device
 from lamm_pipeline.storage.atomic import sha256_file
 
 MASK_SOURCE = "sam2"
@@ -52,7 +52,7 @@ class Sam2Segmenter:
             self._prompter = OneByOne(DetectorSegmenter(settings, ontology))
         else:
             self._prompter = ExternalSegmenter(settings, ontology)
-        self._device = resolve_device(Settings.from_environment().device if device is None else device)
+        self._device = resolve_device(device)
         weights = find_weights(settings.variant, settings.weights)
         self._weights_sha256 = sha256_file(weights)
         self._model = Sam2Model(settings.variant, weights, self._device, image_size)

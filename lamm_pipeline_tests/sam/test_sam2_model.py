@@ -7,9 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.segmentation.sam2_model import Sam2Model, build_model, resolve_device
+from lamm_pipeline.segmentation.sam2_model import Sam2Model, build_model
 from lamm_pipeline.segmentation.sam2_weights import CHECKPOINTS, find_weights
 from lamm_pipeline.segmentation.settings import Variant
+from lamm_pipeline.segmentation.torch_device import resolve_device
 from lamm_pipeline_tests.sam.conftest import IMAGE_SIZE
 
 pytestmark = pytest.mark.sam
