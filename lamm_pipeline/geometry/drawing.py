@@ -19,9 +19,13 @@ MASK_OPACITY = 0.45
 
 def draw_mask(image_bgr: Image, mask_rle: Mapping[str, Any], color_rgb: Color) -> None:
     """Tint the mask's pixels of `image_bgr`, `(H, W, 3)`, in place."""
-    covered = rle.decode(mask_rle)
-    tint = np.array(color_rgb[::-1], np.float32)
-    image_bgr[covered] = ((1 - MASK_OPACITY) * image_bgr[covered] + MASK_OPACITY * tint).astype(np.uint8)
+    tint(image_bgr, rle.decode(mask_rle), color_rgb)
+
+
+def tint(image_bgr: Image, covered: NDArray[np.bool_], color_rgb: Color) -> None:
+    """Tint the pixels of `image_bgr`, `(H, W, 3)`, that `covered`, `(H, W)`, names, in place."""
+    color = np.array(color_rgb[::-1], np.float32)
+    image_bgr[covered] = ((1 - MASK_OPACITY) * image_bgr[covered] + MASK_OPACITY * color).astype(np.uint8)
 
 
 def draw_box(image_bgr: Image, box_xyxy: tuple[float, float, float, float], color_rgb: Color, label: str = "") -> None:
