@@ -2,7 +2,7 @@ import gc
 import json
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,11 @@ from lamm_pipeline.tracking.masklets.sam2_features import normalised
 from lamm_pipeline.tracking.masklets.sam2_propagator import Sam2Propagator
 from lamm_pipeline_tests.sam.conftest import IMAGE_SIZE
 
-pytestmark = [pytest.mark.sam, pytest.mark.filterwarnings("ignore:(?s).*post-processing step:UserWarning")]
+pytestmark = [
+    pytest.mark.sam,
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:(?s).*post-processing step:UserWarning"),
+]
 WIDTH, HEIGHT = 120, 90
 FIRST, END = 3, 12
 LOOK_BACK = 7
@@ -54,17 +58,6 @@ class Panned:
 
     def depth(self, _: int) -> None:
         return None
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Networks this small are slower on several."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

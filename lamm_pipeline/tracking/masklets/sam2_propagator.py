@@ -205,9 +205,10 @@ class _Window:
             with inference(self._device.type):
                 yield
         except torch.cuda.OutOfMemoryError as error:
+            followed = f"{objects} object{'s' * (objects > 1)} through a window of {self._frames} frames"
             raise InputError(
-                f"The GPU's memory does not suffice for SAM2 {self._variant.value!r} to follow {objects} objects through a window of "
-                f"{self._frames} frames; choose a shorter `window` or a smaller `variant`."
+                f"The GPU's memory does not suffice for SAM2 {self._variant.value!r} to follow {followed}; choose a shorter `window` or a "
+                "smaller `variant`."
             ) from error
 
 
