@@ -3,7 +3,6 @@
 torch and sam2 are imported inside functions only.
 """
 
-import importlib.util
 import pickle
 import threading
 import warnings
@@ -20,24 +19,9 @@ from lamm_pipeline.segmentation.sam2_weights import CHECKPOINTS
 from lamm_pipeline.segmentation.settings import Variant
 from lamm_pipeline.segmentation.torch_device import inference, number_format
 
-PACKAGES = ("torch", "torchvision", "sam2")
 MASK_THRESHOLD = 0.0
 """Of the logits."""
 FEATURE_STRIDES = (4, 8, 16)
-
-
-def require_packages() -> None:
-    """Do nothing where SAM2 is installed.
-
-    Raises:
-        InputError: a package is missing.
-    """
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"The back end 'sam2' needs {' and '.join(missing)}, which this installation lacks; install the extra: "
-            "pip install 'lamm-pipeline[sam2]'."
-        )
 
 
 def build_model(variant: Variant, image_size: int, *, video: bool = False) -> Any:

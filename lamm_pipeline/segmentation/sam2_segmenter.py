@@ -14,11 +14,11 @@ from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.segmentation.depth_masks import MaskCrop, pixel_box
 from lamm_pipeline.segmentation.detector_segmenter import DetectorSegmenter
 from lamm_pipeline.segmentation.external_segmenter import ExternalSegmenter
-from lamm_pipeline.segmentation.sam2_model import MASK_THRESHOLD, Sam2Model, require_packages
+from lamm_pipeline.segmentation.sam2_model import MASK_THRESHOLD, Sam2Model
 from lamm_pipeline.segmentation.sam2_weights import CHECKPOINTS, find_weights
 from lamm_pipeline.segmentation.segmenter import FrameSegmenter, OneByOne, Picture, RawDetection, Segmentation
 from lamm_pipeline.segmentation.settings import SegmentationSettings
-from lamm_pipeline.segmentation.torch_device import resolve_device
+from lamm_pipeline.segmentation.torch_device import require_packages, resolve_device
 from lamm_pipeline.storage.atomic import sha256_file
 
 MASK_SOURCE = "sam2"
@@ -44,7 +44,7 @@ class Sam2Segmenter:
     """
 
     def __init__(self, settings: SegmentationSettings, ontology: Ontology, device: str | None = None, image_size: int = 1024) -> None:
-        require_packages()
+        require_packages("sam2", "torch", "torchvision", "sam2")
         self._settings = settings
         self._image_size = image_size
         self._prompter: FrameSegmenter

@@ -1,10 +1,30 @@
-"""Where a network runs and in which numbers. torch is imported inside functions only."""
+"""What a network needs to run, where it runs and in which numbers. torch is imported inside functions only."""
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
+from typing import Any
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.settings import Settings
+
+
+def require_packages(backend: str, *packages: str) -> None:
+    """Check that the packages of a back end are installed.
+
+    Args:
+        backend: its name, which is that of its extra, too.
+        packages: as they are imported.
+
+    Raises:
+        InputError: one is missing.
+    """
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"The back end {backend!r} needs {' and '.join(missing)}, which this installation lacks; install the extra: "
+            f"pip install 'lamm-pipeline[{backend}]'."
+        )
 
 
 def resolve_device(wanted: str | None = None) -> str:
@@ -38,3 +58,32 @@ def inference(device: str) -> Iterator[None]:
     half_precision = torch.autocast("cuda", dtype=torch.bfloat16) if device == "cuda" else contextlib.nullcontext()
     with torch.inference_mode(), half_precision:
         yield
+
+
+def compile_forward(module: Any) -> None:
+    """Have torch.compile translate a part of a network when it first runs. The weights may be loaded before or after.
+
+    Args:
+        module: a `torch.nn.Module` that is always given tensors of the same shapes, batch aside.
+    """
+    import torch
+
+    module.forward = torch.compile(module.forward)
+
+
+@contextlib.contextmanager
+def compiler_errors() -> Iterator[None]:
+    """Turn what torch.compile cannot do here into a sentence.
+
+    Raises:
+        InputError: the compiler that torch.compile needs is missing or fails.
+    """
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        raise InputError(
+            "torch.compile failed on this machine; set `compile_model` to false, or install what it needs (a C++ compiler on a CPU, Triton "
+            f"on a GPU). It says: {str(error).strip().splitlines()[0]}"
+        ) from error

@@ -334,7 +334,7 @@ def tensor_bytes() -> int:
 
 
 @pytest.mark.requirement("SEG-08")
-@pytest.mark.parametrize("method", ["add_new_mask", "_encode_new_memory"])
+@pytest.mark.parametrize("method", ["forward_image", "add_new_mask", "_encode_new_memory"])
 def test_a_gpu_with_too_little_memory_is_said_with_what_to_change(
     weights_folder: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.segmentation.sam2_model import MASK_THRESHOLD, load_model, require_packages
+from lamm_pipeline.segmentation.sam2_model import MASK_THRESHOLD, load_model
 from lamm_pipeline.segmentation.sam2_weights import CHECKPOINTS, find_weights
 from lamm_pipeline.segmentation.settings import Variant
-from lamm_pipeline.segmentation.torch_device import inference, number_format, resolve_device
+from lamm_pipeline.segmentation.torch_device import inference, number_format, require_packages, resolve_device
 from lamm_pipeline.storage.atomic import sha256_file
 from lamm_pipeline.tracking.masklets.propagation import Mask, Prompt, Session, Video
 from lamm_pipeline.tracking.masklets.sam2_features import WindowFeatures
@@ -51,7 +51,7 @@ class Sam2Propagator:
     def __init__(
         self, variant: Variant, weights: str | None, device: str | None = None, image_size: int = 1024, feature_bytes: int = FEATURE_BYTES
     ) -> None:
-        require_packages()
+        require_packages("sam2", "torch", "torchvision", "sam2")
         self._device = resolve_device(device)
         self._variant = variant
         self._weights = find_weights(variant, weights)
@@ -128,12 +128,14 @@ class _Window:
         """
         local = start - self._first
         self._features.centre = local
-        if self._features.is_missing(local):
+        with self._on_the_device(len(prompts)):
+            missing = self._features.is_missing(local)
+            goes_on = reverse and self._followed_forward is not None and _same(self._followed_forward, (start, prompts))
+            if not missing and not goes_on:
+                self._prompt(local, prompts)
+        if missing:
             yield start, {}
             return
-        with self._on_the_device(len(prompts)):
-            if not (reverse and self._followed_forward is not None and _same(self._followed_forward, (start, prompts))):
-                self._prompt(local, prompts)
         self._followed_forward = None if reverse else (start, dict(prompts))
         # SAM2 gives back nothing, not even the prompt's frame, when it is to go backward from frame 0.
         backward, most = (False, 0) if reverse and local == 0 else (reverse, limit)
