@@ -2,6 +2,7 @@
 # make up     Dagster's UI on 127.0.0.1                make lint   ruff, mypy, import-linter
 # make test-sam   the tests of SAM2 and SAM3, with torch, in a venv of their own
 # make stress kill every stage at many points, and a live daemon (half an hour)
+# make stress-sam   kill SAM2's masklets at twenty points
 PYTHON ?= python3.11
 VENV ?= .venv
 SAM_VENV ?= .venv-sam
@@ -13,7 +14,7 @@ LAMM := $(BIN)/lamm
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SAMPLE := $(ROOT)/sample/sample.svo2
 
-.PHONY: demo up test test-sam stress lint docs clean
+.PHONY: demo up test test-sam stress stress-sam lint docs clean
 
 demo: $(VENV)/.base
 	$(LAMM) sample $(SAMPLE)
@@ -29,10 +30,13 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist loadscope
 
 test-sam: $(SAM_VENV)/.sam
-	LAMM_TEST_NO_SKIPS=1 $(SAM_VENV)/bin/python -m pytest -m sam lamm_pipeline_tests/sam
+	LAMM_TEST_NO_SKIPS=1 $(SAM_VENV)/bin/python -m pytest -m "sam and not stress" lamm_pipeline_tests/sam
+
+stress-sam: $(SAM_VENV)/.sam
+	LAMM_TEST_NO_SKIPS=1 $(SAM_VENV)/bin/python -m pytest -m "sam and stress" lamm_pipeline_tests/sam
 
 stress: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist worksteal -m stress
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "stress and not sam"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

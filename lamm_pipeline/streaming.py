@@ -47,7 +47,7 @@ def map_ordered(work: Callable[[Item], Result], items: Iterable[Item], workers: 
         workers: number of threads; None means `default_workers()`, 1 runs everything on the caller's thread.
     """
     count = default_workers() if workers is None else workers
-    with _opencv_on_one_thread():
+    with opencv_on_one_thread():
         if count <= 1:
             for item in items:
                 yield item, work(item)
@@ -73,7 +73,8 @@ def _map_in_threads(work: Callable[[Item], Result], items: Iterable[Item], count
 
 
 @contextmanager
-def _opencv_on_one_thread() -> Iterator[None]:
+def opencv_on_one_thread() -> Iterator[None]:
+    """Within it OpenCV uses one thread: some of its algorithms give other values with other numbers of threads."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

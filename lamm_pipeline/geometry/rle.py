@@ -101,6 +101,28 @@ def containment(mask_rles: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
     return shares
 
 
+def iou_matrix(a_rle: Sequence[Mapping[str, Any]], b_rle: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+    """Intersection over union of each mask of `a` with each mask of `b`, without decoding them.
+
+    Args:
+        a_rle: N masks.
+        b_rle: M masks of the same size.
+
+    Returns:
+        `(N, M)` in 0..1.
+    """
+    if not a_rle or not b_rle:
+        return np.zeros((len(a_rle), len(b_rle)))
+    found = coco_mask.iou([_bytes(each) for each in a_rle], [_bytes(each) for each in b_rle], [0] * len(b_rle))
+    return np.asarray(found, dtype=np.float64)
+
+
+def box_xyxy(mask_rle: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    """Corners x1, y1, x2, y2 of the mask's pixels, the second pair one beyond the last pixel; zeros for an empty mask."""
+    x, y, width, height = (round(float(value)) for value in coco_mask.toBbox(_bytes(mask_rle)))
+    return x, y, x + width, y + height
+
+
 def run_lengths(counts: str) -> list[int]:
     """The run lengths behind COCO's text form: zeros first, then ones, and so on.
 

@@ -61,12 +61,13 @@ class Proposal:
     stability: float
 
 
-def build_model(variant: Variant, image_size: int) -> Any:
+def build_model(variant: Variant, image_size: int, *, video: bool = False) -> Any:
     """A model with random weights, on the CPU.
 
     Args:
         variant: which of the package's configurations.
         image_size: side of the square that images are scaled to, pixels.
+        video: the predictor for videos instead of the network for images; both take the same weights.
     """
     from hydra import initialize_config_module  # noqa: PLC0415 - of the extra
     from hydra.core.global_hydra import GlobalHydra  # noqa: PLC0415 - of the extra
@@ -74,20 +75,22 @@ def build_model(variant: Variant, image_size: int) -> Any:
     # sam2 asks Hydra for the behaviour of 1.2, which 1.4 refuses; 1.3 wants another antlr4 than Dagster.
     if not GlobalHydra.instance().is_initialized():
         initialize_config_module("sam2")
-    from sam2.build_sam import build_sam2
+    from sam2.build_sam import build_sam2, build_sam2_video_predictor
 
+    build = build_sam2_video_predictor if video else build_sam2
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?s).*hydra.utils.instantiate", category=UserWarning)
-        return build_sam2(CHECKPOINTS[variant].config, None, device="cpu", hydra_overrides_extra=[f"++model.image_size={image_size}"])
+        return build(CHECKPOINTS[variant].config, None, device="cpu", hydra_overrides_extra=[f"++model.image_size={image_size}"])
 
 
-def load_model(variant: Variant, weights: Path, image_size: int) -> Any:
+def load_model(variant: Variant, weights: Path, image_size: int, *, video: bool = False) -> Any:
     """A model with the weights of a checkpoint, on the CPU.
 
     Args:
         variant: which of the package's configurations.
         weights: the checkpoint.
         image_size: side of the square that images are scaled to, pixels.
+        video: see `build_model`.
 
     Raises:
         InputError: the file is no checkpoint of SAM2, or of another variant.
@@ -99,7 +102,7 @@ def load_model(variant: Variant, weights: Path, image_size: int) -> Any:
         state = torch.load(weights, map_location="cpu", weights_only=True)["model"]
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{weights} is not a checkpoint of SAM2, or damaged; fetch {name} again.") from error
-    model = build_model(variant, image_size)
+    model = build_model(variant, image_size, video=video)
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError) as error:

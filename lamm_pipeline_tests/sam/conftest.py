@@ -5,7 +5,7 @@ Without torch, sam2 and transformers these tests are skipped, with LAMM_TEST_NO_
 
 import importlib.util
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,17 @@ def torch_and_sam2() -> Any:
 
     torch.set_num_threads(1)  # the networks are so small that threads only wait for each other
     return _torchvision_operators()
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks this small are slower on several."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

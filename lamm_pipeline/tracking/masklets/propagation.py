@@ -53,6 +53,8 @@ class Session(Protocol):
     ) -> Iterator[tuple[int, Mapping[int, Mask]]]:
         """Forget what was followed so far in this window, and follow these objects from one frame on.
 
+        Where a backward pass comes right after the forward one from the same frame and prompts, a back end may use what it saw then.
+
         Args:
             start: index of the frame in the video that the prompts are given in; it is the first that comes back.
             prompts: by object id, at least one.
@@ -70,7 +72,7 @@ class Propagator(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """All that decides the result (name, digest of weights, number format, thresholds), ready for JSON; part of the artifact's version."""
+        """All that decides the result (name, weights' digest, number format, thresholds), as JSON; part of the artifact's version."""
         ...
 
     @property
