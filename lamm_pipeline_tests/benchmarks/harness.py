@@ -135,15 +135,24 @@ def take_turns(variants: Mapping[str, Callable[[], object]], rounds: int) -> dic
     return {name: Turns(tuple(each)) for name, each in took.items()}
 
 
-def rates(units: int, ours: Turns, reference: Turns, *, at_least: float, note: str) -> list[Row]:
-    """Frames a second of both. The ratio is the median of the rounds' ratios: what else a machine does changes from round to round."""
-    pairs = list(zip(ours.rounds, reference.rounds, strict=True))
-    wall, cpu = (statistics.median(getattr(b, clock) / getattr(a, clock) for a, b in pairs) for clock in ("wall", "cpu"))
-    mine, theirs = ours.median, reference.median
-    return [
-        Row("frames a second", units / mine.wall, units / theirs.wall, at_least=at_least, paired=wall, note=note),
-        Row("frames a second of CPU time", units / mine.cpu, units / theirs.cpu, paired=cpu),
-    ]
+def rates(units: int, ours: Turns, reference: Turns, *, at_least: float, note: str, one_thread: bool = False) -> list[Row]:
+    """Frames a second of both. The ratio is the median of the rounds' ratios: what else a machine does changes from round to round.
+
+    Args:
+        units: frames of a round.
+        ours: what they took.
+        reference: what they took there.
+        at_least: bound of the ratio: of wall time, which alone tells whether threads wait for each other.
+        note: what the reference is.
+        one_thread: the bound is that of CPU time: nobody waits, and it is the steadier one.
+    """
+    rows = []
+    for clock, name in (("wall", "frames a second"), ("cpu", "frames a second of CPU time")):
+        ratio = statistics.median(getattr(b, clock) / getattr(a, clock) for a, b in zip(ours.rounds, reference.rounds, strict=True))
+        bound = at_least if one_thread == (clock == "cpu") else None
+        mine, theirs = (units / getattr(each.median, clock) for each in (ours, reference))
+        rows.append(Row(name, mine, theirs, at_least=bound, paired=ratio, note=note))
+    return rows
 
 
 def emptied(folder: Path) -> Path:

@@ -66,5 +66,5 @@ def _rows(task: str, results: dict[str, Any], frames: int) -> list[Row]:
             mine, theirs = (100.0 - each["scores"][metric] for each in (ours, peer))
             rows.append(Row(f"{task}: 100 - {metric.upper()}", mine, theirs, at_most=1.0, note=f"trackers' {name}"))
         took = {who: Turns(tuple(Took(*each) for each in result["rounds"])) for who, result in (("ours", ours), ("peer", peer))}
-        rows += rates(frames, took["ours"], took["peer"], at_least=1.0, note=f"{task}, trackers' {name}")
+        rows += rates(frames, took["ours"], took["peer"], at_least=1.0, note=f"{task}, trackers' {name}", one_thread=True)
     return rows
