@@ -29,15 +29,14 @@ def run(means: Means) -> list[Row]:
             began = now()
             home.run(ASSETS)
             total = now() - began
-        work = watch["work"]
-        outside = total - work + watch["checkpoints"]
+        outside = total - watch["work"]
         idle = [_idle_step_seconds(home, in_process=in_process) for in_process in (True, False)]
     note = f"reference: the whole run, {frames} frames of {width}x{height}, {len(ASSETS)} steps"
     return [
         Row("seconds outside the stages' work", outside.wall, total.wall, at_most=0.03, note=note),
         Row("CPU seconds outside the stages' work", outside.cpu, total.cpu),
         Row("of them publishing: digests, fsync, manifests", watch["publishing"].wall, total.wall),
-        Row("of them checkpoints", watch["checkpoints"].wall, total.wall),
+        Row("seconds of checkpoints, within the work", watch["checkpoints"].wall, total.wall),
         Row("seconds a step with nothing to do, in_process", idle[0], note="versions, events, checks"),
         Row("seconds a step with nothing to do, multiprocess", idle[1], note="and the start of its process"),
     ]
@@ -45,7 +44,7 @@ def run(means: Means) -> list[Row]:
 
 @contextmanager
 def _watched() -> Iterator[dict[str, Took]]:
-    """Sums of what drafts are worked on, and within it checkpoints; and of publishing."""
+    """Time of the work on drafts, of the checkpoints within it, and of publishing."""
     spent = {name: Took(0.0, 0.0) for name in ("work", "checkpoints", "publishing")}
     draft, publish, checkpoint = LocalStore.draft, LocalStore.publish, Draft.checkpoint
     since: list[Took] = []
