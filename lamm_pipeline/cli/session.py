@@ -24,7 +24,7 @@ from lamm_pipeline.orchestration.produce import PROGRESS_TAG
 from lamm_pipeline.orchestration.runs import CANCELED_TAG, NO_RETRIES, PAUSED_TAG, holding, newest_run, state_of, stop_note
 from lamm_pipeline.orchestration.stages import STAGES
 from lamm_pipeline.orchestration.workspace import Workspace
-from lamm_pipeline.recordings.svo2_reader import open_svo2
+from lamm_pipeline.recordings.open_recording import open_recording
 from lamm_pipeline.settings import Settings, actor
 from lamm_pipeline.storage.artifacts import ArtifactKey
 
@@ -122,7 +122,7 @@ class Session:
             raise InputError(f"--from {first} lies behind --to {last}. Give the earlier day first.")
         for row in self.workspace.catalog.undated():
             try:
-                with open_svo2(Path(row.path)) as reader:
+                with open_recording(Path(row.path)) as reader:
                     self.workspace.catalog.set_recorded_at(row.key, reader.info.frame_timestamps_ns[0])
             except (InputError, OSError) as error:
                 note(f"{row.key} is left out, its date is unknown: {error}")
