@@ -1,40 +1,27 @@
 """`lamm pause, resume, cancel, restart, checkout, verify, gc`: as a person gives them, on runs that are under way, stopped or dead."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from lamm_pipeline.catalog.catalog import Catalog
-from lamm_pipeline.cli.app import app
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
+from lamm_pipeline_tests.command_line import PROGRAM, lamm, printed, refused
+
+pytestmark = pytest.mark.usefixtures("own_environment")
 
 FRAMES = 45
 RUN = ("--stage", "extraction", "--stereo", "half", "--set", "frames.workers=1")
 PATIENCE_S = 120
-
-
-@pytest.fixture(autouse=True)
-def _own_environment() -> Iterator[None]:
-    before = dict(os.environ)
-    for name in ("LAMM_ROOT", "LAMM_CATALOG_URL", "LAMM_CALIBRATION_DIR", "LAMM_ONTOLOGY", "DAGSTER_HOME"):
-        os.environ.pop(name, None)
-    os.environ["LAMM_USER"] = "ada"
-    yield
-    os.environ.clear()
-    os.environ.update(before)
 
 
 @pytest.fixture(scope="module")
@@ -48,28 +35,8 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root in which the extraction ran undisturbed."""
     root = tmp_path_factory.mktemp("finished")
-    subprocess.run([*LAMM, "run", recording, "--root", root, *RUN], check=True, capture_output=True)
+    subprocess.run([*PROGRAM, "run", recording, "--root", root, *RUN], check=True, capture_output=True)
     return root
-
-
-LAMM = (sys.executable, "-m", "lamm_pipeline.cli.app")
-
-
-def lamm(*arguments: str | Path, code: int = 0) -> Any:
-    outcome = CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
-    os.environ.pop("DAGSTER_HOME", None)
-    assert outcome.exit_code == code, outcome.output
-    return outcome
-
-
-def printed(*arguments: str | Path, code: int = 0) -> Any:
-    return json.loads(lamm(*arguments, "--json", code=code).stdout)
-
-
-def refused(*arguments: str | Path) -> str:
-    outcome = lamm(*arguments, code=2)
-    assert outcome.stdout == ""
-    return str(outcome.stderr)
 
 
 def state(root: Path) -> str:
@@ -86,7 +53,7 @@ def eventually(condition: Callable[[], bool]) -> None:
 def run_to_checkpoint(recording: Path, root: Path) -> subprocess.Popen[str]:
     """A `lamm run` that stands still since its first checkpoint of `frames`."""
     process = subprocess.Popen(
-        [*LAMM, "run", recording, "--root", root, *RUN], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [*PROGRAM, "run", recording, "--root", root, *RUN], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     eventually(lambda: process.poll() is not None or any(root.glob("recordings/street/frames/*.partial/checkpoint.json")))
     process.send_signal(signal.SIGSTOP)
