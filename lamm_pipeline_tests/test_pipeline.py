@@ -176,6 +176,16 @@ def test_the_evaluation_finds_what_the_sample_holds(house: House) -> None:
     assert scores["boxes_3d"]["distance_error_m"]["median_percent"] < 10
 
 
+def test_the_evaluation_of_an_exported_split_knows_its_frames_though_they_are_numbered_anew(house: House) -> None:
+    split = house.export("kitti") / "test"
+    rows = pq.read_table(Path(house.facts["dataset"]["lineage"]).with_name("frames_lineage.parquet")).to_pylist()
+    frames = {row["output_index"]: row["frame_index"] for row in rows if row["split"] == "test"}
+    assert frames[0] > 0
+    scores = json.loads(lamm("evaluate", str(split), "--truth", str(house.sample.with_suffix(".truth")), "--json").stdout)
+    assert scores["frames"]["evaluated"] == len(frames)
+    assert scores["boxes_3d"]["distance_error_m"]["median_percent"] < 10
+
+
 @pytest.mark.requirement("CFG-03", "CFG-04", "STA-03", "AV-01")
 def test_a_stage_pulls_in_what_it_needs(sample: Path, tmp_path: Path) -> None:
     facts = json.loads(lamm("run", str(sample), "--root", str(tmp_path), "--stage", "segmentation", "--end", "4", "--json", *FAST).stdout)

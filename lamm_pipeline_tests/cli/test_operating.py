@@ -158,6 +158,7 @@ def root(finished: Path, tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
+@pytest.mark.requirement("EXT-07")
 def test_checkout_lays_a_recording_out_as_one_tree_that_can_be_edited(root: Path, tmp_path: Path) -> None:
     made = printed("checkout", "street", tmp_path / "out", "--root", root)
     tree = tmp_path / "out" / "street"
