@@ -178,7 +178,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     ):
         pytest.skip("a small disk can only be mounted by the superuser")
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "--lazy", folder], check=True)  # a database may be open still
 
 
 def test_a_read_only_root_is_said(sample: Path, small_disk: Path) -> None:
