@@ -3,9 +3,12 @@
 # make test-sam   the tests of SAM2 and SAM3, with torch, in a venv of their own
 # make stress kill every stage at many points, and a live daemon (half an hour)
 # make stress-sam   kill SAM2's masklets at twenty points
+# make bench  speed and size against peers and kernels, on a quiet machine (half an hour); BENCH="extraction memory" for some of it
 PYTHON ?= python3.11
 VENV ?= .venv
 SAM_VENV ?= .venv-sam
+BENCH_VENV ?= .venv-bench
+BENCH ?=
 ROOT ?= lamm-data
 PORT ?= 3000
 
@@ -14,7 +17,7 @@ LAMM := $(BIN)/lamm
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SAMPLE := $(ROOT)/sample/sample.svo2
 
-.PHONY: demo up test test-sam stress stress-sam lint docs clean
+.PHONY: demo up test test-sam stress stress-sam bench lint docs clean
 
 demo: $(VENV)/.base
 	$(LAMM) sample $(SAMPLE)
@@ -38,6 +41,9 @@ stress-sam: $(SAM_VENV)/.sam
 stress: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "stress and not sam"
 
+bench: $(VENV)/.dev $(BENCH_VENV)/.bench
+	$(BIN)/python -m lamm_pipeline_tests.benchmarks $(BENCH) --out build/benchmarks --peers $(BENCH_VENV)/bin/python
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -49,7 +55,7 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m lamm_pipeline_tests.docs.feature_list
 
 clean:
-	rm -rf $(VENV) $(SAM_VENV)
+	rm -rf $(VENV) $(SAM_VENV) $(BENCH_VENV)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -70,4 +76,11 @@ $(SAM_VENV)/.sam: pyproject.toml constraints.txt
 	$(SAM_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt setuptools wheel torch torchvision
 	SAM2_BUILD_CUDA=0 $(SAM_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt \
 		--no-build-isolation --editable ".[sam2,sam3]" pytest
+	touch $@
+
+# The libraries to compare with bring an OpenCV that would overwrite ours, so they live alone. A current pip knows dependency groups.
+$(BENCH_VENV)/.bench: pyproject.toml
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check --quiet install "pip>=25.1"
+	$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --group bench
 	touch $@

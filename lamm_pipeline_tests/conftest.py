@@ -1,6 +1,7 @@
 """Fixtures that several folders of tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real recordings are not here ({folder} is no folder; set LAMM_SHARED_DATA)")
     return folder
+
+
+@pytest.fixture(scope="module")
+def own_environment() -> Iterator[None]:
+    """No settings from outside; who acts is `ada`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in {*(name for name in os.environ if name.startswith("LAMM_")), "DAGSTER_HOME"} - {"LAMM_SHARED_DATA"}:
+            patch.setenv(name, "")  # so that the value comes back even if a test sets it
+            patch.delenv(name)
+        patch.setenv("LAMM_USER", "ada")
+        yield

@@ -28,21 +28,13 @@ from lamm_pipeline.orchestration import produce
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
 from lamm_pipeline.storage.artifacts import MANIFEST, Artifact, read_manifest
+from lamm_pipeline_tests.command_line import PROGRAM, lamm, printed
 from lamm_pipeline_tests.recordings.svo2_files import VIDEO, cut, noisy_payload, rewrite, with_frame, without, write_recording
+
+pytestmark = pytest.mark.usefixtures("own_environment")
 
 FRAMES = 5
 EXTRACT = ("--stage", "extraction", "--stereo", "half")
-
-
-@pytest.fixture(autouse=True)
-def _own_environment() -> Iterator[None]:
-    before = dict(os.environ)
-    for name in ("LAMM_ROOT", "LAMM_CATALOG_URL", "LAMM_CALIBRATION_DIR", "LAMM_ONTOLOGY", "DAGSTER_HOME"):
-        os.environ.pop(name, None)
-    os.environ["LAMM_USER"] = "ada"
-    yield
-    os.environ.clear()
-    os.environ.update(before)
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +50,8 @@ def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dg.RetryPolicy, "calculate_delay", lambda self, attempt_num: 0)  # noqa: ARG005
 
 
-def lamm(*arguments: str | Path, code: int = 0) -> Any:
-    outcome = CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
-    assert outcome.exit_code == code, outcome.output
-    assert "Traceback" not in outcome.output
-    assert "Stack Trace" not in outcome.output
-    return outcome
-
-
 def status(root: Path) -> dict[str, Any]:
-    return {row["key"]: row for row in json.loads(lamm("status", "--root", root, "--json").stdout)}
+    return {row["key"]: row for row in printed("status", "--root", root)}
 
 
 def assert_nothing_half_written(root: Path) -> None:
@@ -194,7 +178,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     ):
         pytest.skip("a small disk can only be mounted by the superuser")
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "--lazy", folder], check=True)  # a database may be open still
 
 
 def test_a_read_only_root_is_said(sample: Path, small_disk: Path) -> None:
@@ -213,9 +197,7 @@ if os.geteuid() != 0:  # the superuser may write everywhere; for it a disk is mo
 
 def test_a_root_that_was_made_read_only_is_said(sample: Path, small_disk: Path) -> None:
     # in another process, since files that are open keep a disk from becoming read-only
-    subprocess.run(
-        [sys.executable, "-m", "lamm_pipeline.cli.app", "status", "--root", small_disk / "root"], check=True, capture_output=True
-    )
+    subprocess.run([*PROGRAM, "status", "--root", small_disk / "root"], check=True, capture_output=True)
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     outcome = lamm("run", sample, "--root", small_disk / "root", *EXTRACT, code=1)
     assert re.search(r"Error: .*can be written", outcome.stderr)
@@ -274,7 +256,7 @@ def test_a_file_size_limit_in_the_middle_leaves_a_draft_only(sample: Path, tmp_p
 def test_two_processes_on_one_recording_make_one_version(sample: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     lamm("add", sample, "--root", root)
-    command = [sys.executable, "-m", "lamm_pipeline.cli.app", "run", "street", "--root", str(root), *EXTRACT, "--json"]
+    command = [*PROGRAM, "run", "street", "--root", str(root), *EXTRACT, "--json"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     answers = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], answers

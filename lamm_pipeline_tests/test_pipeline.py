@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
-from typer.testing import CliRunner
 
-from lamm_pipeline.cli.app import app
 from lamm_pipeline.definitions import build_definitions
 from lamm_pipeline.orchestration.instance import add_version_partitions, open_instance
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
 from lamm_pipeline.settings import Settings
+from lamm_pipeline_tests.command_line import lamm
+
+pytestmark = pytest.mark.usefixtures("own_environment")
 
 FRAMES = 36
 PER_RECORDING = ("recording", "frames", "diversity_metrics", "detections", "boxes_3d", "tracks")
@@ -48,15 +48,6 @@ class House:
         return Path(self.facts["dataset"]["exports"][name])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _no_outside_settings() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("LAMM_ROOT", "LAMM_CATALOG_URL", "LAMM_CALIBRATION_DIR", "LAMM_ONTOLOGY", "DAGSTER_HOME"):
-            patch.delenv(name, raising=False)
-        patch.setenv("LAMM_USER", "ada")
-        yield
-
-
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sample") / "street.svo2"
@@ -69,20 +60,6 @@ def house(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> House:
     root = tmp_path_factory.mktemp("root")
     outcome = lamm("run", str(sample), "--root", str(root), "--json", *FAST)
     return House(root, sample, json.loads(outcome.stdout))
-
-
-def lamm(*arguments: str, code: int = 0) -> Any:
-    """Call the command line as a user does."""
-    import os
-
-    before = dict(os.environ)
-    try:
-        outcome = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-    assert outcome.exit_code == code, outcome.output
-    return outcome
 
 
 @pytest.mark.requirement("STA-01", "CFG-01", "NFR-08", "EXP-01", "API-08", "API-09")
@@ -196,6 +173,16 @@ def test_the_evaluation_finds_what_the_sample_holds(house: House) -> None:
     scores = json.loads(lamm("evaluate", str(house.root), "--truth", str(truth), "--json").stdout)
     assert scores["detection"]["Pedestrian"]["recall"] > 0.4
     assert scores["detection"]["Pedestrian"]["precision"] > 0.6
+    assert scores["boxes_3d"]["distance_error_m"]["median_percent"] < 10
+
+
+def test_the_evaluation_of_an_exported_split_knows_its_frames_though_they_are_numbered_anew(house: House) -> None:
+    split = house.export("kitti") / "test"
+    rows = pq.read_table(Path(house.facts["dataset"]["lineage"]).with_name("frames_lineage.parquet")).to_pylist()
+    frames = {row["output_index"]: row["frame_index"] for row in rows if row["split"] == "test"}
+    assert frames[0] > 0
+    scores = json.loads(lamm("evaluate", str(split), "--truth", str(house.sample.with_suffix(".truth")), "--json").stdout)
+    assert scores["frames"]["evaluated"] == len(frames)
     assert scores["boxes_3d"]["distance_error_m"]["median_percent"] < 10
 
 

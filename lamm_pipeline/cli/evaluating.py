@@ -18,7 +18,7 @@ def evaluate(
         Path, typer.Argument(help="A root, a recording's folder in it, a folder with label_2/, or one split of a KITTI export.")
     ],
     truth: Annotated[Path, typer.Option(help="Folder with the true label_2/*.txt, and tracks.txt and calib.txt where there are any.")],
-    recording: Annotated[str | None, typer.Option(help="Which recording of a root; not needed when there is one.")] = None,
+    recording: Annotated[str | None, typer.Option(help="Which recording of a root or of a split; not needed when there is one.")] = None,
     frame_offset: Annotated[
         int | None,
         typer.Option(help="True frame number minus the recording's. Default: by the names of packed images, else 0.", show_default=False),

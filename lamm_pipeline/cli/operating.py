@@ -1,5 +1,7 @@
 """`lamm pause, resume, cancel, restart, checkout, verify, gc`: what keeps a house in order."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,8 +51,7 @@ def pause(
 
     lamm pause drive --root data
     """
-    with open_session(root) as session:
-        run, _ = _wanted(session, Action.pause, target)
+    with _acting(Action.pause, target, root) as (session, run, _):
         stop(session.instance, session.home, run, {PAUSED_TAG: session.actor})
         _tell(session, Action.pause, run, as_json=as_json)
 
@@ -65,8 +66,7 @@ def resume(
 
     lamm resume drive --root data
     """
-    with open_session(root) as session:
-        run, _ = _wanted(session, Action.resume, target)
+    with _acting(Action.resume, target, root) as (session, run, _):
         _execute_again(session, Action.resume, run, as_json=as_json)
 
 
@@ -80,8 +80,7 @@ def cancel(
 
     lamm cancel drive --root data
     """
-    with open_session(root) as session:
-        run, state = _wanted(session, Action.cancel, target)
+    with _acting(Action.cancel, target, root) as (session, run, state):
         if state is RunState.paused:
             session.instance.add_run_tags(run.run_id, {CANCELED_TAG: session.actor})
         else:
@@ -101,8 +100,7 @@ def restart(
 
     lamm restart drive --root data
     """
-    with open_session(root) as session:
-        run, _ = _wanted(session, Action.restart, target)
+    with _acting(Action.restart, target, root) as (session, run, _):
         _drop_drafts(session, run)
         _execute_again(session, Action.restart, run, as_json=as_json)
 
@@ -204,14 +202,16 @@ def gc(
         options.note(f"{partition} was left alone: a run is writing there.")
 
 
-def _wanted(session: Session, action: Action, target: str) -> tuple[dg.DagsterRun, RunState]:
-    """The run an action is meant for, with its state, if the action is legal."""
-    run = find_run(session.instance, target)
-    state = state_of(session.home, run)
-    require(action, state, f"Run {run.run_id[:8]} of {run.tags.get(PARTITION_TAG, run.job_name)}")
-    if is_dead(session.home, run):
-        bury(session.instance, session.home, run)
-    return run, state
+@contextmanager
+def _acting(action: Action, target: str, root: Path | None) -> Iterator[tuple[Session, dg.DagsterRun, RunState]]:
+    """The frame of every action on a run: the run it is meant for, with its state, if the action is legal."""
+    with open_session(root) as session:
+        run = find_run(session.instance, target)
+        state = state_of(session.home, run)
+        require(action, state, f"Run {run.run_id[:8]} of {run.tags.get(PARTITION_TAG, run.job_name)}")
+        if is_dead(session.home, run):
+            bury(session.instance, session.home, run)
+        yield session, run, state
 
 
 def _execute_again(session: Session, action: Action, run: dg.DagsterRun, *, as_json: bool) -> None:

@@ -20,6 +20,7 @@ from lamm_pipeline.recordings.ingest import Added, Prepare, add_files, find_reco
 from lamm_pipeline.recordings.ingest import scan as scan_dataset
 from lamm_pipeline.recordings.integrity import check
 from lamm_pipeline.recordings.metadata import camera_serial, describe
+from lamm_pipeline.recordings.open_recording import open_recording
 from lamm_pipeline.recordings.pack import pack as pack_images
 from lamm_pipeline.recordings.svo2_format import Codec
 from lamm_pipeline.recordings.svo2_reader import open_svo2
@@ -46,7 +47,7 @@ def info(
     as_json: options.AsJson = False,
 ) -> None:
     """Show what a recording holds and whether it is sound: camera, size, frames, rates, IMU, gaps, damage."""
-    with open_svo2(file) as reader:
+    with open_recording(file) as reader:
         facts = asdict(describe(reader, file)) | {"integrity": asdict(check(reader))}
     if as_json:
         options.print_json(facts)

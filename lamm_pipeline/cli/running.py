@@ -232,10 +232,17 @@ def _check(config: Mapping[str, Any]) -> None:
     # the assets read the environment when they load, and a wrong variable is to end in a sentence
     from lamm_pipeline.extraction.assets import FramesConfig  # noqa: PLC0415
     from lamm_pipeline.reconstruction.assets import Boxes3DConfig  # noqa: PLC0415
+    from lamm_pipeline.recordings.assets import RecordingConfig  # noqa: PLC0415
     from lamm_pipeline.segmentation.assets import DetectionsConfig  # noqa: PLC0415
     from lamm_pipeline.tracking.assets import TracksConfig  # noqa: PLC0415
 
-    special = {"frames": FramesConfig, "detections": DetectionsConfig, "boxes_3d": Boxes3DConfig, "tracks": TracksConfig}
+    special = {
+        "recording": RecordingConfig,
+        "frames": FramesConfig,
+        "detections": DetectionsConfig,
+        "boxes_3d": Boxes3DConfig,
+        "tracks": TracksConfig,
+    }
     known = assets_of(STAGES)
     for asset, values in config.items():
         if asset not in known:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import dagster as dg
 import typer
@@ -21,10 +21,10 @@ from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.instance import ACTOR_TAG, add_version_partitions, dagster_home, open_instance
 from lamm_pipeline.orchestration.produce import PROGRESS_TAG
-from lamm_pipeline.orchestration.runs import CANCELED_TAG, NO_RETRIES, PAUSED_TAG, holding, newest_run, state_of
+from lamm_pipeline.orchestration.runs import CANCELED_TAG, NO_RETRIES, PAUSED_TAG, holding, newest_run, state_of, stop_note
 from lamm_pipeline.orchestration.stages import STAGES
 from lamm_pipeline.orchestration.workspace import Workspace
-from lamm_pipeline.recordings.svo2_reader import open_svo2
+from lamm_pipeline.recordings.open_recording import open_recording
 from lamm_pipeline.settings import Settings, actor
 from lamm_pipeline.storage.artifacts import ArtifactKey
 
@@ -92,6 +92,7 @@ class Session:
                 tags={ACTOR_TAG: self.actor, **NO_RETRIES, **(tags or {})},
                 raise_on_error=False,
             )
+            stopped = self._settle_stop(result)
         for event in result.all_events:
             if event.event_type_value == "STEP_SUCCESS":
                 stats = event.step_success_data
@@ -101,8 +102,9 @@ class Session:
                 if not check.passed:
                     name = f"{check.asset_key.path[-1]}/{check.check_name}"
                     note(f"  {check.severity.value.lower()}: {name}: {check.description or 'did not pass'}")
+        if stopped is not None:
+            _explain_stop(stopped, partition)
         if not result.success:
-            self._explain_stop(result, partition)
             raise InputError(_first_failure(result) + f" (run {result.run_id}; see it in the UI, or use --log-level info)")
 
     def recorded_between(self, first: date | None, last: date | None) -> list[str]:
@@ -120,27 +122,23 @@ class Session:
             raise InputError(f"--from {first} lies behind --to {last}. Give the earlier day first.")
         for row in self.workspace.catalog.undated():
             try:
-                with open_svo2(Path(row.path)) as reader:
+                with open_recording(Path(row.path)) as reader:
                     self.workspace.catalog.set_recorded_at(row.key, reader.info.frame_timestamps_ns[0])
             except (InputError, OSError) as error:
                 note(f"{row.key} is left out, its date is unknown: {error}")
         start = None if first is None else datetime.combine(first, time.min, UTC)
         return self.workspace.catalog.recorded_between(start, datetime.combine(last + timedelta(days=1), time.min, UTC))
 
-    def _explain_stop(self, result: dg.ExecuteInProcessResult, partition: str) -> None:
-        """Where a run was stopped rather than failed, say by whom; Ctrl-C ends this command as well."""
-        if not any(event.is_step_failure and event.step_failure_data.error_source.name == "INTERRUPT" for event in result.all_events):
-            return
+    def _settle_stop(self, result: dg.ExecuteInProcessResult) -> Mapping[str, str] | None:
+        """Have a run that was stopped rather than failed stand as canceled; returns who stopped it, nobody = Ctrl-C, None = it was not."""
+        by = stop_note(self.home, result.run_id)
+        interrupted = any(event.is_step_failure and event.step_failure_data.error_source.name == "INTERRUPT" for event in result.all_events)
+        if result.success or not (by or interrupted):
+            return None
         run = self.instance.get_run_by_id(result.run_id)
-        tags = run.tags if run is not None else {}
-        if PAUSED_TAG in tags:
-            raise InputError(f"{partition} was paused by {tags[PAUSED_TAG]}; `lamm resume {partition}` goes on with it.")
-        if CANCELED_TAG in tags:
-            raise InputError(f"{partition} was canceled by {tags[CANCELED_TAG]}; `lamm restart {partition}` begins it anew.")
         if run is not None and run.status is not dg.DagsterRunStatus.CANCELED:
-            self.instance.report_run_canceled(run, "Stopped in the terminal it ran in.")
-        note(f"Stopped. What was done up to the last checkpoint is kept: `lamm resume {partition}` goes on, and so does the same command.")
-        raise typer.Exit(STOPPED)
+            self.instance.report_run_canceled(run, "Stopped from the terminal it ran in, or from another one.")
+        return by
 
     def create_version(
         self, name: str, recordings: Iterable[str], settings: DatasetSettings, *, title: str = "", description: str = ""
@@ -218,6 +216,16 @@ def open_session(root: Path | None) -> Iterator[Session]:
     os.environ["DAGSTER_HOME"] = str(dagster_home(settings.root))
     with open_instance(settings.root) as instance:
         yield Session(settings, Workspace(root=str(settings.root)), instance)
+
+
+def _explain_stop(by: Mapping[str, str], partition: str) -> NoReturn:
+    """Say who stopped a run; Ctrl-C ends this command as well."""
+    if PAUSED_TAG in by:
+        raise InputError(f"{partition} was paused by {by[PAUSED_TAG]}; `lamm resume {partition}` goes on with it.")
+    if CANCELED_TAG in by:
+        raise InputError(f"{partition} was canceled by {by[CANCELED_TAG]}; `lamm restart {partition}` begins it anew.")
+    note(f"Stopped. What was done up to the last checkpoint is kept: `lamm resume {partition}` goes on, and so does the same command.")
+    raise typer.Exit(STOPPED)
 
 
 def _first_failure(result: dg.ExecuteInProcessResult) -> str:

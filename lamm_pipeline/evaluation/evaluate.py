@@ -29,14 +29,15 @@ def evaluate(
 ) -> EvaluationReport:
     """Compare a result with ground truth, on the frames that have a truth file.
 
-    Frames are paired by the name of the image they were packed from where the result knows it, else by number.
+    Frames are paired by the name of the image they were packed from where the result knows it, else by number. The frames of an
+    exported split are those of its recording, which the version's lineage tells.
 
     Args:
         result: a lamm root, a recording's folder in it, or a folder with `label_2/` (and `tracks.json` or `tracks.txt`), such as a KITTI
             export.
         truth: folder with `label_2/*.txt`, and optionally `tracks.txt` (rows `frame id type ...`) and `calib.txt`.
-        recording: which recording of a root; not needed when there is one.
-        frame_offset: truth number minus result number, instead of the names of packed images.
+        recording: which recording of a root or of a split; not needed when there is one.
+        frame_offset: truth number minus the recording's, instead of the names of packed images.
         camera: KITTI camera of the result's images. KITTI's 2D boxes are camera 2's and are moved into this camera's image with
             `calib.txt`. None: camera 0 when the truth has `image_0/` and no `image_2/`, else camera 2.
         iou_threshold: least 2D overlap of a detection and a true object.

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.evaluation.exported_split import split_frames
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.reconstruction import kitti_labels
 from lamm_pipeline.reconstruction.kitti_labels import KittiObject
@@ -148,6 +149,10 @@ def _find_result(path: Path, recording: str | None) -> _Result:
             f"{path} holds no result to score: a lamm root, a recording's folder with 3D boxes, or a folder with {LABELS}/ is expected."
         )
     files = {_number(file.stem): file for file in sorted((labels / LABELS).glob("*.txt")) if file.stem.isdecimal()}
+    split = split_frames(path, recording)
+    if split is not None:
+        files = {split.frame_of[number]: file for number, file in files.items() if number in split.frame_of}
+        folders["frames"] = _current(split.recording / "frames")
     return _Result(files, _source_stems(folders["frames"]), _read_tracks(folders["tracks"]), _read_refined(folders["tracks"]))
 
 

@@ -33,8 +33,8 @@ FOLDERS = ("image_left", "image_right", "depth", "depth_reason", "velodyne", "se
 PNG_BYTES_PER_PIXEL = 1.65
 DEPTH_BYTES_PER_PIXEL = {DepthFormat.npy: 4.0, DepthFormat.png16: 0.75}
 CLOUD_BYTES_PER_POINT = 16
-# A pixel of such a camera sees about 0.01 square degrees.
-SQUARE_DEGREES_PER_PIXEL = 0.01
+# What a ZED camera (86 degrees wide) and KITTI's (81) see, whatever their number of pixels.
+FIELD_WIDTH_DEGREES = 90.0
 SENSOR_AND_LIST_BYTES = 3_000
 
 
@@ -254,7 +254,7 @@ def estimate_bytes_per_frame(width: int, height: int, settings: FrameSettings, *
         total += DEPTH_BYTES_PER_PIXEL[settings.depth_format] * pixels
     if depth and settings.point_cloud:
         cell = settings.cloud_azimuth_step_deg * settings.cloud_elevation_step_deg
-        total += CLOUD_BYTES_PER_POINT * pixels * min(1.0, SQUARE_DEGREES_PER_PIXEL / cell)
+        total += CLOUD_BYTES_PER_POINT * min(pixels, FIELD_WIDTH_DEGREES**2 * height / width / cell)
     return round(total)
 
 

@@ -18,6 +18,7 @@ from lamm_pipeline.recordings.calibration import find_calibration
 from lamm_pipeline.recordings.open_recording import Backend, open_recording
 from lamm_pipeline.recordings.reader import RecordingReader
 from lamm_pipeline.recordings.zed_probe import probe
+from lamm_pipeline.recordings.zed_reader import CODEC
 from lamm_pipeline.recordings.zed_sdk import ZedOptions, ZedUnavailable, load_sdk
 from lamm_pipeline.storage.atomic import digest_json, sha256_file
 
@@ -65,7 +66,7 @@ def frame_source(
 
     Args:
         path: the recording.
-        facts: `serial`, `width` and `height` of it.
+        facts: `serial`, `width`, `height` and `codec` of it.
         settings: what was asked for.
         calibration_file: explicit `SN<serial>.conf`.
         calibration_folder: folder to search for it.
@@ -74,8 +75,9 @@ def frame_source(
         InputError: the calibration or the recording cannot be used.
     """
     matched_by_zed = settings.stereo.matcher is MatcherName.zed
+    only_zed = settings.reader is Backend.auto and facts["codec"] == CODEC
     remarks: tuple[str, ...] = ()
-    if settings.reader is Backend.zed or matched_by_zed:
+    if settings.reader is Backend.zed or matched_by_zed or only_zed:
         options = ZedOptions(
             depth_mode=settings.stereo.zed_depth_mode.value if matched_by_zed else None,
             min_depth_m=settings.stereo.min_depth_m,
@@ -87,6 +89,8 @@ def frame_source(
             load_sdk()
             opening = probe(path, options)
         except ZedUnavailable as error:
+            if only_zed:
+                raise InputError(f"Only the ZED SDK has read {path.name}, and it cannot be used here: {error}") from None
             remarks = (f"{error} The native reader{' and sgbm depth take' if matched_by_zed else ' takes'} over.",)
         else:
             remarks = tuple(f"The ZED SDK warns about {path.name}: {name}." for name in opening.warnings)

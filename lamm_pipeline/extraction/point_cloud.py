@@ -48,26 +48,39 @@ def point_cloud(
     Returns:
         `(N, 4)` float32: x, y, z in velodyne axes, metres, and intensity = red / 255. Only finite values; ordered by grid cell.
     """
+    known = np.where(np.isfinite(depth), depth, np.float32(np.inf)).ravel()
     grid = _angular_grid(camera, azimuth_step_deg, elevation_step_deg)
-    values = np.append(depth.ravel(), np.float32(np.nan))[grid.pixels]
-    values[~np.isfinite(values)] = np.inf
-    known = np.isfinite(values).sum(axis=1)
-    cells = np.flatnonzero(known)
-    values, known = values[cells], known[cells]
-    median = np.take_along_axis(np.sort(values, axis=1), ((known - 1) // 2)[:, None], axis=1)
-    pixel = grid.pixels[cells, np.argmax(values == median, axis=1)]
+    median = np.empty(grid.cells, np.float32)
+    pixel = np.empty(grid.cells, np.int64)
+    for block in grid.blocks:
+        values = known.take(block.pixels)
+        middle = np.maximum(np.isfinite(values).sum(axis=1) - 1, 0) // 2
+        chosen = np.take_along_axis(np.sort(values, axis=1), middle[:, None], axis=1)
+        median[block.cells] = chosen[:, 0]
+        pixel[block.cells] = np.take_along_axis(block.pixels, np.argmax(values == chosen, axis=1)[:, None], axis=1)[:, 0]
+    seen = np.isfinite(median)
+    median, pixel = median[seen], pixel[seen]
     v, u = np.divmod(pixel, camera.width)
-    z = median[:, 0].astype(np.float64)
+    z = median.astype(np.float64)
     in_camera = np.stack([(u - camera.cx) * z / camera.fx, (v - camera.cy) * z / camera.fy, z], axis=1)
     red = left_bgr.reshape(-1, 3)[pixel, 2] / 255.0
     return np.ascontiguousarray(np.column_stack([camera_to_velodyne(in_camera), red]), dtype=np.float32)
 
 
 @dataclass(frozen=True)
-class _Grid:
-    """Pixels of every grid cell: `(cells, most pixels in a cell)` flat indices, padded with the index behind the last pixel."""
+class _Block:
+    """Cells with equally many pixels: `(n,)` numbers of the cells and `(n, pixels of a cell)` flat indices of their pixels."""
 
+    cells: NDArray[np.int64]
     pixels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """All cells that have a pixel, numbered by row and column of the grid."""
+
+    cells: int
+    blocks: tuple[_Block, ...]
 
 
 @functools.lru_cache(maxsize=4)
@@ -82,7 +95,8 @@ def _angular_grid(camera: RectifiedCamera, azimuth_step_deg: float, elevation_st
     cell = ((row - row.min()) * (column.max() - column.min() + 1) + (column - column.min())).ravel()
     order = np.argsort(cell, kind="stable")
     _, start, count = np.unique(cell[order], return_index=True, return_counts=True)
-    place = np.arange(cell.size) - np.repeat(start, count)
-    pixels = np.full((len(count), int(count.max())), cell.size, np.int64)
-    pixels[np.repeat(np.arange(len(count)), count), place] = order
-    return _Grid(pixels)
+    blocks = []
+    for size in np.unique(count):
+        cells = np.flatnonzero(count == size)
+        blocks.append(_Block(cells, order[start[cells][:, None] + np.arange(size)]))
+    return _Grid(len(count), tuple(blocks))

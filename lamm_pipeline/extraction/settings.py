@@ -78,7 +78,7 @@ class FrameSettings(BaseModel):
     reader: Backend = Field(
         default=Backend.auto,
         description="native: this package's own reader. zed: the ZED SDK, falling back to native without it. auto: native, unless "
-        "stereo.matcher is zed.",
+        "stereo.matcher is zed or only the ZED SDK can read the recording.",
     )
     frame_skip: int = Field(default=1, ge=1, le=100_000, description="Take every Nth frame of the recording.")
     start_frame: int = Field(default=0, ge=0, description="First frame index.")

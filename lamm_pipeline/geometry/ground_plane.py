@@ -16,6 +16,7 @@ MAX_TILT = math.radians(25.0)
 CAMERA_HEIGHT_M = (0.2, 6.0)
 _MAX_SAMPLES = 5000
 _MIN_SAMPLES = 200
+_SCORED_SAMPLES = 1000
 _HYPOTHESES = 300
 _MIN_INLIER_SHARE = 0.15
 _TOLERANCE_PX = 1.0
@@ -84,10 +85,11 @@ def fit_ground_plane(depth: NDArray[np.floating], camera: RectifiedCamera) -> Gr
     hypotheses = hypotheses[_plausible(hypotheses)]
     if len(hypotheses) == 0:
         return None
-    residual_px = (inverse[None, :] - hypotheses @ rays.T) * focal_baseline
-    tolerance_px = _tolerance_px(inverse, focal_baseline)
-    gain = np.clip(1.0 - (residual_px / tolerance_px) ** 2, 0.0, None).sum(axis=1)
-    below = (residual_px < -2.0 * tolerance_px).sum(axis=1)
+    x, y, _, inverse_scored = samples[rng.permutation(len(samples))[:_SCORED_SAMPLES]].T
+    residual = inverse_scored - hypotheses[:, :1] * x - hypotheses[:, 1:2] * y - hypotheses[:, 2:]
+    tolerances = residual * (focal_baseline / _tolerance_px(inverse_scored, focal_baseline))
+    gain = np.maximum(1.0 - np.square(tolerances), 0.0).sum(axis=1)
+    below = (tolerances < -2.0).sum(axis=1)
     best: NDArray[np.float64] = hypotheses[int(np.argmax(gain - below))]
     return _refit(best, rays, inverse, focal_baseline)
 
@@ -102,8 +104,8 @@ def _refit(
         inliers = np.abs(inverse - rays @ plane) * focal_baseline < tolerance_px
         if inliers.sum() < 3:
             return None
-        weight = 1.0 / tolerance_px[inliers]
-        plane = np.linalg.lstsq(rays[inliers] * weight[:, None], inverse[inliers] * weight, rcond=None)[0]
+        weighted = rays[inliers] / np.square(tolerance_px[inliers, None])
+        plane = np.linalg.lstsq(weighted.T @ rays[inliers], weighted.T @ inverse[inliers], rcond=None)[0]
     share = float(inliers.mean())
     if share < _MIN_INLIER_SHARE or not bool(_plausible(plane[None])[0]):
         return None

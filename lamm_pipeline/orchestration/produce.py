@@ -9,6 +9,7 @@ import dagster as dg
 
 from lamm_pipeline.orchestration.config import StageConfig, science
 from lamm_pipeline.orchestration.progress import StageProgress
+from lamm_pipeline.orchestration.runs import tell_stopping
 from lamm_pipeline.orchestration.stages import progress_after
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity, Source
@@ -51,7 +52,11 @@ def produce(
     versions = {name: artifact.version for name, artifact in (inputs or {}).items()}
     identity = Identity(asset, code_version, science(config) if settings is None else settings, versions, files or {})
     named = [*sources, *(source for artifact in (inputs or {}).values() for source in artifact.manifest.sources)]
-    artifact = _found_or_made(context, workspace, key, identity, config, work, list(dict.fromkeys(named)))
+    try:
+        artifact = _found_or_made(context, workspace, key, identity, config, work, list(dict.fromkeys(named)))
+    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
+        tell_stopping(context.instance, context.run)
+        raise
     _tell_progress(context)
     return artifact
 

@@ -1,7 +1,11 @@
 """Runs and what may be done with them: pause, resume, cancel, restart, by one table of legal changes.
 
 A run that `lamm` executes in its own process holds a lock file for as long as it lives. So a run whose process was killed is told from one
-that goes on, although Dagster believes both to be under way; and whoever wants to stop it finds its process there.
+that goes on, although Dagster believes both to be under way; and whoever wants to stop it finds its process there, and leaves a note beside
+the lock that tells who stops it and how.
+
+What Dagster keeps of a run is read, changed and written as a whole, so that of two processes that write at the same moment one loses. While
+a run is under way, only those who execute it write; whoever stops it tags it when it has ended.
 """
 
 import fcntl
@@ -10,7 +14,7 @@ import os
 import platform
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +23,7 @@ from typing import Any
 import dagster as dg
 
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.storage.atomic import write_json
 
 PARTITION_TAG = "dagster/partition"
 PARENT_TAG = "dagster/parent_run_id"
@@ -28,6 +33,7 @@ NO_RETRIES = {"dagster/max_retries": "0"}
 PAUSED_TAG = "lamm/paused"
 CANCELED_TAG = "lamm/canceled"
 LOCKS = "running"
+GUARD = "guard"
 STOP_WITHIN_S = 120.0
 LOOK_EVERY_S = 0.1
 RECENT = 1000
@@ -128,7 +134,7 @@ def require(action: Action, state: RunState, what: str) -> None:
 
 @contextmanager
 def holding(home: Path, run_id: str) -> Iterator[None]:
-    """Mark a run as alive in this process."""
+    """Mark a run as alive in this process. Nobody signals this process for this run any more when the block has been left."""
     path = _lock_path(home, run_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
@@ -138,7 +144,26 @@ def holding(home: Path, run_id: str) -> Iterator[None]:
         try:
             yield
         finally:
-            path.unlink()
+            _let_go(home, run_id)
+
+
+def stop_note(home: Path, run_id: str) -> Mapping[str, str]:
+    """Who has told a run of this process to stop and how, as the tag it will get; empty when nobody has."""
+    try:
+        note: dict[str, str] = json.loads(_note_path(home, run_id).read_text())
+    except FileNotFoundError:
+        return {}
+    return note
+
+
+def tell_stopping(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Tell Dagster that a run of this process ends because somebody wants it to; it would count the interruption as a failure.
+
+    A run of Dagster's own launchers is left to them: when nobody asked for its end, it is to be tried again.
+    """
+    holder = _holder(_lock_path(Path(instance.root_directory), run.run_id))
+    if holder is not None and (holder["host"], holder["pid"]) == (platform.node(), os.getpid()):
+        instance.report_run_canceling(run)
 
 
 def is_dead(home: Path, run: dg.DagsterRun) -> bool:
@@ -150,7 +175,7 @@ def is_dead(home: Path, run: dg.DagsterRun) -> bool:
 def bury(instance: dg.DagsterInstance, home: Path, run: dg.DagsterRun) -> None:
     """Tell Dagster that the process of a run is gone."""
     instance.report_run_failed(run, "The process of this run is gone; it was killed, or its machine was switched off.")
-    _lock_path(home, run.run_id).unlink(missing_ok=True)
+    _remove(home, run.run_id)
 
 
 def stop(instance: dg.DagsterInstance, home: Path, run: dg.DagsterRun, tags: Mapping[str, str]) -> None:
@@ -160,25 +185,44 @@ def stop(instance: dg.DagsterInstance, home: Path, run: dg.DagsterRun, tags: Map
         instance: the instance.
         home: its folder.
         run: not finished.
-        tags: written first, so that everybody can tell why it ended.
+        tags: tell who stops it and how; written when it has ended, unless it was complete by then.
 
     Raises:
         InputError: it runs on another machine, or did not end.
     """
-    holder = _holder(_lock_path(home, run.run_id))
-    if holder is not None and holder["host"] != platform.node():
-        raise InputError(f"Run {run.run_id} runs on {holder['host']}. Give the command there.")
-    instance.add_run_tags(run.run_id, dict(tags))
+    if _interrupt(home, run.run_id, tags):
+        _wait(run.run_id, lambda: _holder(_lock_path(home, run.run_id)) is None)
+    else:
+        _stop_elsewhere(instance, run.run_id)
+    ended = instance.get_run_by_id(run.run_id)
+    if ended is not None and ended.status is dg.DagsterRunStatus.CANCELED:
+        instance.add_run_tags(run.run_id, dict(tags))
+
+
+def _interrupt(home: Path, run_id: str, tags: Mapping[str, str]) -> bool:
+    """Leave a note for the process of a run of `lamm` and interrupt it; False when there is no such process."""
+    with _guard(home):  # the process cannot let go of this run and begin another between the look and the signal
+        holder = _holder(_lock_path(home, run_id))
+        if holder is None:
+            return False
+        if holder["host"] != platform.node():
+            raise InputError(f"Run {run_id} runs on {holder['host']}. Give the command there.")
+        write_json(_note_path(home, run_id), dict(tags))
+        os.kill(holder["pid"], signal.SIGINT)
+    return True
+
+
+def _stop_elsewhere(instance: dg.DagsterInstance, run_id: str) -> None:
+    """End a run that waits, or that Dagster's launcher executes."""
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.is_finished:
+        return
     if run.status in (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED):
         instance.report_run_canceled(run, "Canceled before it began.")
-        return
-    if holder is not None:
-        instance.report_run_canceling(run)
-        os.kill(holder["pid"], signal.SIGINT)
-    elif not _terminate(instance, run):
+    elif _terminate(instance, run):
+        _wait(run_id, lambda: _is_over(instance, run_id))
+    elif not _is_over(instance, run_id):
         instance.report_run_canceled(run, "Nothing executes this run any more.")
-        return
-    _wait(instance, run.run_id)
 
 
 def _terminate(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
@@ -189,18 +233,51 @@ def _terminate(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
         return False
 
 
-def _wait(instance: dg.DagsterInstance, run_id: str) -> None:
+def _is_over(instance: dg.DagsterInstance, run_id: str) -> bool:
+    run = instance.get_run_by_id(run_id)
+    return run is None or run.is_finished
+
+
+def _wait(run_id: str, is_over: Callable[[], bool]) -> None:
     deadline = time.monotonic() + STOP_WITHIN_S
-    while time.monotonic() < deadline:
-        run = instance.get_run_by_id(run_id)
-        if run is None or run.is_finished:
-            return
+    while not is_over():
+        if time.monotonic() > deadline:
+            raise InputError(f"Run {run_id} was told to stop but has not stopped within {STOP_WITHIN_S:.0f} s. Look at its log in the UI.")
         time.sleep(LOOK_EVERY_S)
-    raise InputError(f"Run {run_id} was told to stop but has not stopped within {STOP_WITHIN_S:.0f} s. Look at its log in the UI.")
+
+
+def _let_go(home: Path, run_id: str) -> None:
+    """Remove lock and note. An interruption by `stop` that comes only now has nothing to stop any more."""
+    try:
+        with _guard(home):
+            _lock_path(home, run_id).unlink(missing_ok=True)
+    except KeyboardInterrupt:
+        if not stop_note(home, run_id):
+            raise
+    finally:
+        _remove(home, run_id)
+
+
+@contextmanager
+def _guard(home: Path) -> Iterator[None]:
+    """Keep the lock files as they are meanwhile."""
+    (home / LOCKS).mkdir(parents=True, exist_ok=True)
+    with (home / LOCKS / GUARD).open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        yield
+
+
+def _remove(home: Path, run_id: str) -> None:
+    _note_path(home, run_id).unlink(missing_ok=True)
+    _lock_path(home, run_id).unlink(missing_ok=True)
 
 
 def _lock_path(home: Path, run_id: str) -> Path:
     return home / LOCKS / f"{run_id}.json"
+
+
+def _note_path(home: Path, run_id: str) -> Path:
+    return home / LOCKS / f"{run_id}.stop.json"
 
 
 def _holder(path: Path) -> dict[str, Any] | None:

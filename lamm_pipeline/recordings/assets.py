@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from lamm_pipeline import partitions
 from lamm_pipeline.catalog.models import Recording
@@ -21,7 +22,7 @@ from lamm_pipeline.recordings.calibration import find_calibration
 from lamm_pipeline.recordings.ingest import ensure_prepared
 from lamm_pipeline.recordings.integrity import check
 from lamm_pipeline.recordings.metadata import camera_serial, describe
-from lamm_pipeline.recordings.svo2_reader import open_svo2
+from lamm_pipeline.recordings.open_recording import Backend, backend_in_force, open_recording
 from lamm_pipeline.storage.artifacts import Source
 from lamm_pipeline.storage.atomic import sha256_file, write_json
 from lamm_pipeline.storage.draft import Draft
@@ -29,6 +30,16 @@ from lamm_pipeline.streaming import Progress
 
 CODE_VERSION = "1"
 FILE_NAME = "recording.json"
+
+
+class RecordingConfig(StageConfig):
+    """Who reads the recording."""
+
+    reader: Backend = Field(
+        Backend.auto,
+        description="native: this package's own reader. zed: the ZED SDK, falling back to native without it. auto: native, and the ZED SDK "
+        "for video that only it can read.",
+    )
 
 
 @dg.asset(
@@ -40,17 +51,20 @@ FILE_NAME = "recording.json"
     check_specs=checks.SPECS,
     description="One SVO2 file: what the container says about camera, frames, rate, IMU and gaps, and whether it can be read.",
 )
-def recording(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult:
+def recording(context: dg.AssetExecutionContext, config: RecordingConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Read a recording's facts and check it."""
     with sentences_as_failures():
         row = workspace.catalog.recording(context.partition_key)
         row = ensure_prepared(workspace.catalog, row, Path(workspace.root), camera_serial)
         digest = current_digest(workspace, row)
+        reader, remark = backend_in_force(Path(row.path), config.reader)
+        if remark:
+            context.log.warning(remark)
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
-            with open_svo2(Path(row.path)) as reader:
-                facts = asdict(describe(reader, Path(row.path), digest=digest))
-                report = asdict(check(reader))
+            with open_recording(Path(row.path), reader) as opened:
+                facts = asdict(describe(opened, Path(row.path), digest=digest))
+                report = asdict(check(opened))
             progress(1, 1)
             write_json(
                 draft.directory / FILE_NAME,
@@ -64,7 +78,7 @@ def recording(context: dg.AssetExecutionContext, config: StageConfig, workspace:
             work,
             config=config,
             code_version=CODE_VERSION,
-            settings={"key": row.key, "file_name": Path(row.path).name, "dataset_id": row.dataset_id},
+            settings={"key": row.key, "file_name": Path(row.path).name, "dataset_id": row.dataset_id} | _asked_for(reader),
             files={"recording": digest},
             sources=(Source(row.key, row.dataset_id, digest),),
         )
@@ -90,6 +104,11 @@ def recording(context: dg.AssetExecutionContext, config: StageConfig, workspace:
             },
             verdicts,
         )
+
+
+def _asked_for(reader: Backend) -> dict[str, str]:
+    """What the choice of the reader adds to the version: nothing, unless the SDK reads what this package could read."""
+    return {"reader": reader.value} if reader is Backend.zed else {}
 
 
 def current_digest(workspace: Workspace, row: Recording) -> str:

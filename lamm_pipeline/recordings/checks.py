@@ -45,7 +45,7 @@ def evaluate(facts: Mapping[str, Any], *, twins: Sequence[str], calibration: tup
         _result(
             "recording_complete",
             integrity["complete"]
-            and integrity["footer"] == "agrees"
+            and integrity["footer"] in {"agrees", "unread"}
             and not integrity["damaged_chunks"]
             and not integrity["bad_frame_count"],
             " ".join(integrity["problems"]) or "The container is complete.",

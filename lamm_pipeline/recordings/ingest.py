@@ -14,10 +14,10 @@ from pathlib import Path
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.catalog.models import Recording, SourceDataset, now
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.storage.atomic import quick_digest
 
 SUFFIX = ".svo2"
 MAX_SLUG = 80
-QUICK_BYTES = 64 * 1024
 
 
 class Prepare(StrEnum):
@@ -121,17 +121,6 @@ def recording_slug(stem: str) -> str:
     ascii_only = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^A-Za-z0-9_.-]+", "_", ascii_only)
     return re.sub(r"\.{2,}", ".", slug).strip("._-")[:MAX_SLUG].rstrip("._-") or "recording"
-
-
-def quick_digest(path: Path) -> str:
-    """Hex SHA-256 over the file's size and its first and last 64 KiB: tells files apart without reading them whole."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        digest.update(file.read(QUICK_BYTES))
-        file.seek(max(0, size - QUICK_BYTES))
-        digest.update(file.read(QUICK_BYTES))
-    return digest.hexdigest()
 
 
 def _add(catalog: Catalog, source: Path, path: Path | None, dataset_id: str | None, actor: str, *, want_run: bool = False) -> Added:

@@ -8,6 +8,9 @@ from lamm_pipeline.recordings.frame_timing import FrameTiming, measure
 from lamm_pipeline.recordings.reader import BadFrame
 from lamm_pipeline.recordings.svo2_index import Svo2Index
 from lamm_pipeline.recordings.svo2_reader import Svo2Reader
+from lamm_pipeline.recordings.zed_reader import ZedReader
+
+Footer = Literal["agrees", "disagrees", "missing", "unread"]
 
 LISTED_FRAMES = 20
 
@@ -27,9 +30,9 @@ class IntegrityReport:
     Attributes:
         readable: at least one frame decodes.
         first_decodable_frame: its index; None when there is none.
-        complete: the file ends as it should; a recording that was cut off does not.
+        complete: the file ends as it should; a recording that was cut off does not. With the ZED SDK: it delivers all frames it counts.
         damaged_chunks: parts of the file that are cut or fail their checksum.
-        footer: the frame list at the end `agrees` with the frames found, `disagrees`, or is `missing`.
+        footer: the frame list at the end `agrees` with the frames found, `disagrees`, is `missing`, or `unread` by the ZED SDK.
         gap_count: waits between frames of more than 1.5 times the usual one.
         dropped_frames_estimate: frames that would fit into the gaps.
         backward_stamps: frames stamped before their predecessor.
@@ -43,7 +46,7 @@ class IntegrityReport:
     first_decodable_frame: int | None
     complete: bool
     damaged_chunks: int
-    footer: Literal["agrees", "disagrees", "missing"]
+    footer: Footer
     gap_count: int
     dropped_frames_estimate: int
     backward_stamps: int
@@ -53,33 +56,55 @@ class IntegrityReport:
     problems: tuple[str, ...]
 
 
-def check(reader: Svo2Reader) -> IntegrityReport:
+@dataclass(frozen=True)
+class _Container:
+    """What is known of the file apart from pictures and stamps; `malformed` are frames without a whole payload."""
+
+    complete: bool
+    damaged_chunks: int
+    footer: Footer
+    malformed: tuple[int, ...]
+    problems: tuple[str, ...]
+
+
+def check(reader: Svo2Reader | ZedReader) -> IntegrityReport:
     """Check an open recording."""
-    index = reader.index
-    count = len(index.frames)
-    bad = {frame: "its message holds no whole picture" for frame in range(count) if index.is_malformed(frame)}
+    count = reader.info.frame_count
+    container = _delivered(reader) if isinstance(reader, ZedReader) else _indexed(reader.index)
+    bad = dict.fromkeys(container.malformed, "its message holds no whole picture")
     first = _first_decodable(reader, bad)
     timing = measure(reader.info.frame_timestamps_ns)
-    footer: Literal["agrees", "disagrees", "missing"] = "agrees" if index.footer_agrees else "disagrees"
-    if index.footer_frames is None:
-        footer = "missing"
     return IntegrityReport(
         readable=first is not None,
         first_decodable_frame=first,
-        complete=index.complete,
-        damaged_chunks=index.damaged_blocks,
-        footer=footer,
+        complete=container.complete,
+        damaged_chunks=container.damaged_chunks,
+        footer=container.footer,
         gap_count=len(timing.gaps),
         dropped_frames_estimate=timing.dropped_frames_estimate,
         backward_stamps=timing.backward,
         repeated_stamps=timing.repeated,
         bad_frame_count=len(bad),
         bad_frames=tuple(BadFrameNote(frame, bad[frame]) for frame in sorted(bad)[:LISTED_FRAMES]),
-        problems=(*_video_problems(first, bad, count), *_file_problems(index), *_timing_problems(timing)),
+        problems=(*_video_problems(first, bad, count), *container.problems, *_timing_problems(timing)),
     )
 
 
-def _first_decodable(reader: Svo2Reader, bad: dict[int, str]) -> int | None:
+def _indexed(index: Svo2Index) -> _Container:
+    footer: Footer = "agrees" if index.footer_agrees else "disagrees"
+    if index.footer_frames is None:
+        footer = "missing"
+    malformed = tuple(frame for frame in range(len(index.frames)) if index.is_malformed(frame))
+    return _Container(index.complete, index.damaged_blocks, footer, malformed, tuple(_file_problems(index)))
+
+
+def _delivered(reader: ZedReader) -> _Container:
+    counted, delivered = reader.opening.frame_count, reader.info.frame_count
+    problem = f"The file is cut off or damaged: the ZED SDK counts {counted} frames and delivers {delivered}."
+    return _Container(delivered >= counted, 0, "unread", (), () if delivered >= counted else (problem,))
+
+
+def _first_decodable(reader: Svo2Reader | ZedReader, bad: dict[int, str]) -> int | None:
     for frame in reader.frames():
         if isinstance(frame, BadFrame):
             bad[frame.index] = frame.reason

@@ -5,11 +5,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.recordings.reader import RecordingReader
 from lamm_pipeline.recordings.svo2_index import UnreadableVideo
-from lamm_pipeline.recordings.svo2_reader import open_svo2
-from lamm_pipeline.recordings.zed_reader import open_zed
-from lamm_pipeline.recordings.zed_sdk import ZedOptions, ZedUnavailable
+from lamm_pipeline.recordings.svo2_reader import Svo2Reader, open_svo2
+from lamm_pipeline.recordings.zed_probe import probe
+from lamm_pipeline.recordings.zed_reader import ZedReader, open_zed
+from lamm_pipeline.recordings.zed_sdk import ZedOptions, ZedUnavailable, load_sdk
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,7 +22,22 @@ class Backend(StrEnum):
     zed = "zed"
 
 
-def open_recording(path: Path, backend: Backend = Backend.auto, *, zed: ZedOptions | None = None) -> RecordingReader:
+def backend_in_force(path: Path, backend: Backend) -> tuple[Backend, str]:
+    """Who reads a recording when `backend` is asked for, and a sentence where the SDK is asked for and cannot be used.
+
+    Raises:
+        InputError: the SDK refuses the file.
+    """
+    if backend is Backend.zed:
+        try:
+            load_sdk()
+            probe(path, ZedOptions())
+        except ZedUnavailable as error:
+            return Backend.native, f"{error} The native reader takes over."
+    return backend, ""
+
+
+def open_recording(path: Path, backend: Backend = Backend.auto, *, zed: ZedOptions | None = None) -> Svo2Reader | ZedReader:
     """Open a recording; use the result in a `with` block.
 
     `auto` prefers the native reader because it needs no GPU and gives the same bytes on every machine. `zed` falls back to it, with a

@@ -207,10 +207,11 @@ def _above_ground(
     if ground is None:
         return np.ones(z.shape, dtype=bool)
     x1, y1 = corner
-    rows, columns = np.mgrid[y1 : y1 + z.shape[0], x1 : x1 + z.shape[1]]
-    points = np.stack([(columns - camera.cx) / camera.fx * z, (rows - camera.cy) / camera.fy * z, z], axis=-1)
-    slack = 0.02 + 0.5 * depth_noise(z, camera) * np.abs((rows - camera.cy) / camera.fy)
-    return np.asarray(ground.height_above(points) > slack)
+    across = (np.arange(x1, x1 + z.shape[1]) - camera.cx) / camera.fx
+    down = (np.arange(y1, y1 + z.shape[0])[:, None] - camera.cy) / camera.fy
+    nx, ny, nz = ground.normal
+    height = z * (nx * across + (ny * down + nz)) + ground.offset
+    return np.asarray(height > 0.02 + 0.5 * depth_noise(z, camera) * np.abs(down))
 
 
 def _contact_depth(box_xyxy: NDArray[np.float64], camera: RectifiedCamera, ground: GroundPlane | None, height: int) -> float | None:

@@ -21,7 +21,7 @@ from lamm_pipeline.tracking.frame_views import FrameViews
 from lamm_pipeline.tracking.settings import TrackingSettings
 from lamm_pipeline.tracking.track import track_boxes
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 class TracksConfig(TrackingSettings, StageConfig):

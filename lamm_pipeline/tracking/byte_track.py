@@ -168,7 +168,8 @@ class ByteTracker:
         if fuse_score:
             similarity = similarity * frame.scores[candidates]
         rows, columns = linear_sum_assignment(similarity, maximize=True)
-        good = (similarity[rows, columns] >= threshold) & (similarity[rows, columns] > 0.0)
+        matched = similarity[rows, columns]
+        good = (matched >= threshold) & (matched > 0.0)
         pairs = [(tracks[row], candidates[column]) for row, column in zip(rows[good], columns[good], strict=True)]
         self._continue(frame, pairs)
         taken = {n for _, n in pairs}
@@ -214,4 +215,4 @@ class _Frame:
 
 
 def _states(tracks: Sequence[LiveTrack]) -> tuple[Array, Array]:
-    return np.stack([track.mean for track in tracks]), np.stack([track.covariance for track in tracks])
+    return np.array([track.mean for track in tracks]), np.array([track.covariance for track in tracks])

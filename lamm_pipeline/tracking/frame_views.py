@@ -1,5 +1,6 @@
 """What tracking reads from images and depth of a frame: the camera's motion and the ground."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.geometry.camera import RectifiedCamera
 from lamm_pipeline.geometry.ground_plane import GroundPlane, fit_ground_plane
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes
+from lamm_pipeline.streaming import map_ordered
 from lamm_pipeline.tracking.camera_path import Pose
-from lamm_pipeline.tracking.odometry import camera_motion
+from lamm_pipeline.tracking.odometry import Sight, camera_motion, sight_of
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,17 @@ class FrameView:
         return None if self.ground is None else float(self.ground.height_above(np.array([box.x, box.y, box.z])))
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A frame on its own; no sight when its image is missing."""
+
+    frame: FrameBoxes
+    sight: Sight | None
+    ground: GroundPlane | None
+
+
 class FrameViews:
-    """Images and depth maps of a recording, read one frame at a time. Safe to use from several threads."""
+    """Images and depth maps of a recording, read frame by frame."""
 
     def __init__(self, registry: FrameRegistry, folder: Path, camera: RectifiedCamera) -> None:
         self.camera = camera
@@ -50,11 +61,19 @@ class FrameViews:
             return None
         return cls(registry, folder, registry.camera)
 
-    def look(self, before: FrameBoxes | None, frame: FrameBoxes) -> FrameView:
-        """Motion since the frame before, and the ground plane where there are boxes to put on it."""
-        depth = self.depth(frame.frame_id) if frame.boxes else None
-        ground = None if depth is None else fit_ground_plane(depth, self.camera)
-        return FrameView(None if before is None else self._motion(before.frame_id, frame.frame_id), ground)
+    def look(
+        self, frames: Iterable[FrameBoxes], *, continued: bool = False, workers: int | None = None
+    ) -> Iterator[tuple[FrameBoxes, FrameView]]:
+        """Look at frames in order, each read once: the motion since the frame before, and the ground where there are boxes to put on it.
+
+        Args:
+            frames: consumed lazily.
+            continued: the first frame was looked at before and only tells the motion to the second; it is not returned.
+            workers: threads; None means one a processor.
+        """
+        seen = (each for _, each in map_ordered(self._see, frames, workers))
+        for (_, later), motion in map_ordered(self._motion, _pairs(seen, continued=continued), workers):
+            yield later.frame, FrameView(motion, later.ground)
 
     def depth(self, frame_id: str) -> NDArray[np.float32] | None:
         """Depth map of a frame, None when there is none or it is damaged (the frame is counted as failed by the stages before)."""
@@ -64,11 +83,17 @@ class FrameViews:
         except InputError:
             return None
 
-    def _motion(self, before: str, frame: str) -> Pose | None:
-        earlier, later, depth = self._image(before), self._image(frame), self.depth(before)
-        if earlier is None or later is None or depth is None:
+    def _see(self, frame: FrameBoxes) -> _Seen:
+        image, depth = self._image(frame.frame_id), self.depth(frame.frame_id)
+        sight = None if image is None else sight_of(image, depth, self.camera)
+        ground = fit_ground_plane(depth, self.camera) if frame.boxes and depth is not None else None
+        return _Seen(frame, sight, ground)
+
+    def _motion(self, pair: tuple[_Seen | None, _Seen]) -> Pose | None:
+        earlier, later = pair
+        if earlier is None or earlier.sight is None or later.sight is None:
             return None
-        motion = camera_motion(earlier, depth, later, self.camera)
+        motion = camera_motion(earlier.sight, later.sight, self.camera)
         return None if motion is None else motion.matrix
 
     def _image(self, frame_id: str) -> NDArray[np.uint8] | None:
@@ -84,3 +109,11 @@ class FrameViews:
         except KeyError:
             message = f"The 3D boxes name the frame {frame_id!r}, which is not among the extracted ones. Run boxes_3d again."
             raise InputError(message) from None
+
+
+def _pairs(seen: Iterator[_Seen], *, continued: bool) -> Iterator[tuple[_Seen | None, _Seen]]:
+    """Each frame with the one before it, which the very first does not have."""
+    before = next(seen, None) if continued else None
+    for each in seen:
+        yield before, each
+        before = each

@@ -36,16 +36,18 @@ def update(means: Array, covariances: Array, innovations: Array, noise: Array) -
     Returns:
         The corrected means and covariances.
     """
-    measured = innovations.shape[1]
-    observation = np.eye(measured, means.shape[1])
-    cross = covariances[:, :, :measured]
-    gain = cross @ np.linalg.inv(covariances[:, :measured, :measured] + noise)
+    states, measured = means.shape[1], innovations.shape[1]
+    gain = covariances[:, :, :measured] @ np.linalg.inv(covariances[:, :measured, :measured] + noise)
     means = means + (gain @ innovations[:, :, None])[:, :, 0]
-    rest = np.eye(means.shape[1]) - gain @ observation
+    rest = np.tile(np.eye(states), (len(means), 1, 1))
+    rest[:, :, :measured] -= gain
     covariances = rest @ covariances @ rest.transpose(0, 2, 1) + gain @ noise @ gain.transpose(0, 2, 1)
     return means, covariances
 
 
 def diagonal(standard_deviations: Array) -> Array:
     """`(T, S, S)` diagonal covariances from `(T, S)` standard deviations."""
-    return standard_deviations[:, :, None] ** 2 * np.eye(standard_deviations.shape[1])
+    rows, size = standard_deviations.shape
+    covariances = np.zeros((rows, size * size))
+    covariances[:, :: size + 1] = standard_deviations**2
+    return covariances.reshape(rows, size, size)

@@ -14,6 +14,7 @@ from lamm_pipeline.tracking.byte_track import Array, AssociationRules
 POSITION_WEIGHT = 1.0 / 20.0
 VELOCITY_WEIGHT = 1.0 / 160.0
 SMALLEST_SIDE_PX = 1e-3
+_SIDES = [2, 3, 2, 3]
 
 
 def botsort_rules(high_score: float, *, new_track_score: float | None = None, max_lost_frames: int = 30) -> AssociationRules:
@@ -36,36 +37,36 @@ class ImageBoxMotion:
 
     def start(self, measurements: Array) -> tuple[Array, Array]:
         """See `MotionModel.start`; the velocity is unknown and starts at 0."""
-        means = np.hstack([_center_size(measurements), np.zeros((len(measurements), 4))])
-        sides = np.tile(means[:, 2:4], 2)
-        return means, kalman.diagonal(np.hstack([2.0 * POSITION_WEIGHT * sides, 10.0 * VELOCITY_WEIGHT * sides]))
+        means = np.concatenate([_center_size(measurements), np.zeros((len(measurements), 4))], axis=1)
+        sides = means[:, _SIDES]
+        return means, kalman.diagonal(np.concatenate([2.0 * POSITION_WEIGHT * sides, 10.0 * VELOCITY_WEIGHT * sides], axis=1))
 
     def predict(self, means: Array, covariances: Array, dt: float) -> tuple[Array, Array]:
         """See `MotionModel.predict`."""
-        transition = np.eye(8)
-        transition[range(4), range(4, 8)] = dt
-        sides = np.tile(_sides(means), 2)
-        noise = kalman.diagonal(np.hstack([POSITION_WEIGHT * sides, VELOCITY_WEIGHT * sides]))
-        return _positive(*kalman.predict(means, covariances, transition, noise))
+        transition = np.eye(8) + dt * np.eye(8, k=4)
+        sides = _positive(means)[:, _SIDES]
+        noise = kalman.diagonal(np.concatenate([POSITION_WEIGHT * sides, VELOCITY_WEIGHT * sides], axis=1))
+        means, covariances = kalman.predict(means, covariances, transition, noise)
+        return _positive(means), covariances
 
     def update(self, means: Array, covariances: Array, measurements: Array) -> tuple[Array, Array]:
         """See `MotionModel.update`."""
-        noise = kalman.diagonal(POSITION_WEIGHT * np.tile(_sides(means), 2))
-        return _positive(*kalman.update(means, covariances, _center_size(measurements) - means[:, :4], noise))
+        noise = kalman.diagonal(POSITION_WEIGHT * _positive(means)[:, _SIDES])
+        means, covariances = kalman.update(means, covariances, _center_size(measurements) - means[:, :4], noise)
+        return _positive(means), covariances
 
     def similarity(self, means: Array, covariances: Array, measurements: Array) -> Array:  # noqa: ARG002 - overlap alone decides here
         """IoU of predicted and measured boxes, `(T, N)`."""
         half = means[:, 2:4] / 2.0
-        return iou_matrix(np.hstack([means[:, :2] - half, means[:, :2] + half]), measurements)
+        return iou_matrix(np.concatenate([means[:, :2] - half, means[:, :2] + half], axis=1), measurements)
 
 
 def _center_size(boxes_xyxy: Array) -> Array:
-    return np.hstack([(boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2.0, boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]])
+    return np.concatenate([(boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2.0, boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)
 
 
-def _sides(means: Array) -> Array:
-    return np.maximum(means[:, 2:4], SMALLEST_SIDE_PX)
-
-
-def _positive(means: Array, covariances: Array) -> tuple[Array, Array]:
-    return np.hstack([means[:, :2], _sides(means), means[:, 4:]]), covariances
+def _positive(means: Array) -> Array:
+    """The states with sides that a box can have."""
+    result = means.copy()
+    np.maximum(means[:, 2:4], SMALLEST_SIDE_PX, out=result[:, 2:4])
+    return result

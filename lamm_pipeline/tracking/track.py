@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from lamm_pipeline.geometry.boxes_3d import iou_bev_matrix
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft, RecordLog
-from lamm_pipeline.streaming import Progress, map_ordered, no_progress
+from lamm_pipeline.streaming import Progress, no_progress
 from lamm_pipeline.tracking import camera_path, tracks
 from lamm_pipeline.tracking.byte_track import ByteTracker, LiveTrack
 from lamm_pipeline.tracking.camera_path import Pose, to_camera, to_world
@@ -65,10 +66,7 @@ def track_boxes(
     log = draft.log("points.jsonl")
     poses = draft.log("poses.jsonl")
 
-    def look(pair: tuple[FrameBoxes | None, FrameBoxes]) -> FrameView:
-        return FrameView() if views is None else views.look(*pair)
-
-    for (_, frame), view in map_ordered(look, _pairs_from(boxes_path, run.done), workers):
+    for frame, view in _views_from(boxes_path, run.done, views, workers):
         log.append({"points": run.step(frame, view)})
         name = {"frame_id": frame.frame_id, "frame_index": frame.frame_index, "timestamp_ns": frame.timestamp_ns}
         poses.append({"frame": name, "pose": run.pose.ravel().tolist()})
@@ -187,13 +185,12 @@ def _without_duplicates(
     return np.flatnonzero(~dropped)
 
 
-def _pairs_from(boxes_path: Path, done: int) -> Iterator[tuple[FrameBoxes | None, FrameBoxes]]:
-    """Each frame from number `done` on with the one before it."""
-    before: FrameBoxes | None = None
-    for number, frame in enumerate(frame_boxes.read(boxes_path)):
-        if number >= done:
-            yield before, frame
-        before = frame
+def _views_from(boxes_path: Path, done: int, views: FrameViews | None, workers: int | None) -> Iterator[tuple[FrameBoxes, FrameView]]:
+    """The frames from number `done` on, with what is seen in them."""
+    frames = frame_boxes.read(boxes_path)
+    if views is None:
+        return ((frame, FrameView()) for frame in islice(frames, done, None))
+    return views.look(islice(frames, max(done - 1, 0), None), continued=done > 0, workers=workers)
 
 
 def _evidence(log: RecordLog, run: _Run) -> dict[str, Evidence]:

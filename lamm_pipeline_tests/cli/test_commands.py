@@ -1,40 +1,26 @@
 """The command line as scripts and people meet it: JSON shapes, exit codes, sentences, help. The whole job is in `test_pipeline.py`."""
 
 import json
-import os
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from lamm_pipeline.catalog.catalog import Catalog
-from lamm_pipeline.cli.app import app
 from lamm_pipeline.recordings.ingest import take_in
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
 from lamm_pipeline.storage.artifacts import Source, read_manifest
+from lamm_pipeline_tests.command_line import lamm, printed, refused
+
+pytestmark = pytest.mark.usefixtures("own_environment")
 
 FRAMES = 3
 COMMANDS = ("browse", "info", "sample", "pack", "add", "scan", "run", "status", "up", "evaluate")
-
 COMMANDS += ("pause", "resume", "cancel", "restart", "checkout", "verify", "gc")
-
-
-@pytest.fixture(autouse=True)
-def _own_environment() -> Iterator[None]:
-    before = dict(os.environ)
-    for name in ("LAMM_ROOT", "LAMM_CATALOG_URL", "LAMM_CALIBRATION_DIR", "LAMM_ONTOLOGY", "DAGSTER_HOME"):
-        os.environ.pop(name, None)
-    os.environ["LAMM_USER"] = "ada"
-    yield
-    os.environ.clear()
-    os.environ.update(before)
 
 
 @pytest.fixture(scope="module")
@@ -42,30 +28,6 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recordings") / "day" / "street.svo2"
     render_sample(path, SampleSettings(frames=FRAMES, width=336, height=188))
     return path
-
-
-def lamm(*arguments: str | Path, code: int = 0) -> Any:
-    outcome = CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
-    assert outcome.exit_code == code, outcome.output
-    os.environ.pop("DAGSTER_HOME", None)
-    return outcome
-
-
-def printed(*arguments: str | Path) -> Any:
-    """The one JSON value on standard output."""
-
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is no JSON")
-
-    return json.loads(lamm(*arguments, "--json").stdout, parse_constant=refuse)
-
-
-def sentence(*arguments: str | Path) -> str:
-    """What a refused call says; there is nothing else on standard output."""
-    outcome = lamm(*arguments, code=2)
-    assert outcome.stdout == ""
-    assert outcome.stderr.startswith("Error: ")
-    return str(outcome.stderr)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +56,7 @@ def test_browse_lists_what_is_below_a_folder_and_says_what_cannot_be_read(record
     empty.mkdir()
     assert printed("browse", empty) == []
     assert "no .svo2 files" in lamm("browse", empty).stdout
-    assert "is no folder" in sentence("browse", tmp_path / "gone")
+    assert "is no folder" in refused("browse", tmp_path / "gone")
 
 
 @pytest.mark.requirement("ING-03", "ING-04", "ING-07")
@@ -108,17 +70,17 @@ def test_info_tells_what_a_recording_holds(recording: Path, tmp_path: Path) -> N
     cut.write_bytes(recording.read_bytes()[:-3000])
     assert printed("info", cut)["integrity"]["problems"]
     (tmp_path / "text.svo2").write_text("not an mcap")
-    assert "text.svo2" in sentence("info", tmp_path / "text.svo2")
-    assert "gone.svo2" in sentence("info", tmp_path / "gone.svo2")
-    assert str(tmp_path) in sentence("info", tmp_path)
+    assert "text.svo2" in refused("info", tmp_path / "text.svo2")
+    assert "gone.svo2" in refused("info", tmp_path / "gone.svo2")
+    assert str(tmp_path) in refused("info", tmp_path)
 
 
 def test_sample_writes_recording_calibration_and_truth(tmp_path: Path) -> None:
     made = printed("sample", tmp_path / "a.svo2", "--frames", "2", "--size", "336x188")
     assert made["frames"] == 2
     assert all(Path(made[name]).exists() for name in ("recording", "calibration_file", "truth"))
-    assert "size" in sentence("sample", tmp_path / "b.svo2", "--size", "huge").lower()
-    assert "frames = 0" in sentence("sample", tmp_path / "b.svo2", "--frames", "0")
+    assert "size" in refused("sample", tmp_path / "b.svo2", "--size", "huge").lower()
+    assert "frames = 0" in refused("sample", tmp_path / "b.svo2", "--frames", "0")
     assert not (tmp_path / "b.svo2").exists()
 
 
@@ -134,7 +96,7 @@ def test_pack_makes_a_recording_of_image_folders(tmp_path: Path) -> None:
     assert made["frames"] == 2
     assert printed("info", made["recording"])["frame_count"] == 2
     gone = (tmp_path / "gone", folders[1])
-    assert "holds no images" in sentence("pack", *gone, tmp_path / "b.svo2", "--calibration", tmp_path / "calib.txt", "--fps", "10")
+    assert "holds no images" in refused("pack", *gone, tmp_path / "b.svo2", "--calibration", tmp_path / "calib.txt", "--fps", "10")
 
 
 @pytest.mark.requirement("ING-01")
@@ -145,8 +107,8 @@ def test_add_takes_files_in_once_and_remembers_who_did_it(recording: Path, tmp_p
     assert printed("add", recording, "--root", root)[0]["status"] == "unchanged"
     events = Catalog(f"sqlite:///{root / 'catalog.sqlite'}").audit_events()
     assert [(event.actor, event.action, event.subject) for event in events] == [("bob", "recording.add", "street")]
-    assert "does not exist" in sentence("add", tmp_path / "gone.svo2", "--root", root)
-    assert "is no file" in sentence("add", tmp_path, "--root", root)
+    assert "does not exist" in refused("add", tmp_path / "gone.svo2", "--root", root)
+    assert "is no file" in refused("add", tmp_path, "--root", root)
 
 
 def test_status_shows_every_recording_with_what_is_published(recording: Path, tmp_path: Path) -> None:
@@ -171,9 +133,9 @@ def test_scan_takes_a_folder_in_as_a_source_dataset(recording: Path, tmp_path: P
     assert [(event.actor, event.action) for event in catalog.audit_events()] == [("eve", "dataset.add"), ("eve", "recording.add")]
     other = tmp_path / "day"
     other.mkdir()
-    assert "another --name" in sentence("scan", other, "--root", root)
-    assert "names a folder" in sentence("scan", folder, "--root", root, "--name", "../outside")
-    assert "is no folder" in sentence("scan", tmp_path / "gone", "--root", root, "--name", "gone")
+    assert "another --name" in refused("scan", other, "--root", root)
+    assert "names a folder" in refused("scan", folder, "--root", root, "--name", "../outside")
+    assert "is no folder" in refused("scan", tmp_path / "gone", "--root", root, "--name", "gone")
 
 
 @pytest.mark.requirement("DSB-05", "EXP-02")
@@ -182,14 +144,14 @@ def test_dataset_commands_refuse_with_sentences_what_cannot_be(recording: Path, 
     lamm("add", recording, "--root", root)
     assert printed("dataset", "list", "--root", root) == []
     assert "lamm dataset create" in lamm("dataset", "list", "--root", root).stdout
-    assert "is no dataset version" in sentence("dataset", "show", "night.v1", "--root", root)
-    assert "is no dataset version" in sentence("dataset", "show", "../../etc", "--root", root)
-    assert "'street' has no frames yet" in sentence("dataset", "create", "night", "street", "--root", root)
-    assert "No recording has detections yet" in sentence("dataset", "create", "night", "--root", root)
-    assert "'gone'" in sentence("dataset", "create", "night", "gone", "--root", root)
-    assert "cannot be called '../x'" in sentence("dataset", "create", "../x", "street", "--root", root)
-    assert "must sum to 1" in sentence("dataset", "create", "night", "--split", "0.9/0.2/0.1", "--root", root)
-    assert "min_score" in sentence("dataset", "create", "night", "--min-score", "2", "--root", root)
+    assert "is no dataset version" in refused("dataset", "show", "night.v1", "--root", root)
+    assert "is no dataset version" in refused("dataset", "show", "../../etc", "--root", root)
+    assert "'street' has no frames yet" in refused("dataset", "create", "night", "street", "--root", root)
+    assert "No recording has detections yet" in refused("dataset", "create", "night", "--root", root)
+    assert "'gone'" in refused("dataset", "create", "night", "gone", "--root", root)
+    assert "cannot be called '../x'" in refused("dataset", "create", "../x", "street", "--root", root)
+    assert "must sum to 1" in refused("dataset", "create", "night", "--split", "0.9/0.2/0.1", "--root", root)
+    assert "min_score" in refused("dataset", "create", "night", "--min-score", "2", "--root", root)
     assert not list(root.glob("datasets/*"))
 
 
@@ -205,16 +167,16 @@ def test_evaluate_prints_the_scores_the_scripts_rely_on(tmp_path: Path) -> None:
     assert scores["boxes_3d"]["iou_3d"]["median"] == pytest.approx(1.0)
     assert scores["tracks"] is None
     assert "1 frames compared" in lamm("evaluate", tmp_path / "result", "--truth", tmp_path / "truth").stdout
-    assert "has no ground truth" in sentence("evaluate", tmp_path / "result", "--truth", tmp_path)
-    assert "holds no result" in sentence("evaluate", tmp_path, "--truth", tmp_path / "truth")
-    assert "--frame-offset" in sentence("evaluate", tmp_path / "result", "--truth", tmp_path / "truth", "--frame-offset", "7")
-    assert "overlap threshold" in sentence("evaluate", tmp_path / "result", "--truth", tmp_path / "truth", "--iou", "0")
+    assert "has no ground truth" in refused("evaluate", tmp_path / "result", "--truth", tmp_path)
+    assert "holds no result" in refused("evaluate", tmp_path, "--truth", tmp_path / "truth")
+    assert "--frame-offset" in refused("evaluate", tmp_path / "result", "--truth", tmp_path / "truth", "--frame-offset", "7")
+    assert "overlap threshold" in refused("evaluate", tmp_path / "result", "--truth", tmp_path / "truth", "--iou", "0")
 
 
 def test_an_unknown_option_or_environment_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "No such option" in lamm("status", "--nothing", code=2).output
     monkeypatch.setenv("LAMM_DEVICE", "tpu")
-    assert "LAMM_DEVICE is 'tpu'" in sentence("status", "--root", tmp_path)
+    assert "LAMM_DEVICE is 'tpu'" in refused("status", "--root", tmp_path)
 
 
 @pytest.mark.requirement("ING-15")
@@ -232,10 +194,10 @@ def test_recordings_of_a_range_of_days_are_shown_and_run(recording: Path, tmp_pa
     assert "broken is left out" in lamm("status", "--root", root, "--from", before).stderr
     for command in ("status", "run"):
         assert (
-            f"--from {after} lies behind --to {day}" in sentence(command, "--root", root, "--from", after, "--to", str(day)).splitlines()[0]
+            f"--from {after} lies behind --to {day}" in refused(command, "--root", root, "--from", after, "--to", str(day)).splitlines()[0]
         )
-    assert "one of the two" in sentence("run", "--root", root)
-    assert "one of the two" in sentence("run", "street", "--root", root, "--from", str(day))
+    assert "one of the two" in refused("run", "--root", root)
+    assert "one of the two" in refused("run", "street", "--root", root, "--from", str(day))
     ran = printed("run", "--root", root, "--from", before, "--to", after, "--stage", "extraction", "--stereo", "half")
     assert [each["key"] for each in ran["recordings"]] == ["street"]
     assert ran["recordings"][0]["artifacts"]["frames"]["counts"]["extracted_frames"] == FRAMES

@@ -7,7 +7,6 @@ import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import sqlalchemy
 
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
+from lamm_pipeline_tests.command_line import PROGRAM
 
 SETTINGS = Path(__file__).resolve().parents[2] / "deploy" / "dagster.postgres.yaml"
 PROGRAMS = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=Path(shutil.which("initdb") or "initdb")).parent
@@ -99,7 +99,7 @@ def test_a_recording_runs_with_dagster_and_catalog_on_postgres(server: Server, t
 
 
 def _lamm(environment: Mapping[str, str], *arguments: str | Path) -> str:
-    command = [sys.executable, "-m", "lamm_pipeline.cli.app", *arguments]
+    command = [*PROGRAM, *arguments]
     return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from lamm_pipeline.datasets.lineage import FRAMES_FILE, SCHEMA
+from lamm_pipeline.datasets.tables import write_table
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.evaluation.evaluate import evaluate
 from lamm_pipeline.extraction import frame_registry
@@ -308,6 +310,67 @@ def test_a_root_is_scored_and_its_frames_are_paired_by_the_names_of_the_packed_i
 
 def test_a_root_without_packed_images_is_paired_by_number(tmp_path, truth):
     assert evaluate(as_root(tmp_path / "root", "drive", [None] * 6), truth).frames["evaluated"] == 6
+
+
+def racing(frame):
+    """Truth in which nothing overlaps itself a frame later."""
+    return [
+        replace(item, box_xyxy=(item.box_xyxy[0] + 100.0 * frame, item.box_xyxy[1], item.box_xyxy[2] + 100.0 * frame, item.box_xyxy[3]))
+        for item in truth_of(frame)[:4]
+    ]
+
+
+def as_split(root, recordings, split):
+    """A KITTI export of frames that are numbered anew, as the exports leave them: `val` has the last four frames of each recording."""
+    folders = {asset: root / "datasets" / "set.v1" / asset / f"v-{asset}" for asset in ("kitti_dataset", "lineage")}
+    rows, labels = [], {}
+    for recording in recordings:
+        for frame in FRAMES:
+            name = "train" if frame < 2 else "val"
+            number = sum(row["split"] == name for row in rows)
+            labels[name, number] = frame
+            rows.append({"frame_id": "", "recording": recording, "frame_index": frame, "split": name, "output_index": number})
+    for name in ("train", "val"):
+        frames = [number for split_name, number in labels if split_name == name]
+        kitti_truth.write(
+            folders["kitti_dataset"] / "kitti" / name, lambda n, name=name: racing(labels[name, n]), tracks=False, frames=frames
+        )
+    folders["lineage"].mkdir(parents=True)
+    (folders["lineage"].parent / "current.json").write_text(json.dumps({"version": folders["lineage"].name}))
+    write_table(folders["lineage"] / FRAMES_FILE, SCHEMA, [row | {"annotation_count": 0, "annotation_ids": []} for row in rows])
+    return folders["kitti_dataset"] / "kitti" / split
+
+
+@pytest.mark.parametrize("first", [0, 281])
+def test_an_exported_split_is_paired_by_its_lineage_though_its_files_are_numbered_anew(tmp_path, first):
+    """KITTI's own numbers behind the recording are found as well."""
+    truth = kitti_truth.write(tmp_path / "truth", racing, first=first)
+    root = as_root(tmp_path / "root", "drive", [f"{first + frame:06d}" for frame in FRAMES])
+    val = as_split(root, ["drive"], "val")
+    report = evaluate(val, truth)
+    assert (report.frames["evaluated"], report.detection["vehicle"]["recall"]) == (4, 1.0)
+    assert evaluate(val, truth, frame_range=range(3, 5)).frames["evaluated"] == 2
+
+
+def test_a_split_of_several_recordings_wants_a_name(tmp_path):
+    truth = kitti_truth.write(tmp_path / "truth", racing)
+    root = as_root(as_root(tmp_path / "root", "a", [None] * 6), "b", [None] * 6)
+    val = as_split(root, ["a", "b"], "val")
+    with pytest.raises(InputError, match=r"frames of 2 recordings: a, b\. Name one"):
+        evaluate(val, truth)
+    with pytest.raises(InputError, match="'c' is not among them"):
+        evaluate(val, truth, recording="c")
+    report = evaluate(val, truth, recording="b")
+    assert (report.frames["evaluated"], report.frames["result"], report.detection["vehicle"]["recall"]) == (4, 4, 1.0)
+
+
+def test_a_split_that_was_copied_away_is_paired_by_number(tmp_path):
+    truth = kitti_truth.write(tmp_path / "truth", racing)
+    root = as_root(tmp_path / "root", "drive", [None] * 6)
+    copied = as_split(root, ["drive"], "val").rename(tmp_path / "val")
+    assert evaluate(copied, truth).frames["evaluated"] == 4
+    assert evaluate(copied, truth).detection["vehicle"]["recall"] < 1.0
+    assert evaluate(copied, truth, frame_offset=2).detection["vehicle"]["recall"] == 1.0
 
 
 def test_a_root_with_several_recordings_wants_a_name(tmp_path, truth):

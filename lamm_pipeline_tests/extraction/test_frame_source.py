@@ -21,7 +21,7 @@ from lamm_pipeline_tests.recordings import fake_pyzed
 from lamm_pipeline_tests.recordings.fake_pyzed import BASELINE_M, FOCAL, HEIGHT, SERIAL, WIDTH
 from lamm_pipeline_tests.recordings.svo2_files import write_recording
 
-FACTS = {"serial": SERIAL, "width": WIDTH, "height": HEIGHT}
+FACTS = {"serial": SERIAL, "width": WIDTH, "height": HEIGHT, "codec": "h264"}
 ZED_DEPTH = {"stereo": {"matcher": "zed"}}
 
 

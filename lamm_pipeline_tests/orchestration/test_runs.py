@@ -1,13 +1,23 @@
+import fcntl
+import json
 import multiprocessing
 import os
+import signal
+import threading
+import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.orchestration.instance import open_instance
+from lamm_pipeline.orchestration.produce import PROGRESS_TAG
 from lamm_pipeline.orchestration.runs import (
     CANCELED_TAG,
+    PAUSED_TAG,
     Action,
     RunState,
     bury,
@@ -17,6 +27,8 @@ from lamm_pipeline.orchestration.runs import (
     require,
     state_of,
     stop,
+    stop_note,
+    tell_stopping,
 )
 
 
@@ -86,6 +98,103 @@ def test_a_run_whose_process_died_is_told_from_one_that_lives(instance: dg.Dagst
     bury(instance, tmp_path, made)
     assert find_run(instance, "drive").status is dg.DagsterRunStatus.FAILURE
     assert not is_dead(tmp_path, find_run(instance, "drive"))
+
+
+def _write_over(instance: dg.DagsterInstance, stale: dg.DagsterRun) -> None:
+    """What another process does that has read the run before somebody else changed it, and writes it back only now."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(instance.run_storage, "_get_run_by_id", lambda _: stale)
+        instance.add_run_tags(stale.run_id, {PROGRESS_TAG: "25 %"})
+
+
+def _work_until_stopped(root: Path, home: Path, run_id: str, ready: Event, told: Any) -> None:
+    with open_instance(root) as instance, holding(home, run_id):
+        stale = instance.get_run_by_id(run_id)
+        assert stale is not None
+        try:
+            ready.set()
+            time.sleep(60)
+        except KeyboardInterrupt:
+            tell_stopping(instance, stale)
+            _write_over(instance, stale)
+            told.put(dict(stop_note(home, run_id)))
+            instance.report_run_canceled(stale)
+
+
+def test_who_stops_a_run_of_lamm_is_kept_though_the_run_writes_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    home, context = tmp_path / "dagster", multiprocessing.get_context("spawn")
+    ready, told = context.Event(), context.Queue()
+    with open_instance(tmp_path) as persistent:
+        made = run(persistent, dg.DagsterRunStatus.STARTED)
+        process = context.Process(target=_work_until_stopped, args=(tmp_path, home, made.run_id, ready, told))
+        process.start()
+        assert ready.wait(60)
+        stop(persistent, home, made, {PAUSED_TAG: "eve"})
+        process.join(60)
+        assert told.get(timeout=60) == {PAUSED_TAG: "eve"}
+        found = find_run(persistent, "drive")
+        assert state_of(home, found) is RunState.paused
+        assert found.tags[PAUSED_TAG] == "eve"
+        assert [path.name for path in (home / "running").iterdir()] == ["guard"]
+
+
+def test_who_stops_a_run_of_the_daemon_is_kept_though_the_run_writes_at_the_same_time(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run(instance, dg.DagsterRunStatus.STARTED)
+
+    def terminate(_: str) -> bool:
+        _write_over(instance, made)
+        instance.report_run_canceled(made)
+        return True
+
+    monkeypatch.setattr(instance.run_launcher, "terminate", terminate)
+    stop(instance, tmp_path, made, {CANCELED_TAG: "eve"})
+    found = find_run(instance, "drive")
+    assert state_of(tmp_path, found) is RunState.canceled
+    assert (found.tags[CANCELED_TAG], found.tags[PROGRESS_TAG]) == ("eve", "25 %")
+
+
+def test_a_run_that_is_complete_before_it_could_be_stopped_stays_complete(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    made = run(instance, dg.DagsterRunStatus.STARTED)
+    _report(instance, made, dg.DagsterEventType.RUN_SUCCESS)
+    stop(instance, tmp_path, made, {CANCELED_TAG: "eve"})
+    found = find_run(instance, "drive")
+    assert state_of(tmp_path, found) is RunState.complete
+    assert CANCELED_TAG not in found.tags
+
+
+def _report(instance: dg.DagsterInstance, made: dg.DagsterRun, kind: dg.DagsterEventType) -> None:
+    instance.report_dagster_event(dg.DagsterEvent(kind.value, made.job_name), made.run_id)
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_signal_for_a_run_that_has_just_ended_hits_nothing_else(tmp_path: Path, noted: bool) -> None:
+    """The stopper's signal comes while the run lets go: it is for this run and no other. Ctrl-C is for the terminal and goes on."""
+    guarded = threading.Event()
+
+    def interrupt() -> None:
+        with (tmp_path / "running" / "guard").open("w") as guard:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            guarded.set()
+            time.sleep(0.2)
+            if noted:
+                (tmp_path / "running" / "1.stop.json").write_text(json.dumps({PAUSED_TAG: "eve"}))
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+
+    stopper = threading.Thread(target=interrupt)
+    interrupted = False
+    try:
+        with holding(tmp_path, "1"):
+            stopper.start()
+            assert guarded.wait(60)
+    except KeyboardInterrupt:
+        interrupted = True
+    stopper.join()
+    assert interrupted is not noted
+    assert [path.name for path in (tmp_path / "running").iterdir()] == ["guard"]
 
 
 def test_a_run_that_waits_is_canceled_before_it_begins(instance: dg.DagsterInstance, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.recordings.ingest import MAX_SLUG, Prepare, add_files, find_recordings, quick_digest, recording_slug, scan
+from lamm_pipeline.recordings.ingest import MAX_SLUG, Prepare, add_files, find_recordings, recording_slug, scan
+from lamm_pipeline.storage.atomic import quick_digest
 
 
 @pytest.fixture

@@ -204,19 +204,39 @@ def test_an_unreadable_file_does_not_stop_the_others(watched: Watched, monkeypat
     assert [watched.tick(), watched.tick()] == [["bad"], []]
 
 
-def test_five_thousand_files_are_taken_in_page_by_page_and_each_is_launched_once(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(5_000):
+def put_many(watched: Watched, count: int) -> list[str]:
+    """Keys of so many new files."""
+    for number in range(count):
         (watched.folder / f"{number:05d}.svo2").write_bytes(b"%d" % number)
+    return [f"{number:05d}" for number in range(count)]
+
+
+def test_a_tick_on_five_thousand_new_files_looks_into_one_page_of_them(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = put_many(watched, 5_000)
     monkeypatch.setenv("LAMM_WATCH_BATCH", "60")
     opened: list[Path] = []
     digest = ingest.quick_digest
     monkeypatch.setattr(ingest, "quick_digest", lambda path: opened.append(path) or digest(path))
-    taken = [len(watched.tick()) for _ in range(4)]
-    assert taken == [0, 60, 60, 60]
-    assert len(opened) == 180
+    assert [watched.tick() for _ in range(3)] == [[], keys[:60], keys[60:120]]
+    assert len(opened) == 120
     assert len(str(watched.cursor)) < 20_000
-    assert len({run_key for run_key, _ in watched.launched}) == 180
-    assert {key for _, key in watched.launched} == {f"{number:05d}" for number in range(180)}
+
+
+@pytest.mark.requirement("AV-26")
+@pytest.mark.parametrize(
+    ("count", "batch"), [(500, 10), pytest.param(5_000, 100, marks=pytest.mark.stress)], ids=["five hundred", "five thousand"]
+)
+def test_all_of_many_new_files_are_taken_in_after_as_many_ticks_as_there_are_pages(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, count: int, batch: int
+) -> None:
+    keys = put_many(watched, count)
+    monkeypatch.setenv("LAMM_WATCH_BATCH", str(batch))
+    pages = [watched.tick() for _ in range(1 + count // batch)]
+    assert pages == [[], *(keys[first : first + batch] for first in range(0, count, batch))]
+    assert len({run_key for run_key, _ in watched.launched}) == count
+    assert [row.key for row in watched.workspace.catalog.recordings()] == sorted(watched.instance.get_dynamic_partitions("recordings"))
+    assert [watched.tick(), watched.tick()] == [[], []]
+    assert "0 files wait" in watched.skipped
 
 
 def test_files_that_keep_failing_do_not_keep_the_others_waiting(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

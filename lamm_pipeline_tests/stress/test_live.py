@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -16,19 +15,17 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster_graphql import DagsterGraphQLClient
-from typer.testing import CliRunner
 
-from lamm_pipeline.cli.app import app
 from lamm_pipeline.orchestration.instance import open_instance
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
+from lamm_pipeline_tests.command_line import PROGRAM, printed
 
-pytestmark = pytest.mark.stress
+pytestmark = [pytest.mark.stress, pytest.mark.usefixtures("own_environment")]
 
 FRAMES = 160
 HELD_BACK_S = 25
 PATIENCE_S = 240
-LAMM = (sys.executable, "-m", "lamm_pipeline.cli.app")
 
 
 @dataclass(frozen=True)
@@ -51,10 +48,7 @@ class Live:
 
     def lamm(self, *arguments: str) -> Any:
         # in this process: the start of another one takes as long as the run that it is to meet
-        outcome = CliRunner().invoke(app, [*arguments, "--root", str(self.root), "--json"], catch_exceptions=False)
-        os.environ.pop("DAGSTER_HOME", None)
-        assert outcome.exit_code == 0, outcome.output
-        return json.loads(outcome.stdout)
+        return printed(*arguments, "--root", self.root)
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -70,14 +64,14 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     root = folder / "root"
     for name in ("first", "second"):
         render_sample(folder / f"{name}.svo2", SampleSettings(frames=FRAMES, width=320, height=180, seed=len(name)))
-        run = [*LAMM, "run", folder / f"{name}.svo2", "--root", root, "--stage", "extraction", "--end", "2"]
+        run = [*PROGRAM, "run", folder / f"{name}.svo2", "--root", root, "--stage", "extraction", "--end", "2"]
         subprocess.run(run, check=True, stdout=subprocess.DEVNULL)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     with (folder / "log").open("w") as log:
         # a test runner in the background may ignore SIGINT, and its children would inherit that
-        command = ["env", "--default-signal=INT", *LAMM, "up", "--root", str(root), "--port", str(port)]
+        command = ["env", "--default-signal=INT", *PROGRAM, "up", "--root", str(root), "--port", str(port)]
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         yield Live(root, _connect(port))

@@ -24,21 +24,21 @@ class Sequence:
         return np.flatnonzero(self.rows[:, 0] == frame)
 
 
-def load(data: Path, sequence: str) -> Sequence:
+def load(data: Path, sequence: str, kind: str = "Car") -> Sequence:
     folder = data / "kitti_tracking"
-    rows = np.loadtxt(folder / "pointrcnn_Car" / f"{sequence}.txt", delimiter=",")
+    rows = np.loadtxt(folder / f"pointrcnn_{kind}" / f"{sequence}.txt", delimiter=",")
     frames = max(int(line.split()[0]) for line in (folder / "label_02" / f"{sequence}.txt").read_text().splitlines()) + 1
     return Sequence(rows, 1.0 / (1.0 + np.exp(-rows[:, 6])), frames)
 
 
-def score(data: Path, folder: Path, tracked: Mapping[str, list[tuple[int, int, int]]]) -> dict[str, float]:
+def score(data: Path, folder: Path, tracked: Mapping[str, list[tuple[int, int, int]]], kind: str = "Car") -> dict[str, float]:
     """Score `(frame, track id, row of the detections)` per sequence; percent, over all sequences together."""
     (folder / "tracker" / "own" / "data").mkdir(parents=True)
     seqmap = []
     for name, found in tracked.items():
-        sequence = load(data, name)
+        sequence = load(data, name, kind)
         lines = [
-            f"{frame} {track_id} Car -1 -1 0 {' '.join(map(str, sequence.rows[row, 2:6]))} -1 -1 -1 -1 -1 -1 -1 {sequence.scores[row]}\n"
+            f"{frame} {track_id} {kind} -1 -1 0 {' '.join(map(str, sequence.rows[row, 2:6]))} -1 -1 -1 -1 -1 -1 -1 {sequence.scores[row]}\n"
             for frame, track_id, row in found
         ]
         (folder / "tracker" / "own" / "data" / f"{name}.txt").write_text("".join(lines))
@@ -50,7 +50,7 @@ def score(data: Path, folder: Path, tracked: Mapping[str, list[tuple[int, int, i
     config = {
         "GT_FOLDER": str(truth),
         "TRACKERS_FOLDER": str(folder / "tracker"),
-        "CLASSES_TO_EVAL": ["car"],
+        "CLASSES_TO_EVAL": [kind.lower()],
         "SPLIT_TO_EVAL": "val",
         "PRINT_CONFIG": False,
     }
@@ -61,7 +61,7 @@ def score(data: Path, folder: Path, tracked: Mapping[str, list[tuple[int, int, i
     ]
     with contextlib.redirect_stdout(io.StringIO()):
         dataset = trackeval.datasets.Kitti2DBox(config)
-        sequences = {name: dataset.get_preprocessed_seq_data(dataset.get_raw_seq_data("own", name), "car") for name in tracked}
+        sequences = {name: dataset.get_preprocessed_seq_data(dataset.get_raw_seq_data("own", name), kind.lower()) for name in tracked}
         hota, clear, identity = (
             metric.combine_sequences({name: metric.eval_sequence(data) for name, data in sequences.items()}) for metric in metrics
         )

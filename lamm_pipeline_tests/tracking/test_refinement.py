@@ -26,10 +26,13 @@ class Drive:
         self.camera = CAMERA
         self._wall_at = wall_at
 
-    def look(self, before, _frame):
+    def look(self, frames, *, continued=False, workers=None):
+        del workers
         motion = np.eye(4)
         motion[2, 3] = STEP_M
-        return FrameView(motion if before is not None else None)
+        for n, frame in enumerate(frames):
+            if n > 0 or not continued:
+                yield frame, FrameView(motion if n > 0 else None)
 
     def depth(self, frame_id):
         return np.full((376, 1240), 3.0 if int(frame_id.split(":")[1]) >= self._wall_at else 80.0, dtype=np.float32)
