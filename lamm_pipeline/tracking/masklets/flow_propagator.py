@@ -121,10 +121,16 @@ def _prompted(prompt: Prompt, width: int, height: int) -> Mask:
 
 def _moved(masks: Mapping[int, Mask], before: _View, after: _View) -> dict[int, Mask]:
     """The masks in the next frame, without those that end."""
+    flow = _flow(before, after)
+    found = {key: _follow(mask, flow, before, after) for key, mask in masks.items()}
+    return {key: mask for key, mask in found.items() if mask is not None}
+
+
+def _flow(before: _View, after: _View) -> Flow:
+    """`(h, w, 2)` shift in x and y of every pixel, in pixels of the views."""
     with opencv_on_one_thread():
         flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before.gray, after.gray, None)
-        found = {key: _follow(mask, np.asarray(flow, np.float32), before, after) for key, mask in masks.items()}
-    return {key: mask for key, mask in found.items() if mask is not None}
+    return np.asarray(flow, np.float32)
 
 
 def _follow(mask: Mask, flow: Flow, before: _View, after: _View) -> Mask | None:

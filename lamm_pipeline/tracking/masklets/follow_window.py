@@ -186,9 +186,7 @@ def follow_window(
 
 
 class _Run:
-    def __init__(
-        self, session: Session, window: Window, carry: Carry, looked: Sequence[int], size: tuple[int, int], rules: Rules
-    ) -> None:
+    def __init__(self, session: Session, window: Window, carry: Carry, looked: Sequence[int], size: tuple[int, int], rules: Rules) -> None:
         self.frames = {frame: FrameState() for frame in range(window.start, window.end)}
         self._session = session
         self._window = window
@@ -229,11 +227,11 @@ class _Run:
             self._propagate(frame, {key: prompts[key] for key in found}, Origin.backward)
 
     def stitch(self) -> None:
-        """Give objects that were found in the overlap the ids that the window before had for them."""
-        overlap = [frame for frame in self._carry.frames if frame in self.frames]
-        followed = {key for frame in overlap for key in self.frames[frame].masks}
+        """Give objects that were found in the overlap the ids that the window before had for them, where those were not followed on."""
+        overlap = list(self._carry.frames)
+        followed = {key for frame, state in self.frames.items() if frame > self._window.start for key in state.masks}
         before = sorted({key for frame in overlap for key in self._carry.frames[frame].masks} - followed)
-        after = sorted(key for key in followed if key >= self._carry.next_id)
+        after = sorted({key for frame in overlap for key in self.frames[frame].masks if key >= self._carry.next_id})
         if not before or not after:
             return
         shared = np.zeros((len(before), len(after)))

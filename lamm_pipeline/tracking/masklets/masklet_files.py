@@ -168,9 +168,7 @@ class _LevelWriter:
                 self._shown.append(frame.position)
         return [builders[key].result() for key in sorted(builders)]
 
-    def write(
-        self, followed: Callable[[], Iterable[FollowedFrame]], table: MaskletTableWriter, found: Sequence[Masklet]
-    ) -> LevelResult:
+    def write(self, followed: Callable[[], Iterable[FollowedFrame]], table: MaskletTableWriter, found: Sequence[Masklet]) -> LevelResult:
         """Go through the frames again and write them."""
         classes = {each.masklet_id: each.class_id for each in found}
         artifacts = self._write_masks(followed(), table, classes)
@@ -191,9 +189,7 @@ class _LevelWriter:
     ) -> dict[str, str]:
         """The rows of the table, and both archives."""
         ratio = self._settings.mask_scale_ratio
-        by_frame, by_object = (
-            f"{self._folder}/tracking/{archive_name(stem, ratio)}" for stem in ("video_segments", "object_segments")
-        )
+        by_frame, by_object = (f"{self._folder}/tracking/{archive_name(stem, ratio)}" for stem in ("video_segments", "object_segments"))
         in_frames: dict[int, list[int]] = defaultdict(list)
         meta = {"level": self._facts.level, "recording": self._recording}
         with VideoArchiveWriter(self._directory / by_frame, meta=meta, mask_scale_ratio=ratio) as archive:

@@ -86,7 +86,9 @@ class MaskletSettings(BaseModel):
     )
     render_previews: bool = Field(True, description="Draw candidates and masklets side by side.")
     preview_stride: int = Field(1, ge=1, le=10_000, description="Draw at most every n-th frame.")
-    preview_max: int = Field(12, ge=0, le=1000, description="Most pictures a level, evenly spread, first and last among them; 0 = no limit.")
+    preview_max: int = Field(
+        12, ge=0, le=1000, description="Most pictures a level, evenly spread, first and last among them; 0 = no limit."
+    )
 
     @model_validator(mode="after")
     def _windows_advance(self) -> Self:

@@ -102,7 +102,9 @@ def _wanted(levels: Mapping[int, LevelSource], named: Sequence[int]) -> list[int
     if missing or not levels:
         there = ", ".join(str(level) for level in sorted(levels)) or "none"
         wanted = f"level {missing[0]}" if missing else "any level"
-        raise InputError(f"There are no mask candidates of {wanted} (there are: {there}). Run mask_candidates with it, or set other `levels`.")
+        raise InputError(
+            f"There are no mask candidates of {wanted} (there are: {there}). Run mask_candidates with it, or set other `levels`."
+        )
     return sorted(named or levels)
 
 

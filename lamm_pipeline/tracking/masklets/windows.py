@@ -28,9 +28,7 @@ def even_windows(frames: int, length: int, overlap: int) -> list[Window]:
         overlap: at least 1 and below `length`.
     """
     starts = list(range(0, max(frames - overlap, 1), length - overlap)) if frames else []
-    return [
-        Window(start, min(start + length, frames), starts[n + 1] if n + 1 < len(starts) else frames) for n, start in enumerate(starts)
-    ]
+    return [Window(start, min(start + length, frames), starts[n + 1] if n + 1 < len(starts) else frames) for n, start in enumerate(starts)]
 
 
 def windows_between(prompt_frames: Sequence[int], frames: int, longest: int) -> list[Window]:
@@ -44,6 +42,5 @@ def windows_between(prompt_frames: Sequence[int], frames: int, longest: int) -> 
     starts: list[int] = []
     for begin, end in zip([0, *prompt_frames], [*prompt_frames, frames], strict=True):
         starts.extend(range(begin, end, longest - 1))
-    return [
-        Window(start, min(following + 1, frames), following) for start, following in zip(starts, [*starts[1:], frames], strict=True)
-    ]
+    finals = [*starts[1:], frames]
+    return [Window(start, min(final + 1, frames), final) for start, final in zip(starts, finals[: len(starts)], strict=True)]
