@@ -63,7 +63,11 @@ class DedupStore:
         known = self._frames.get(frame)
         if known is not None:
             kept = [n for n, each in enumerate(known.ids) if each != object_id]
-            self._frames[frame] = _Known(*([column[n] for n in kept] for column in (known.ids, known.masks, known.boxes_xyxy)))
+            known.ids, known.masks, known.boxes_xyxy = (
+                [known.ids[n] for n in kept],
+                [known.masks[n] for n in kept],
+                [known.boxes_xyxy[n] for n in kept],
+            )
 
     def seen(self, frame: int, mask: Mask | None, box_xyxy: NDArray[np.float64]) -> int | None:
         """The object that covers a candidate most, if it covers it by more than the limit.
@@ -85,4 +89,4 @@ def _mask_iou(mask: NDArray[np.bool_], others: list[NDArray[np.bool_]]) -> NDArr
     stacked = np.stack(others)
     shared = (stacked & mask).sum(axis=1)
     union = (stacked | mask).sum(axis=1)
-    return np.divide(shared, union, out=np.zeros(len(others)), where=union > 0)
+    return np.asarray(np.divide(shared, union, out=np.zeros(len(others)), where=union > 0), np.float64)

@@ -1,8 +1,9 @@
 """Follows masks without a network: dense optical flow moves them, and depth, where there is depth, takes away what is not the object.
 
-An object's motion from a frame to the next is one similarity (shift, turn, scale), fitted to the flow of its pixels so that those of the
-background and of things in front do not count, and its outline moves by it: over many frames outlines drift less so than by the flow of
-each pixel. It drifts all the same, so candidates correct it where there are any. Flow: Kroeger et al., "Fast Optical Flow using Dense
+An object's motion from a frame to the next is one similarity (shift, turn, scale), fitted to the flow of those of its pixels that move
+unlike what surrounds it (of all its pixels where few do), and its outline moves by it: over many frames outlines drift less so than by
+the flow of each pixel. It drifts all the same, so candidates correct it where there are any.
+Flow: Kroeger et al., "Fast Optical Flow using Dense
 Inverse Search", ECCV 2016 (OpenCV's DIS).
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamm_pipeline.streaming import opencv_on_one_thread
+from lamm_pipeline.tracking.masklets.dedup import box_of
 from lamm_pipeline.tracking.masklets.propagation import Mask, Prompt, Video
 
 LONGEST_SIDE = 960
@@ -23,6 +25,8 @@ LONGEST_SIDE = 960
 SAMPLES = 400
 FIT_TOLERANCE_PX = 1.5
 LEAST_SAMPLES = 8
+OWN_MOTION_PX = 1.0
+OWN_SHARE = 0.2
 LARGEST_ZOOM = 1.25
 LEAST_AREA_PX = 25
 LEAST_SHARE = 0.4
@@ -43,6 +47,7 @@ class FlowPropagator:
             "longest_side": LONGEST_SIDE,
             "samples": SAMPLES,
             "fit_tolerance_px": FIT_TOLERANCE_PX,
+            "own_motion": [OWN_MOTION_PX, OWN_SHARE],
             "least_area_px": LEAST_AREA_PX,
             "least_share": LEAST_SHARE,
             "depth_margin": [DEPTH_MARGIN, DEPTH_MARGIN_M],
@@ -128,19 +133,18 @@ def _moved(masks: Mapping[int, Mask], before: _View, after: _View) -> dict[int, 
 
 def _flow(before: _View, after: _View) -> Flow:
     """`(h, w, 2)` shift in x and y of every pixel, in pixels of the views."""
+    flow = np.zeros((*before.gray.shape, 2), np.float32)
     with opencv_on_one_thread():
-        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before.gray, after.gray, None)
-    return np.asarray(flow, np.float32)
+        return np.asarray(cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before.gray, after.gray, flow), np.float32)
 
 
 def _follow(mask: Mask, flow: Flow, before: _View, after: _View) -> Mask | None:
     """One mask in the next frame; None where too little of it is left."""
-    rows, columns = np.nonzero(mask)
-    if not len(rows):
+    x1, y1, x2, y2 = (int(value) for value in box_of(mask))
+    if x2 <= x1:
         return None
-    every = max(len(rows) // SAMPLES, 1)
-    motion = _motion(columns[::every], rows[::every], flow, mask.shape)
-    moved = _warped(mask, motion, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
+    motion = _motion(mask, (x1, y1, x2, y2), flow)
+    moved = _warped(mask, motion, (x1, y1, x2, y2))
     area = np.count_nonzero(moved)
     if before.depth is not None and after.depth is not None and area:
         moved = _in_depth(moved, mask, before.depth, after.depth)
@@ -148,19 +152,45 @@ def _follow(mask: Mask, flow: Flow, before: _View, after: _View) -> Mask | None:
     return moved if left >= max(LEAST_AREA_PX, LEAST_SHARE * area) else None
 
 
-def _motion(columns: NDArray[np.int64], rows: NDArray[np.int64], flow: Flow, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _motion(mask: Mask, box_xyxy: tuple[int, int, int, int], flow: Flow) -> NDArray[np.float64]:
     """`(2, 3)` similarity that takes the object's pixels to the next frame."""
-    share = flow.shape[1] / shape[1]
-    ys = np.minimum((rows * share).astype(np.int64), flow.shape[0] - 1)
-    xs = np.minimum((columns * share).astype(np.int64), flow.shape[1] - 1)
-    shifts = flow[ys, xs].astype(np.float64) / share
-    points = np.column_stack([columns, rows]).astype(np.float64)
+    x1, y1, x2, y2 = box_xyxy
+    rows, columns = np.nonzero(mask[y1:y2, x1:x2])
+    every = max(len(rows) // SAMPLES, 1)
+    points = np.column_stack([columns[::every] + x1, rows[::every] + y1]).astype(np.float64)
+    shifts = _shifts(points, flow, mask.shape)
+    own = np.hypot(*(shifts - _shift_around(mask, box_xyxy, flow)).T) > OWN_MOTION_PX
+    if np.count_nonzero(own) >= max(OWN_SHARE * len(own), LEAST_SAMPLES):
+        points, shifts = points[own], shifts[own]
     if len(points) >= LEAST_SAMPLES:
         motion, _ = cv2.estimateAffinePartial2D(points, points + shifts, method=cv2.RANSAC, ransacReprojThreshold=FIT_TOLERANCE_PX)
         if motion is not None and 1.0 / LARGEST_ZOOM <= np.hypot(motion[0, 0], motion[1, 0]) <= LARGEST_ZOOM:
             return np.asarray(motion, np.float64)
     x, y = np.median(shifts, axis=0)
     return np.array([[1.0, 0.0, x], [0.0, 1.0, y]])
+
+
+def _shifts(points: NDArray[np.float64], flow: Flow, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """`(N, 2)` flow at points `(N, 2)` x, y of a frame of this shape, in the frame's pixels."""
+    share = flow.shape[1] / shape[1]
+    columns, rows = (points * share).astype(np.int64).T
+    found: NDArray[np.float64] = flow[np.minimum(rows, flow.shape[0] - 1), np.minimum(columns, flow.shape[1] - 1)] / share
+    return found
+
+
+def _shift_around(mask: Mask, box_xyxy: tuple[int, int, int, int], flow: Flow) -> NDArray[np.float64]:
+    """`(2,)` median flow of what surrounds the object: half its size on every side."""
+    height, width = mask.shape
+    x1, y1, x2, y2 = box_xyxy
+    wide, high = (x2 - x1 + 1) // 2, (y2 - y1 + 1) // 2
+    left, top, right, bottom = max(x1 - wide, 0), max(y1 - high, 0), min(x2 + wide, width), min(y2 + high, height)
+    rows, columns = np.nonzero(~mask[top:bottom, left:right])
+    if len(rows) < LEAST_SAMPLES:
+        return np.zeros(2)
+    every = max(len(rows) // SAMPLES, 1)
+    return np.asarray(
+        np.median(_shifts(np.column_stack([columns[::every] + left, rows[::every] + top]).astype(np.float64), flow, mask.shape), axis=0)
+    )
 
 
 def _warped(mask: Mask, motion: NDArray[np.float64], box_xyxy: tuple[int, int, int, int]) -> Mask:
@@ -188,4 +218,4 @@ def _in_depth(moved: Mask, mask: Mask, before: NDArray[np.float32], after: NDArr
     near, far = np.percentile(known, [10, 90])
     with np.errstate(invalid="ignore"):
         outside = (after < near * (1.0 - DEPTH_MARGIN) - DEPTH_MARGIN_M) | (after > far * (1.0 + DEPTH_MARGIN) + DEPTH_MARGIN_M)
-    return moved & ~outside
+    return np.asarray(moved & ~outside, np.bool_)

@@ -36,7 +36,7 @@ class MaskletSettings(BaseModel):
 
     backend: MaskletBackend = Field(
         MaskletBackend.flow,
-        description="What follows masks from frame to frame: `flow` is optical flow, with depth where there is depth, and needs no weights; "
+        description="What follows masks from frame to frame: `flow` is optical flow, with depth where there is depth, without weights; "
         "`sam2` is SAM2's video model.",
     )
     variant: Variant = Field(Variant.tiny, description="Which SAM2.1 model the back end `sam2` uses: tiny, small, base or large.")
@@ -46,7 +46,7 @@ class MaskletSettings(BaseModel):
     levels: list[int] = Field([], description="Levels of candidates to follow, one after the other; empty means all that there are.")
     prompt_mode: PromptMode = Field(
         PromptMode.all_mask,
-        description="What of a candidate is the prompt: `all_mask` its mask (its box where it has none), `all_box` its box, `long_tail_box` "
+        description="What of a candidate is the prompt: `all_mask` its mask (its box if it has none), `all_box` its box, `long_tail_box` "
         "the box of small candidates and the mask of the others.",
     )
     long_tail_area: int | None = Field(

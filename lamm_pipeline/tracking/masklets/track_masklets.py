@@ -6,7 +6,6 @@ the rest is handed to the next window; a run that was cut off goes on at the las
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +36,7 @@ def test_a_video_without_frames_has_no_window():
 
 def every_frame_is_final_once(windows, frames):
     assert [frame for window in windows for frame in range(window.start, window.final)] == list(range(frames))
-    for window, following in zip(windows, windows[1:], strict=False):
+    for window, following in pairwise(windows):
         assert following.start == window.final < window.end <= following.end
 
 
