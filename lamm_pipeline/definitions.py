@@ -20,6 +20,7 @@ PER_RECORDING = [
     extraction.frames,
     extraction.diversity_metrics,
     segmentation.detections,
+    segmentation.mask_candidates,
     reconstruction.boxes_3d,
     tracking.tracks,
 ]

@@ -51,6 +51,21 @@ def clip_xyxy(boxes_xyxy: ArrayLike, width: int, height: int) -> Boxes:
     return np.clip(boxes, 0.0, np.array([width, height, width, height], dtype=np.float64))
 
 
+def box_of_mask(mask: NDArray[np.bool_]) -> tuple[float, float, float, float] | None:
+    """The smallest box around a mask's pixels.
+
+    Args:
+        mask: `(H, W)`.
+
+    Returns:
+        x1, y1, x2, y2, or None when the mask has no pixels.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
 def area_xyxy(boxes_xyxy: ArrayLike) -> NDArray[np.float64]:
     """Areas of boxes in square pixels; boxes with corners in the wrong order have area 0.
 

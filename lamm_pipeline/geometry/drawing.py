@@ -1,5 +1,6 @@
 """Objects drawn into images, for people."""
 
+import colorsys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ Image = NDArray[np.uint8]
 Color = tuple[int, int, int]
 
 MASK_OPACITY = 0.45
+_COLOR_SEED = 2
+_GOLDEN_SECTION = 0.618033988749895
 
 
 def draw_mask(image_bgr: Image, mask_rle: Mapping[str, Any], color_rgb: Color) -> None:
@@ -48,3 +51,14 @@ def draw_box_3d(image_bgr: Image, box: Box3D, projection: NDArray[np.float64], c
     for start, end in project_edges(box, projection):
         ends = [(round(float(x)), round(float(y))) for x, y in (start, end)]
         cv2.line(image_bgr, ends[0], ends[1], color_rgb[::-1], 2, cv2.LINE_AA)
+
+
+def distinct_color(number: int) -> Color:
+    """A strong colour for an object without a class, red, green, blue: the same for the same number, in every picture and every run.
+
+    Hues of following numbers lie a golden section apart, so that few objects never look alike.
+    """
+    shade = np.random.default_rng([_COLOR_SEED, int(number < 0), abs(number)])
+    hue = (number * _GOLDEN_SECTION) % 1.0
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.65 + 0.35 * shade.random(), 0.8 + 0.2 * shade.random())
+    return round(255 * red), round(255 * green), round(255 * blue)

@@ -106,6 +106,23 @@ def box_xyxy(mask_rle: Mapping[str, Any]) -> tuple[int, int, int, int]:
     return x, y, x + width, y + height
 
 
+def containment(mask_rles: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+    """How much of each mask lies within each of the others, without decoding them.
+
+    Args:
+        mask_rles: N masks of one size.
+
+    Returns:
+        `(N, N)` in 0..1: the share of the pixels of mask i that belong to mask j too; 0 for a mask without pixels.
+    """
+    runs = [_bytes(each) for each in mask_rles]
+    if not runs:
+        return np.zeros((0, 0))
+    # With `iscrowd` COCO divides by the first mask's area instead of by the union.
+    shares: NDArray[np.float64] = np.nan_to_num(coco_mask.iou(runs, runs, [1] * len(runs)))
+    return shares
+
+
 def run_lengths(counts: str) -> list[int]:
     """The run lengths behind COCO's text form: zeros first, then ones, and so on.
 

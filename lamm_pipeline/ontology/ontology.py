@@ -5,6 +5,7 @@ stages need not doubt it.
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,18 @@ class SizePrior:
     length: tuple[float, float]
     width: tuple[float, float]
     height: tuple[float, float]
+
+    def allows(self, width_m: float, height_m: float, thickness_m: float) -> bool:
+        """Whether an object of such a size, standing upright and turned any way, can look like this.
+
+        Args:
+            width_m: seen from left to right: at least the shorter of length and width, at most the diagonal.
+            height_m: seen from top to bottom.
+            thickness_m: from the nearest to the farthest point seen; at most the diagonal, and little where only one side is seen.
+        """
+        diagonal = math.hypot(self.length[1], self.width[1])
+        narrowest = min(self.length[0], self.width[0])
+        return narrowest <= width_m <= diagonal and self.height[0] <= height_m <= self.height[1] and thickness_m <= diagonal
 
 
 @dataclass(frozen=True)
@@ -131,6 +144,18 @@ class Ontology:
             return default
         sized = [(known.size_prior.height, known) for known in candidates if known.size_prior is not None]
         return min(sized, key=lambda each: max(each[0][0] / height_m, height_m / each[0][1], 1.0))[1]
+
+    def of_size(self, width_m: float, height_m: float, thickness_m: float) -> tuple[ObjectClass, ...]:
+        """The classes that an object may be of, as far as its size tells; those without a size prior are not among them.
+
+        Args:
+            width_m: seen from left to right, metres.
+            height_m: seen from top to bottom, metres.
+            thickness_m: from the nearest to the farthest point seen, metres.
+        """
+        return tuple(
+            each for each in self.classes if each.size_prior is not None and each.size_prior.allows(width_m, height_m, thickness_m)
+        )
 
 
 def load_ontology(path: Path | None = None) -> Ontology:

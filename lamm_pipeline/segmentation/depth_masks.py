@@ -95,18 +95,41 @@ def object_depth(
     pixels = _one_part(_fill_unknown(inside | unseen, ~known), weights)
     if pixels.sum() < max(MIN_PIXELS, MIN_MASK_SHARE * crop.size):
         return None
-    bottom = None
-    if ground is not None:
-        centre = (float(box_xyxy[0] + box_xyxy[2]) / 2.0 - camera.cx) / camera.fx
-        edge = np.array([centre, (float(box_xyxy[3]) - camera.cy) / camera.fy, 1.0]) * mode
-        bottom = float(ground.height_above(edge))
-    return ObjectDepth(MaskCrop(x1, y1, pixels), mode, bottom)
+    return ObjectDepth(MaskCrop(x1, y1, pixels), mode, bottom_above_ground(box_xyxy, mode, camera, ground))
+
+
+def bottom_above_ground(box_xyxy: NDArray[np.float64], depth_m: float, camera: RectifiedCamera, ground: GroundPlane | None) -> float | None:
+    """Height of a box's lower edge above the ground if it is at this depth, metres; None when the ground is unknown.
+
+    Args:
+        box_xyxy: in pixels of the left image.
+        depth_m: along z.
+        camera: of the image.
+        ground: of this frame, None when unknown.
+    """
+    if ground is None:
+        return None
+    centre = (float(box_xyxy[0] + box_xyxy[2]) / 2.0 - camera.cx) / camera.fx
+    edge = np.array([centre, (float(box_xyxy[3]) - camera.cy) / camera.fy, 1.0]) * depth_m
+    return float(ground.height_above(edge))
 
 
 def box_mask(box_xyxy: NDArray[np.float64], width: int, height: int) -> MaskCrop:
     """The mask that fills the box, for where nothing better is known."""
     x1, y1, x2, y2 = pixel_box(box_xyxy, width, height)
     return MaskCrop(x1, y1, np.ones((y2 - y1, x2 - x1), dtype=bool))
+
+
+def crop_to_mask(mask: NDArray[np.bool_]) -> MaskCrop | None:
+    """The part of an image's mask that has pixels, None when there are none.
+
+    Args:
+        mask: `(H, W)` bool.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if len(rows) == 0:
+        return None
+    return MaskCrop(int(columns[0]), int(rows[0]), mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy())
 
 
 def pixel_box(box_xyxy: NDArray[np.float64], width: int, height: int) -> tuple[int, int, int, int]:

@@ -15,15 +15,11 @@ from lamm_pipeline.geometry.ground_plane import GroundPlane, fit_ground_plane
 from lamm_pipeline.ontology.ontology import ObjectClass, Ontology
 from lamm_pipeline.segmentation.depth_masks import ObjectDepth, box_mask, object_depth
 from lamm_pipeline.segmentation.detector import MODEL_NAME, SsdDetector
+from lamm_pipeline.segmentation.metric_size import misfit
 from lamm_pipeline.segmentation.segmenter import RawDetection, Segmentation
 from lamm_pipeline.segmentation.settings import SegmentationSettings
 from lamm_pipeline.segmentation.tiles import Candidates, concatenate, cut_by_tile, merge, tile_layout
 
-# A box may show a part of an object (legs hidden, a car behind another) and depth is off by some percent, so only clear misfits go.
-SMALLEST_HEIGHT_SHARE, LARGEST_HEIGHT_SHARE = 0.4, 1.6
-# How high the lower edge of a box may lie above the plane of the ground, which real ground leaves with the distance (crests, ramps).
-FLOATING_M, FLOATING_SLOPE = 1.0, 0.03
-IMAGE_BORDER_PX = 2.0
 PART_IOS = 0.7
 PART_DEPTH_M, PART_DEPTH_SHARE = 1.5, 0.1
 
@@ -152,15 +148,8 @@ class DetectorSegmenter:
             return "smaller than min_box_px"
         if not self._settings.size_check or one.depth is None or scene.camera is None:
             return None
-        prior = one.object_class.size_prior
-        if prior is not None:
-            height = _height_m(box, one.depth, scene.camera)
-            whole = box[1] > IMAGE_BORDER_PX and box[3] < scene.height - IMAGE_BORDER_PX
-            if height > LARGEST_HEIGHT_SHARE * prior.height[1] or (whole and height < SMALLEST_HEIGHT_SHARE * prior.height[0]):
-                return "size does not fit the class"
-        if one.depth.bottom_m is not None and one.depth.bottom_m > FLOATING_M + FLOATING_SLOPE * one.depth.depth_m:
-            return "floats above the ground"
-        return None
+        height = _height_m(box, one.depth, scene.camera)
+        return misfit(box, height, one.depth.depth_m, one.depth.bottom_m, one.object_class.size_prior, scene.height)
 
 
 def _height_m(box_xyxy: NDArray[np.float64], measured: ObjectDepth, camera: RectifiedCamera) -> float:

@@ -14,7 +14,7 @@ from lamm_pipeline.geometry import rle
 from lamm_pipeline.geometry.boxes_2d import clip_xyxy
 from lamm_pipeline.geometry.ground_plane import GroundPlane, fit_ground_plane
 from lamm_pipeline.ontology.ontology import ObjectClass, Ontology
-from lamm_pipeline.segmentation.depth_masks import MaskCrop, box_mask, object_depth
+from lamm_pipeline.segmentation.depth_masks import MaskCrop, box_mask, crop_to_mask, object_depth
 from lamm_pipeline.segmentation.prediction_files import PredictedFrame, Prediction, digest_predictions, read_predictions
 from lamm_pipeline.segmentation.prediction_matching import Matches, match
 from lamm_pipeline.segmentation.segmenter import Picture, RawDetection, Segmentation
@@ -130,7 +130,7 @@ class ExternalSegmenter:
 
     def _mask(self, segmentation: Any, width: int, height: int, key: str) -> MaskCrop | None:
         try:
-            return _crop(rle.decode_segmentation(segmentation, width, height))
+            return crop_to_mask(rle.decode_segmentation(segmentation, width, height))
         except InputError as error:
             raise InputError(f"A prediction for {key!r} in {self._path} has a wrong mask. {error}") from error
 
@@ -175,11 +175,3 @@ def _outline(box_xyxy: NDArray[np.float64], meant: ObjectClass, picture: Picture
             return measured.mask, "depth"
     height, width = picture.image_bgr.shape[:2]
     return box_mask(box_xyxy, width, height), "box"
-
-
-def _crop(mask: NDArray[np.bool_]) -> MaskCrop | None:
-    """The part of the mask that has pixels, None when there are none."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows) == 0:
-        return None
-    return MaskCrop(int(columns[0]), int(rows[0]), mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])

@@ -142,7 +142,7 @@ def _segment(
 
 def _load(frame: FrameRecord, registry: FrameRegistry, folder: Path) -> Picture | str:
     """The frame's image and depth, or why they cannot be had."""
-    image = None if frame.image_left is None else _read_image(folder / frame.image_left)
+    image = None if frame.image_left is None else read_image(folder / frame.image_left)
     if image is None:
         return f"the image {frame.image_left} is missing or damaged"
     height, width = image.shape[:2]
@@ -191,7 +191,8 @@ def _detection(
     )
 
 
-def _read_image(path: Path) -> NDArray[np.uint8] | None:
+def read_image(path: Path) -> NDArray[np.uint8] | None:
+    """A picture as `(H, W, 3)` BGR, None when the file is missing or damaged."""
     content = np.frombuffer(path.read_bytes(), np.uint8) if path.is_file() else np.zeros(0, np.uint8)
     if content.size == 0:
         return None

@@ -26,7 +26,28 @@ class Variant(StrEnum):
     large = "large"
 
 
-OPERATIONAL_FIELDS = frozenset({"batch_size", "variant", "weights", "predictions", "predictions_images"})
+class Prompts(StrEnum):
+    """What SAM2 is asked about."""
+
+    boxes = "boxes"
+    automatic = "automatic"
+
+
+OPERATIONAL_FIELDS = frozenset(
+    {
+        "batch_size",
+        "compile_model",
+        "gpu_memory_share",
+        "mask_quality",
+        "mask_stability",
+        "points_per_side",
+        "predictions",
+        "predictions_images",
+        "prompts",
+        "variant",
+        "weights",
+    }
+)
 """Settings that do not change the result, or only through what the back end's identity says of them."""
 
 
@@ -38,15 +59,44 @@ class SegmentationSettings(BaseModel):
     backend: str = Field(
         "detector",
         description="What finds the objects: `detector` is the embedded network with masks from stereo depth, `sam2` outlines the "
-        "detector's boxes with SAM2, `external` takes the predictions of a file.",
+        "detector's boxes with SAM2, `sam3` finds and outlines what the ontology's prompts describe, `external` takes the predictions of "
+        "a file.",
     )
     variant: Variant = Field(
         Variant.tiny, description="Which SAM2.1 model the back end `sam2` uses: tiny, small, base (base_plus) or large."
     )
     weights: str | None = Field(
         None,
-        description="Weights of the back end `sam2`: the checkpoint file, its folder, or its id on the Hugging Face hub, such as "
-        "`facebook/sam2.1-hiera-tiny`.",
+        description="Weights of the back ends `sam2` (the checkpoint file, its folder, or its id on the Hugging Face hub, such as "
+        "`facebook/sam2.1-hiera-tiny`) and `sam3` (a folder in the form of transformers, or an id such as `facebook/sam3`).",
+    )
+    prompts: Prompts = Field(
+        Prompts.boxes,
+        description="What the back end `sam2` outlines: `boxes` those of the detector or of `predictions`, `automatic` everything in the "
+        "image, with classes from those boxes or from the size in metres; docs/segmenters.md has the rules.",
+    )
+    points_per_side: int = Field(
+        32, ge=1, le=128, description="With `prompts: automatic`, how many points SAM2 is asked about along each side of the image."
+    )
+    mask_quality: float = Field(
+        0.8, ge=0.0, le=1.0, description="With `prompts: automatic`, smallest quality that SAM2 itself expects of a mask (IoU)."
+    )
+    mask_stability: float = Field(
+        0.95,
+        ge=0.0,
+        le=1.0,
+        description="With `prompts: automatic`, how little a mask may change when SAM2's threshold moves (IoU of the two).",
+    )
+    compile_model: bool = Field(
+        False,
+        description="Translate the image encoder of `sam2` or `sam3` with torch.compile: minutes at the start, faster from then on. "
+        "Rounding differs, so results count as another version.",
+    )
+    gpu_memory_share: float = Field(
+        0.9,
+        gt=0.0,
+        le=1.0,
+        description="Share of the GPU's memory that `sam2` or `sam3` may take. Batches that do not fit into it are made smaller.",
     )
     predictions: str | None = Field(
         None,

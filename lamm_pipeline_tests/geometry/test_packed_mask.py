@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.geometry import packed_mask
+from lamm_pipeline.geometry import packed_mask, rle
 
 Mask = NDArray[np.bool_]
 masks = st.tuples(st.integers(1, 23), st.integers(1, 23)).flatmap(lambda shape: arrays(np.bool_, shape))
@@ -43,7 +44,10 @@ def test_the_masks_of_the_acceptance_vector_survive(name: str) -> None:
     elif name == "non-square":
         mask = np.zeros((3, 11), bool)
         mask[1, 4:9] = True
-    np.testing.assert_array_equal(packed_mask.unpack(packed_mask.to_json(packed_mask.pack(mask))), mask)
+    back = packed_mask.unpack(packed_mask.to_json(packed_mask.pack(mask)))
+    np.testing.assert_array_equal(back, mask)
+    runs = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    assert rle.encode(back) == {"size": list(mask.shape), "counts": runs["counts"].decode()}
 
 
 @pytest.mark.requirement("VOS-16")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lamm_pipeline.geometry.boxes_2d import nms
 from lamm_pipeline.segmentation.settings import Variant
 
 IMAGE_SIZE = 64
@@ -40,9 +41,9 @@ def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _torchvision_operators() -> Any:
-    """Declare the operators that torchvision looks for when it is imported, where its compiled part does not load (built for CUDA).
+    """Stand in for the operators of torchvision where its compiled part does not load (built for CUDA).
 
-    Nothing here calls them. Returns what keeps them declared.
+    It looks for two when it is imported; the automatic mask generator calls `nms`. Returns what keeps them declared.
     """
     import torch
 
@@ -56,5 +57,9 @@ def _torchvision_operators() -> Any:
         declared = torch.library.Library("torchvision", "FRAGMENT")
         for name in OPERATORS:
             declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        declared.impl("nms", lambda boxes, scores, iou: torch.as_tensor(nms(boxes.numpy(), scores.float().numpy(), iou)), "CPU")
+        import torchvision.extension
+
+        torchvision.extension._has_ops = lambda: True
         return declared
     return None

@@ -1,6 +1,5 @@
 """Pictures that show candidates and masklets of a frame side by side, and what is to be said where there is nothing to show."""
 
-import colorsys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamm_pipeline.geometry import rle
-from lamm_pipeline.geometry.drawing import Color, Image, draw_box, tint
+from lamm_pipeline.geometry.boxes_2d import box_of_mask
+from lamm_pipeline.geometry.drawing import Image, distinct_color, draw_box, tint
 from lamm_pipeline.geometry.packed_mask import Mask, resize
 from lamm_pipeline.segmentation.mask_candidates import MaskCandidate
 from lamm_pipeline.storage.atomic import write_json
@@ -29,7 +29,7 @@ _MESSAGES = {
     MISSING_MASKS: "Frames that were to be compared have no masks, neither of candidates nor of masklets.",
     RENDER_EMPTY: "None of the comparison pictures could be made.",
 }
-_COLOR_SEED = 2
+_SIDE_PX = 640
 _TITLE_PX = 24
 _GAP_PX = 6
 
@@ -82,7 +82,7 @@ def write_comparisons(folder: Path, frames: Iterable[ComparedFrame], level: int)
 
 
 def comparison_picture(image_bgr: Image, candidates: Sequence[MaskCandidate], masklets: Mapping[int, Mask], title: str) -> Image:
-    """Candidates and masklets of a frame side by side.
+    """Candidates and masklets of a frame side by side; wide images are made smaller.
 
     Args:
         image_bgr: `(H, W, 3)`.
@@ -91,34 +91,32 @@ def comparison_picture(image_bgr: Image, candidates: Sequence[MaskCandidate], ma
         title: said above, before the numbers.
 
     Returns:
-        `(H + title, 2 W + gap, 3)` BGR.
+        BGR, two pictures of the frame and a line of text above them.
     """
-    height, width = image_bgr.shape[:2]
-    left, right = image_bgr.copy(), image_bgr.copy()
+    scale = min(1.0, _SIDE_PX / image_bgr.shape[1])
+    height, width = (max(1, round(side * scale)) for side in image_bgr.shape[:2])
+    left = cv2.resize(image_bgr, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    right = left.copy()
     for number, candidate in enumerate(candidates):
-        color = color_of(-1 - number)
         if candidate.mask_rle is not None:
-            tint(left, resize(rle.decode(candidate.mask_rle), (height, width)), color)
-        draw_box(left, candidate.box_xyxy, color, _label(candidate))
-    for number in sorted(masklets):
-        mask = resize(masklets[number], (height, width))
-        box_xyxy = _box_of(mask)
-        if box_xyxy is not None:
-            tint(right, mask, color_of(number))
-            draw_box(right, box_xyxy, color_of(number), str(number))
+            tint(left, resize(rle.decode(candidate.mask_rle), (height, width)), distinct_color(-1 - number))
+    for number, candidate in enumerate(candidates):
+        x1, y1, x2, y2 = candidate.box_xyxy
+        box_xyxy = (x1 * scale, y1 * scale, x2 * scale, y2 * scale)
+        draw_box(left, box_xyxy, distinct_color(-1 - number), _label(candidate))
+    masks = {number: resize(masklets[number], (height, width)) for number in sorted(masklets)}
+    for number, mask in masks.items():
+        tint(right, mask, distinct_color(number))
+    for number, mask in masks.items():
+        around_xyxy = box_of_mask(mask)
+        if around_xyxy is not None:
+            draw_box(right, around_xyxy, distinct_color(number), str(number))
     canvas = np.zeros((height + _TITLE_PX, 2 * width + _GAP_PX, 3), np.uint8)
     canvas[_TITLE_PX:, :width] = left
     canvas[_TITLE_PX:, width + _GAP_PX :] = right
     _write_title(canvas, 0, f"{title}: {len(candidates)} candidates")
     _write_title(canvas, width + _GAP_PX, f"{len(masklets)} masklets")
     return canvas
-
-
-def color_of(number: int) -> Color:
-    """The colour of an object, red, green, blue: the same in every frame and every run."""
-    random = np.random.default_rng([_COLOR_SEED, int(number < 0), abs(number)])
-    red, green, blue = colorsys.hsv_to_rgb(random.random(), 0.6 + 0.4 * random.random(), 0.8 + 0.2 * random.random())
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _warnings(level: int, attempted: Sequence[int], missing: Mapping[str, Sequence[int]], drawn: int) -> list[LevelWarning]:
@@ -142,13 +140,6 @@ def _entry(name: str, frame_id: str, frame_index: int, candidates: Sequence[Mask
 def _label(candidate: MaskCandidate) -> str:
     said = [candidate.class_id or "", "" if candidate.score is None else f"{candidate.score:.2f}"]
     return " ".join(word for word in said if word)
-
-
-def _box_of(mask: Mask) -> tuple[float, float, float, float] | None:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 def _write_title(canvas: Image, x: int, text: str) -> None:

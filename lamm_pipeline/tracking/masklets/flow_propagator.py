@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lamm_pipeline.geometry.boxes_2d import box_of_mask
 from lamm_pipeline.streaming import opencv_on_one_thread
-from lamm_pipeline.tracking.masklets.dedup import box_of
 from lamm_pipeline.tracking.masklets.propagation import Mask, Prompt, Video
 
 LONGEST_SIDE = 960
@@ -140,9 +140,10 @@ def _flow(before: _View, after: _View) -> Flow:
 
 def _follow(mask: Mask, flow: Flow, before: _View, after: _View) -> Mask | None:
     """One mask in the next frame; None where too little of it is left."""
-    x1, y1, x2, y2 = (int(value) for value in box_of(mask))
-    if x2 <= x1:
+    box_xyxy = box_of_mask(mask)
+    if box_xyxy is None:
         return None
+    x1, y1, x2, y2 = (int(value) for value in box_xyxy)
     motion = _motion(mask, (x1, y1, x2, y2), flow)
     moved = _warped(mask, motion, (x1, y1, x2, y2))
     area = np.count_nonzero(moved)

@@ -1,4 +1,5 @@
 import json
+from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -7,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from lamm_pipeline.geometry import rle
+from lamm_pipeline.geometry.drawing import distinct_color
 from lamm_pipeline.segmentation.mask_candidates import MaskCandidate
-from lamm_pipeline.tracking.masklets.comparison import ComparedFrame, color_of, comparison_picture, write_comparisons
+from lamm_pipeline.tracking.masklets.comparison import ComparedFrame, comparison_picture, write_comparisons
 
 HEIGHT, WIDTH = 60, 80
 GREY = 90
@@ -48,7 +50,7 @@ def test_candidates_are_drawn_on_the_left_and_masklets_on_the_right() -> None:
     assert picture.shape[1] > 2 * WIDTH
 
 
-@pytest.mark.requirement("VOS-21", "VOS-28")
+@pytest.mark.requirement("VOS-21")
 def test_pictures_and_their_list_are_written_and_the_same_every_time(tmp_path: Path) -> None:
     frames = [frame(7), frame(9, candidates=(candidate(10, with_mask=False),))]
     for name in ("a", "b"):
@@ -104,7 +106,24 @@ def test_frames_that_cannot_be_drawn_among_others_are_named(tmp_path: Path) -> N
 
 @pytest.mark.requirement("VOS-21")
 def test_colors_are_fixed_and_different() -> None:
-    colors = [color_of(number) for number in range(-30, 30)]
+    colors = [distinct_color(number) for number in range(-30, 30)]
     assert len(set(colors)) == 60
-    assert colors == [color_of(number) for number in range(-30, 30)]
+    few = [distinct_color(number) for number in range(1, 7)]
+    assert min(max(abs(a - b) for a, b in zip(one, other, strict=True)) for one, other in combinations(few, 2)) > 50
+    assert colors == [distinct_color(number) for number in range(-30, 30)]
     assert all(0 <= value <= 255 for color in colors for value in color)
+
+
+@pytest.mark.requirement("VOS-21")
+def test_large_frames_are_made_smaller_with_everything_in_them() -> None:
+    large = np.full((600, 1600, 3), GREY, np.uint8)
+    covered = np.zeros((600, 1600), bool)
+    covered[200:400, 400:800] = True
+    wide = MaskCandidate("drive:000007:0", None, None, None, (400.0, 200.0, 800.0, 400.0), rle.encode(covered), 80_000, "external")
+    picture = comparison_picture(large, [wide], {1: covered}, "level 2, frame 7")
+    side = (picture.shape[1] - 6) // 2
+    assert side == 640
+    for half in (picture[-240:, :side], picture[-240:, -side:]):
+        changed = (half != GREY).any(axis=2)
+        assert changed[85:155, 165:315].all()
+        assert not changed[:, 330:].any()

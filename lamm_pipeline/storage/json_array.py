@@ -1,0 +1,151 @@
+"""JSON files with one long list, whose elements are read one at a time and in any order: `{"level": 2, "frames": [{...}, {...}]}`.
+
+Written with one element a line. Read in any layout: the list is found and its elements are told apart without holding more than one of
+them, so that files of other tools, pretty-printed and of any size, are read in the same memory.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lamm_pipeline.errors import InputError
+
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where an element lies in the file, bytes."""
+
+    offset: int
+    length: int
+
+
+def write(path: Path, head: Mapping[str, Any], key: str, elements: Iterable[Mapping[str, Any]]) -> None:
+    """Write `{**head, key: [element, ...]}`, streaming `elements`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        file.write("{\n")
+        file.writelines(f"{json.dumps(name)}: {_line(value)},\n" for name, value in head.items())
+        file.write(f"{json.dumps(key)}: [")
+        separator = "\n"
+        for element in elements:
+            file.write(f"{separator}{_line(element)}")
+            separator = ",\n"
+        file.write("\n]\n}\n")
+
+
+def spans(path: Path, key: str) -> Iterator[Span]:
+    """Where the elements of the list `key` lie, in their order.
+
+    Raises:
+        InputError: the file is missing, no JSON, or has no such list.
+    """
+    try:
+        with path.open("rb") as file:
+            yield from _Scanner(file).list_elements(key)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing. Run the stage that writes it, or correct the path.") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON with a list {key!r} ({error}). Restore the file or make it again.") from None
+
+
+def read(path: Path, span: Span) -> Any:
+    """The element at a place that `spans` told.
+
+    Raises:
+        InputError: the file has changed since.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(span.offset)
+            return json.loads(file.read(span.length))
+    except (FileNotFoundError, ValueError) as error:
+        raise InputError(f"{path} was changed or removed while it was read ({error}). Run again.") from None
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+class _Scanner:
+    """Walks through JSON byte by byte as far as needed: bytes are read as Latin-1, so that places in the text are places in the file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._decoder = json.JSONDecoder()
+        self._text = ""
+        self._base = 0
+        self._at = 0
+
+    def list_elements(self, key: str) -> Iterator[Span]:
+        """Places of the elements of the list under `key` of the outermost object; the rest of the file is checked too."""
+        self._expect("{")
+        found = False
+        while not self._take("}"):
+            name = self._value()
+            self._expect(":")
+            if name == key and self._take("["):
+                found = True
+                yield from self._elements()
+            else:
+                self._value()
+            if not self._take(","):
+                self._expect("}")
+                break
+        if not found:
+            raise ValueError("there is none")
+
+    def _elements(self) -> Iterator[Span]:
+        while not self._take("]"):
+            self._skip_space()
+            start = self._base + self._at
+            self._value()
+            yield Span(start, self._base + self._at - start)
+            if not self._take(","):
+                self._expect("]")
+                return
+
+    def _value(self) -> Any:
+        """The next value; more of the file is read until it is whole."""
+        self._skip_space()
+        wanted = _CHUNK
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._text, self._at)
+            except json.JSONDecodeError:
+                if not self._fill(wanted):
+                    raise
+            else:
+                if end < len(self._text) or not self._fill(wanted):  # a number may go on in the next piece
+                    self._at = end
+                    return value
+            wanted *= 2
+
+    def _skip_space(self) -> None:
+        while True:
+            while self._at < len(self._text) and self._text[self._at] in " \t\r\n":
+                self._at += 1
+            if self._at < len(self._text) or not self._fill(_CHUNK):
+                return
+
+    def _take(self, sign: str) -> bool:
+        self._skip_space()
+        if self._text[self._at : self._at + 1] != sign:
+            return False
+        self._at += 1
+        return True
+
+    def _expect(self, sign: str) -> None:
+        if not self._take(sign):
+            raise ValueError(f"{sign!r} is missing at byte {self._base + self._at}")
+
+    def _fill(self, size: int) -> bool:
+        """Read on; what lies behind is let go. False at the end of the file."""
+        more = self._file.read(size)
+        self._text = self._text[self._at :] + more.decode("latin-1")
+        self._base += self._at
+        self._at = 0
+        return bool(more)
