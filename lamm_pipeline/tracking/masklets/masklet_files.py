@@ -11,7 +11,7 @@ from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.tracking.masklets import manifest, masklet_table, masklets
 from lamm_pipeline.tracking.masklets.archives import VideoArchiveWriter, archive_name, write_object_archive
 from lamm_pipeline.tracking.masklets.comparison import ComparedFrame, write_comparisons
-from lamm_pipeline.tracking.masklets.follow_window import RESIZED, FrameState
+from lamm_pipeline.tracking.masklets.follow_window import DUPLICATE, PROMPTED, RESIZED, FrameState
 from lamm_pipeline.tracking.masklets.manifest import LevelResult, LevelWarning
 from lamm_pipeline.tracking.masklets.masklet_table import MaskletRow, MaskletTableWriter
 from lamm_pipeline.tracking.masklets.masklets import Masklet, MaskletBuilder
@@ -83,6 +83,7 @@ def write_files(
     """
     results: list[LevelResult] = []
     listed: list[Masklet] = []
+    coverage: dict[str, dict[str, int]] = {}
     (draft.directory / manifest.FILE_NAME).unlink(missing_ok=True)  # of a run that was cut off while it wrote
     with MaskletTableWriter(draft.directory / masklet_table.FILE_NAME) as table:
         for facts in levels:
@@ -96,12 +97,14 @@ def write_files(
             results.append(writer.write(kept, table, found))
             manifest.update(draft.directory / manifest.FILE_NAME, results[-1])
             listed.extend(found)
+            coverage[str(facts.level)] = writer.coverage
     head = {
         "recording": recording,
         "total_frames": len(frames),
         "total_masklets": len(listed),
         "propagator": dict(propagator),
         "levels": [each.statistics.to_json() for each in results],
+        "coverage": coverage,
         "warnings": [warning.to_json() for each in results for warning in each.warnings],
     }
     masklets.write(draft.directory / masklets.FILE_NAME, head, listed)
@@ -146,6 +149,8 @@ class _LevelWriter:
         self._unreadable: list[int] = []
         self._shown: list[int] = []
         self._looked = 0
+        self.coverage = {"frames_with_candidates": 0, "of_these_with_masklets": 0}
+        """How many frames have candidates that can be followed, and how many of these have masklets."""
 
     def count(self, followed: Iterable[FollowedFrame]) -> list[Masklet]:
         """Go through the frames once for all that has to be known before they are written."""
@@ -162,6 +167,9 @@ class _LevelWriter:
             self._statistics.add(name.timestamp_ns, state.masks)
             self._fates.update(state.counts)
             self._looked += state.looked
+            if state.counts[PROMPTED] + state.counts[DUPLICATE]:
+                self.coverage["frames_with_candidates"] += 1
+                self.coverage["of_these_with_masklets"] += bool(state.masks)
             if frame.unreadable:
                 self._unreadable.append(name.frame_index)
             if state.masks or state.counts:

@@ -70,7 +70,7 @@ class Propagator(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """All that decides the result (name, digest of weights, number format, thresholds), as JSON values; part of the artifact's version."""
+        """All that decides the result (name, digest of weights, number format, thresholds), as JSON; part of the artifact's version."""
         ...
 
     @property
