@@ -1,8 +1,8 @@
 """Follows masks without a network: dense optical flow moves them, and depth, where there is depth, takes away what is not the object.
 
-An object's motion from a frame to the next is one similarity (shift, turn, scale), fitted to the flow of those of its pixels that move
-unlike what surrounds it (of all its pixels where few do), and its outline moves by it: over many frames outlines drift less so than by
-the flow of each pixel. It drifts all the same, so candidates correct it where there are any.
+An object's motion from a frame to the next is one similarity (shift, turn, scale), fitted to the flow of its pixels so that
+the few that belong to the background or to something in front do not count, and its outline moves by it: over many frames outlines drift
+less so than by the flow of each pixel. They drift all the same, so candidates correct them where there are any.
 Flow: Kroeger et al., "Fast Optical Flow using Dense
 Inverse Search", ECCV 2016 (OpenCV's DIS).
 """
@@ -25,8 +25,6 @@ LONGEST_SIDE = 960
 SAMPLES = 400
 FIT_TOLERANCE_PX = 1.5
 LEAST_SAMPLES = 8
-OWN_MOTION_PX = 1.0
-OWN_SHARE = 0.2
 LARGEST_ZOOM = 1.25
 LEAST_AREA_PX = 25
 LEAST_SHARE = 0.4
@@ -47,7 +45,6 @@ class FlowPropagator:
             "longest_side": LONGEST_SIDE,
             "samples": SAMPLES,
             "fit_tolerance_px": FIT_TOLERANCE_PX,
-            "own_motion": [OWN_MOTION_PX, OWN_SHARE],
             "least_area_px": LEAST_AREA_PX,
             "least_share": LEAST_SHARE,
             "depth_margin": [DEPTH_MARGIN, DEPTH_MARGIN_M],
@@ -146,11 +143,10 @@ def _follow(mask: Mask, flow: Flow, before: _View, after: _View) -> Mask | None:
     x1, y1, x2, y2 = (int(value) for value in box_xyxy)
     motion = _motion(mask, (x1, y1, x2, y2), flow)
     moved = _warped(mask, motion, (x1, y1, x2, y2))
-    area = np.count_nonzero(moved)
-    if before.depth is not None and after.depth is not None and area:
+    if before.depth is not None and after.depth is not None:
         moved = _in_depth(moved, mask, before.depth, after.depth)
-    left = np.count_nonzero(moved)
-    return moved if left >= max(LEAST_AREA_PX, LEAST_SHARE * area) else None
+    expected = np.count_nonzero(mask) * abs(np.linalg.det(motion[:, :2]))
+    return moved if np.count_nonzero(moved) >= max(LEAST_AREA_PX, LEAST_SHARE * expected) else None
 
 
 def _motion(mask: Mask, box_xyxy: tuple[int, int, int, int], flow: Flow) -> NDArray[np.float64]:
@@ -160,9 +156,6 @@ def _motion(mask: Mask, box_xyxy: tuple[int, int, int, int], flow: Flow) -> NDAr
     every = max(len(rows) // SAMPLES, 1)
     points = np.column_stack([columns[::every] + x1, rows[::every] + y1]).astype(np.float64)
     shifts = _shifts(points, flow, mask.shape)
-    own = np.hypot(*(shifts - _shift_around(mask, box_xyxy, flow)).T) > OWN_MOTION_PX
-    if np.count_nonzero(own) >= max(OWN_SHARE * len(own), LEAST_SAMPLES):
-        points, shifts = points[own], shifts[own]
     if len(points) >= LEAST_SAMPLES:
         motion, _ = cv2.estimateAffinePartial2D(points, points + shifts, method=cv2.RANSAC, ransacReprojThreshold=FIT_TOLERANCE_PX)
         if motion is not None and 1.0 / LARGEST_ZOOM <= np.hypot(motion[0, 0], motion[1, 0]) <= LARGEST_ZOOM:
@@ -177,21 +170,6 @@ def _shifts(points: NDArray[np.float64], flow: Flow, shape: tuple[int, ...]) -> 
     columns, rows = (points * share).astype(np.int64).T
     found: NDArray[np.float64] = flow[np.minimum(rows, flow.shape[0] - 1), np.minimum(columns, flow.shape[1] - 1)] / share
     return found
-
-
-def _shift_around(mask: Mask, box_xyxy: tuple[int, int, int, int], flow: Flow) -> NDArray[np.float64]:
-    """`(2,)` median flow of what surrounds the object: half its size on every side."""
-    height, width = mask.shape
-    x1, y1, x2, y2 = box_xyxy
-    wide, high = (x2 - x1 + 1) // 2, (y2 - y1 + 1) // 2
-    left, top, right, bottom = max(x1 - wide, 0), max(y1 - high, 0), min(x2 + wide, width), min(y2 + high, height)
-    rows, columns = np.nonzero(~mask[top:bottom, left:right])
-    if len(rows) < LEAST_SAMPLES:
-        return np.zeros(2)
-    every = max(len(rows) // SAMPLES, 1)
-    return np.asarray(
-        np.median(_shifts(np.column_stack([columns[::every] + left, rows[::every] + top]).astype(np.float64), flow, mask.shape), axis=0)
-    )
 
 
 def _warped(mask: Mask, motion: NDArray[np.float64], box_xyxy: tuple[int, int, int, int]) -> Mask:
@@ -216,7 +194,8 @@ def _in_depth(moved: Mask, mask: Mask, before: NDArray[np.float32], after: NDArr
     known = before[mask & np.isfinite(before)]
     if len(known) < LEAST_SAMPLES:
         return moved
-    near, far = np.percentile(known, [10, 90])
+    near, middle, far = np.percentile(known, [25, 50, 75])
+    margin = max(DEPTH_MARGIN_M + DEPTH_MARGIN * middle, far - near)
     with np.errstate(invalid="ignore"):
-        outside = (after < near * (1.0 - DEPTH_MARGIN) - DEPTH_MARGIN_M) | (after > far * (1.0 + DEPTH_MARGIN) + DEPTH_MARGIN_M)
+        outside = (after < near - margin) | (after > far + margin)
     return np.asarray(moved & ~outside, np.bool_)

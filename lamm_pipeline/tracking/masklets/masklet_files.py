@@ -56,6 +56,19 @@ class LevelFacts:
     unknown_frames: int
 
 
+@dataclass(frozen=True)
+class Support:
+    """What candidates have to say for a masklet.
+
+    Attributes:
+        cut_back: it ends at the first looked-at frame without a candidate for it that none with one follows.
+        least: in how many looked-at frames there has to be one, where it was seen in as many.
+    """
+
+    cut_back: bool
+    least: int
+
+
 def write_files(
     draft: Draft,
     followed: Callable[[int], Iterable[FollowedFrame]],
@@ -66,7 +79,7 @@ def write_files(
     *,
     recording: str,
     propagator: Mapping[str, Any],
-    trims: bool,
+    support: Support,
 ) -> list[LevelResult]:
     """Write all files of the artifact.
 
@@ -79,7 +92,7 @@ def write_files(
         settings: of the stage.
         recording: recording key.
         propagator: identity of the back end.
-        trims: whether objects are cut back to the last looked-at frame that showed a candidate for them.
+        support: what candidates have to say for a masklet.
     """
     results: list[LevelResult] = []
     listed: list[Masklet] = []
@@ -87,13 +100,14 @@ def write_files(
     (draft.directory / manifest.FILE_NAME).unlink(missing_ok=True)  # of a run that was cut off while it wrote
     with MaskletTableWriter(draft.directory / masklet_table.FILE_NAME) as table:
         for facts in levels:
-            ends = _ends(followed(facts.level)) if trims else {}
+            ends, unconfirmed = _ends(followed(facts.level), support)
 
             def kept(level: int = facts.level, ends: Mapping[int, int] = ends) -> Iterator[FollowedFrame]:
                 return (_trimmed(frame, ends) for frame in followed(level))
 
             writer = _LevelWriter(facts, video, frames, settings, draft, recording)
             found = writer.count(kept())
+            writer.coverage["unconfirmed_masklets"] = unconfirmed
             results.append(writer.write(kept, table, found))
             manifest.update(draft.directory / manifest.FILE_NAME, results[-1])
             listed.extend(found)
@@ -111,17 +125,25 @@ def write_files(
     return results
 
 
-def _ends(followed: Iterable[FollowedFrame]) -> dict[int, int]:
-    """Where objects end: at the first looked-at frame without a candidate for them that none with one follows."""
+def _ends(followed: Iterable[FollowedFrame], support: Support) -> tuple[dict[int, int], int]:
+    """Where objects end, at the latest, and how many of them are left out: they end where the video begins."""
     ends: dict[int, int] = {}
+    covered: Counter[int] = Counter()
+    looked: Counter[int] = Counter()
     for frame in followed:
         state = frame.state
-        for key in state.masks:
+        for key in state.masks if state.looked else ():
+            looked[key] += 1
             if key in state.prompts or key in state.supports:
+                covered[key] += 1
                 ends.pop(key, None)
-            elif state.looked:
+            else:
                 ends.setdefault(key, frame.position)
-    return ends
+    if not support.cut_back:
+        ends.clear()
+    unconfirmed = [key for key in looked if covered[key] < support.least <= looked[key]]
+    ends.update(dict.fromkeys(unconfirmed, 0))
+    return ends, len(unconfirmed)
 
 
 def _trimmed(frame: FollowedFrame, ends: Mapping[int, int]) -> FollowedFrame:

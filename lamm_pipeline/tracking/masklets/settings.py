@@ -81,6 +81,12 @@ class MaskletSettings(BaseModel):
         description="An object that this many looked-at frames in a row show no candidate for ends, and is cut back to the last frame that "
         "showed one. Empty: 10 for `flow`; models decide themselves when an object is gone.",
     )
+    min_support: int | None = Field(
+        None,
+        ge=1,
+        description="A masklet that fewer looked-at frames show a candidate for is left out, unless it was in fewer looked-at frames at "
+        "all: false candidates rarely last. Empty: 3 for `flow`, as for tracks; 1, which keeps all, for models.",
+    )
     mask_scale_ratio: float = Field(
         1.0, gt=0.0, le=1.0, description="Size of the masks in the archives as a share of the frame; the table has them whole."
     )

@@ -140,7 +140,7 @@ def follow(
     by_level = candidates if isinstance(candidates, Mapping) else {1: candidates}
     sources = {level: (lambda listed=listed: iter(listed)) for level, listed in by_level.items()}
     draft = Draft.open(folder)
-    chosen = MaskletSettings(**{"render_previews": False, "overlap": 1} | settings)
+    chosen = MaskletSettings(**{"render_previews": False, "overlap": 1, "min_support": 1} | settings)
     summary = track_masklets(sources, video, video.names, propagator or Shifts(), chosen, draft, recording="drive")
     draft.finish()
     return summary, list(masklet_table.read(folder / masklet_table.FILE_NAME))

@@ -171,6 +171,20 @@ def test_an_object_without_candidates_for_too_long_ends_and_is_cut_back(tmp_path
     assert {key: sorted(found) for key, found in places(rows).items()} == {1: [0, 1, 2], 2: [9, 10, 11, 12]}
 
 
+def test_an_object_that_too_few_candidates_show_is_left_out_and_counted(tmp_path):
+    once, always = rectangle(40, 25), rectangle(10, 5)
+    shown = [listed(n, *([always, once] if n == 2 else [always])) for n in range(8)]
+    _, rows = follow(tmp_path, 8, shown, Shifts(dx=0, corrects=True), min_support=None)
+    assert list(places(rows)) == [1]
+    assert masklets.read_head(tmp_path / masklets.FILE_NAME)["coverage"]["1"]["unconfirmed_masklets"] == 1
+
+
+def test_an_object_that_could_not_be_shown_more_often_stays(tmp_path):
+    shown = [listed(0), listed(5, rectangle(10, 5)), listed(6, rectangle(10, 5))]
+    _, rows = follow(tmp_path, 7, shown, Shifts(dx=0, corrects=True), min_support=4)
+    assert list(places(rows)) == [1]
+
+
 def test_frames_nobody_looked_at_do_not_end_an_object(tmp_path):
     _, rows = follow(tmp_path, 30, [listed(0, rectangle(10, 5))], Shifts(dx=0, corrects=True), max_unsupported=1)
     assert len(places(rows)[1]) == 30
