@@ -133,11 +133,18 @@ def test_depth_takes_away_what_lies_behind_the_object():
     assert packed_mask.iou(found[1], scene.truth(1)) > packed_mask.iou(loose, scene.truth(0)) + 0.1
 
 
-def test_what_leaves_the_image_ends():
-    scene = Scene(frames=14, step=(-14.0, 0.0))
+def test_what_leaves_the_image_is_followed_to_its_border():
+    scene = Scene(frames=12, step=(-8.0, 0.0))
     found = propagate(scene)
-    assert found[3] is not None
-    assert all(found.get(frame) is None for frame in range(10, 14))
+    assert 900 < scene.truth(11).sum() < 1000  # of 2821
+    assert all(packed_mask.iou(found[frame], scene.truth(frame)) > 0.9 for frame in found)
+
+
+def test_what_becomes_too_small_ends():
+    scene = Scene(frames=3)
+    crumb = np.zeros((HEIGHT, WIDTH), np.bool_)
+    crumb[90:94, 80:85] = True
+    assert propagate(scene, Prompt(mask=crumb))[1] is None
 
 
 def test_masks_stand_still_where_a_frame_cannot_be_read_and_go_on_after_it():
