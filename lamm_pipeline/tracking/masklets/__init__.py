@@ -1,1 +1,0 @@
-"""Masklets: identity over time from the propagation of masks."""
