@@ -148,7 +148,9 @@ def test_masklets_keep_identities_better_than_linking_boxes_among_pedestrians(tm
     if not truth_file.is_file():
         pytest.skip(f"the ground truth of PETS09-S2L1 is not among the real recordings ({truth_file})")
     capture = cv2.VideoCapture(str(shared_data / "vtest" / "vtest.avi"))
-    images = [cv2.imencode(".png", image)[1] for image in iter(lambda: capture.read()[1], None)]
+    images = []
+    while (read := capture.read())[0]:
+        images.append(cv2.imencode(".png", read[1])[1])
     truth, shown = mot(truth_file), mot(shared_data / PETS / "det.txt")
     found = scores(truth, masklets_of(tmp_path, Clip(images), shown))
     plain = [scores(truth, linked(shown, len(images), age)) for age in AGES]
