@@ -4,6 +4,7 @@
 # make stress kill every stage at many points, and a live daemon (half an hour)
 # make stress-sam   kill SAM2's masklets at twenty points
 # make bench  speed and size against peers and kernels, on a quiet machine (half an hour); BENCH="extraction memory" for some of it
+# make bench-sam   memory of masklets with SAM2
 PYTHON ?= python3.11
 VENV ?= .venv
 SAM_VENV ?= .venv-sam
@@ -17,7 +18,7 @@ LAMM := $(BIN)/lamm
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SAMPLE := $(ROOT)/sample/sample.svo2
 
-.PHONY: demo up test test-sam stress stress-sam bench lint docs clean
+.PHONY: demo up test test-sam stress stress-sam bench bench-sam lint docs clean
 
 demo: $(VENV)/.base
 	$(LAMM) sample $(SAMPLE)
@@ -43,6 +44,9 @@ stress: $(VENV)/.dev
 
 bench: $(VENV)/.dev $(BENCH_VENV)/.bench
 	$(BIN)/python -m lamm_pipeline_tests.benchmarks $(BENCH) --out build/benchmarks --peers $(BENCH_VENV)/bin/python
+
+bench-sam: $(SAM_VENV)/.sam
+	$(SAM_VENV)/bin/python -m lamm_pipeline_tests.benchmarks masklet_memory --out build/benchmarks
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

@@ -23,6 +23,8 @@ PER_RECORDING = [
     segmentation.mask_candidates,
     reconstruction.boxes_3d,
     tracking.tracks,
+    tracking.masklets,
+    tracking.identities,
 ]
 
 annotate_only = dg.define_asset_job(
@@ -33,7 +35,7 @@ annotate_only = dg.define_asset_job(
 production = dg.define_asset_job(
     "production",
     selection=dg.AssetSelection.assets(*PER_RECORDING),
-    description="One recording up to everything curation needs: annotate_only and the diversity metrics.",
+    description="One recording up to everything curation needs: annotate_only, the diversity metrics, and masklets with their identities.",
 )
 
 

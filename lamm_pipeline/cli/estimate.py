@@ -19,11 +19,11 @@ from lamm_pipeline.storage.artifacts import RUN, ArtifactKey, ArtifactStore
 MUCH_BYTES = 20 * 10**9
 MUCH_SECONDS = 30 * 60.0
 RATES_FPS = (15.0, 10.0, 5.0, 2.0, 1.0, 0.5)
-SCALING = frozenset({"frames", "diversity_metrics", "detections"})
+SCALING = frozenset({"frames", "diversity_metrics", "detections", "masklets"})
 """Assets whose time grows with the size of the image."""
 
 DEFAULT_PIXELS = 1280 * 720
-DEFAULT_RATES = {"frames": 4.0, "diversity_metrics": 40.0, "detections": 1.5, "boxes_3d": 7.0, "tracks": 200.0}
+DEFAULT_RATES = {"frames": 4.0, "diversity_metrics": 40.0, "detections": 1.5, "boxes_3d": 7.0, "tracks": 200.0, "masklets": 8.0}
 """Frames a second at 1280x720 on two processors, from runs over street scenes with default settings."""
 
 MIN_UNITS = 10

@@ -33,7 +33,8 @@ def evaluate(
     boxes: Annotated[
         BoxSource | None,
         typer.Option(
-            help="Score the boxes of each frame alone, or those refined over tracks. Default: refined where there are any.",
+            help="Score the boxes of each frame alone, those refined over tracks, or those of masklets (no 3D). Default: refined "
+            "where there are any.",
             show_default=False,
         ),
     ] = None,

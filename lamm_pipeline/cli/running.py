@@ -20,7 +20,7 @@ from lamm_pipeline.extraction.settings import StereoQuality
 from lamm_pipeline.orchestration.config import StageConfig
 from lamm_pipeline.orchestration.failures import FAULTS, fault_sentence
 from lamm_pipeline.orchestration.instance import add_recording_partitions
-from lamm_pipeline.orchestration.stages import STAGES, assets_of
+from lamm_pipeline.orchestration.stages import STAGES, USUAL, assets_of
 from lamm_pipeline.recordings.ingest import add_files
 from lamm_pipeline.segmentation.settings import TileProfile
 
@@ -37,7 +37,9 @@ def run(
     to: options.To = None,
     stages: Annotated[
         list[str] | None,
-        typer.Option("--stage", help=f"Stage to run with all it needs; may be repeated. Stages: {', '.join(STAGES)}. Default: all."),
+        typer.Option(
+            "--stage", help=f"Stage to run with all it needs; may be repeated. Stages: {', '.join(STAGES)}. Default: {', '.join(USUAL)}."
+        ),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="Name of the dataset version to make. Default: the first recording's key.", show_default=False)
@@ -84,7 +86,7 @@ def run(
         "detections.confidence_threshold": confidence,
     }
     asset_config = _asset_config(config, sets or [], given)
-    assets = assets_of(stages or list(STAGES))
+    assets = assets_of(stages or USUAL)
     export = export and not stages
     exports = dataset_settings(split, formats) if export else None
     # the assets read the environment when they load, and a wrong variable is to end in a sentence
@@ -233,8 +235,8 @@ def _check(config: Mapping[str, Any]) -> None:
     from lamm_pipeline.extraction.assets import FramesConfig  # noqa: PLC0415
     from lamm_pipeline.reconstruction.assets import Boxes3DConfig  # noqa: PLC0415
     from lamm_pipeline.recordings.assets import RecordingConfig  # noqa: PLC0415
-    from lamm_pipeline.segmentation.assets import DetectionsConfig  # noqa: PLC0415
-    from lamm_pipeline.tracking.assets import TracksConfig  # noqa: PLC0415
+    from lamm_pipeline.segmentation.assets import DetectionsConfig, MaskCandidatesConfig  # noqa: PLC0415
+    from lamm_pipeline.tracking.assets import IdentitiesConfig, MaskletsConfig, TracksConfig  # noqa: PLC0415
 
     special = {
         "recording": RecordingConfig,
@@ -242,6 +244,9 @@ def _check(config: Mapping[str, Any]) -> None:
         "detections": DetectionsConfig,
         "boxes_3d": Boxes3DConfig,
         "tracks": TracksConfig,
+        "mask_candidates": MaskCandidatesConfig,
+        "masklets": MaskletsConfig,
+        "identities": IdentitiesConfig,
     }
     known = assets_of(STAGES)
     for asset, values in config.items():

@@ -41,7 +41,8 @@ def evaluate(
         camera: KITTI camera of the result's images. KITTI's 2D boxes are camera 2's and are moved into this camera's image with
             `calib.txt`. None: camera 0 when the truth has `image_0/` and no `image_2/`, else camera 2.
         iou_threshold: least 2D overlap of a detection and a true object.
-        boxes: score the boxes of each frame alone, or those refined over the tracks. None: the refined ones where there are any.
+        boxes: score the boxes of each frame alone, those refined over the tracks, or those of masklets. None: the
+            refined ones where there are any.
         frame_range: frame indices of the result to compare; None for all.
 
     Raises:

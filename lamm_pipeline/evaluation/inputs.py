@@ -11,22 +11,29 @@ import numpy as np
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.evaluation.exported_split import split_frames
 from lamm_pipeline.extraction import frame_registry
+from lamm_pipeline.ontology.ontology import load_ontology
 from lamm_pipeline.reconstruction import kitti_labels
 from lamm_pipeline.reconstruction.kitti_labels import KittiObject
+from lamm_pipeline.settings import Settings
 from lamm_pipeline.tracking import tracks
+from lamm_pipeline.tracking.masklets import masklet_table
 from lamm_pipeline.tracking.tracks import TRACKS_FILE
 
 LABELS = "label_2"
 TRACK_LABELS = "tracks.txt"
 REGISTRY_FILE = "frame_registry.json"
 COLOR_CAMERA = 2
+UNKNOWN_TYPE = "Misc"
+"""Type of a masklet whose candidates have no class."""
+_ASSETS = ("boxes_3d", "tracks", "frames", "masklets")
 
 
 class BoxSource(StrEnum):
-    """Which boxes are scored: those of each frame alone, or those refined over the tracks; names equal values."""
+    """Which boxes are scored: those of each frame alone, those refined over the tracks, or those of masklets; names equal values."""
 
     frame = "frame"
     track = "track"
+    masklet = "masklet"
 
 
 TracksByFrame = dict[int, list[KittiObject]]
@@ -78,6 +85,11 @@ class _Result:
     source_stems: dict[int, str]
     tracks: TracksByFrame | None
     refined: TracksByFrame | None
+    masklets: TracksByFrame | None
+
+    def of(self, source: BoxSource) -> TracksByFrame | None:
+        """The tracked objects of a source."""
+        return {BoxSource.frame: self.tracks, BoxSource.track: self.refined, BoxSource.masklet: self.masklets}[source]
 
 
 def load(
@@ -111,12 +123,14 @@ def load(
             raise InputError(f"No frame from {frames.start} to {frames.stop - 1} of {result} has a truth file; choose other --frames.")
     if boxes is BoxSource.track and found.refined is None:
         raise InputError(f"{result} has no tracks with refined boxes. Run the stage 'tracks' with odometry, or score --boxes frame.")
+    if boxes is BoxSource.masklet and found.masklets is None:
+        raise InputError(f"{result} has no masklets. Run the stage 'masklets', or score other --boxes.")
     source = boxes or (BoxSource.frame if found.refined is None else BoxSource.track)
     number = _camera(truth, camera)
     shift = _image_shift(truth, number)
     track_file = truth / TRACK_LABELS
     truth_tracks = kitti_labels.read_tracking(track_file) if track_file.is_file() else None
-    tracked = found.tracks if source is BoxSource.frame else found.refined
+    tracked = found.of(source)
     compared = []
     for index, stem in stems.items():
         true_tracks = (truth_tracks or {}).get(_number(stem), [])
@@ -140,9 +154,9 @@ def _find_result(path: Path, recording: str | None) -> _Result:
     if (path / "recordings").is_dir():
         path = _pick_recording(path / "recordings", recording)
     if (path / "boxes_3d" / "current.json").is_file():
-        folders = {asset: _current(path / asset) for asset in ("boxes_3d", "tracks", "frames")}
+        folders = {asset: _current(path / asset) for asset in _ASSETS}
     else:
-        folders = dict.fromkeys(("boxes_3d", "tracks", "frames"), path)
+        folders = dict.fromkeys(_ASSETS, path)
     labels = folders["boxes_3d"]
     if labels is None or not (labels / LABELS).is_dir():
         raise InputError(
@@ -153,7 +167,13 @@ def _find_result(path: Path, recording: str | None) -> _Result:
     if split is not None:
         files = {split.frame_of[number]: file for number, file in files.items() if number in split.frame_of}
         folders["frames"] = _current(split.recording / "frames")
-    return _Result(files, _source_stems(folders["frames"]), _read_tracks(folders["tracks"]), _read_refined(folders["tracks"]))
+    return _Result(
+        files,
+        _source_stems(folders["frames"]),
+        _read_tracks(folders["tracks"]),
+        _read_refined(folders["tracks"]),
+        _read_masklets(folders["masklets"]),
+    )
 
 
 def _pick_recording(folder: Path, recording: str | None) -> Path:
@@ -206,6 +226,29 @@ def _read_refined(folder: Path | None) -> TracksByFrame | None:
             item = KittiObject(track.kitti_type, -1.0, -1, kitti_labels.NO_ALPHA, box_xyxy, box, score, track.track_id)
             refined.setdefault(index, []).append(item)
     return refined or None
+
+
+def _read_masklets(folder: Path | None) -> TracksByFrame | None:
+    """The masklets of the lowest level, with the mean score of their candidates; they have no 3D boxes. None where there are none."""
+    if folder is None or not (folder / masklet_table.FILE_NAME).is_file():
+        return None
+    types = {each.id: each.kitti_type for each in load_ontology(Settings.from_environment().ontology_file).classes}
+    rows = list(masklet_table.read(folder / masklet_table.FILE_NAME))
+    scores: dict[int, list[float]] = {}
+    for row in rows:
+        if row.score is not None:
+            scores.setdefault(row.masklet_id, []).append(row.score)
+    mean = {key: sum(each) / len(each) for key, each in scores.items()}
+    lowest = min((row.level for row in rows), default=0)
+    found: TracksByFrame = {}
+    for row in rows:
+        if row.level == lowest:
+            kind = types.get(row.class_id or "", UNKNOWN_TYPE)
+            item = KittiObject(
+                kind, -1.0, -1, kitti_labels.NO_ALPHA, row.box_xyxy, kitti_labels.NO_BOX_3D, mean.get(row.masklet_id, 1.0), row.masklet_id
+            )
+            found.setdefault(row.frame_index, []).append(item)
+    return found
 
 
 def _pair(found: _Result, files: dict[str, Path], frame_offset: int | None) -> dict[int, str]:

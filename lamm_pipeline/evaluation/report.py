@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+_SOURCES = {"frame": "boxes of each frame alone", "track": "boxes refined over tracks", "masklet": "boxes around masklets"}
+
 
 @dataclass(frozen=True)
 class EvaluationReport:
@@ -12,7 +14,7 @@ class EvaluationReport:
 
     Attributes:
         frames: `evaluated`, `truth`, `result` (counts) and `camera` (whose image the 2D boxes were compared in).
-        boxes: whose boxes were scored: `frame` (each frame alone) or `track` (refined over time, gaps filled).
+        boxes: whose boxes were scored: `frame` (each frame alone), `track` (refined over time, gaps filled) or `masklet` (around masks).
         detection: by type and for the group `vehicle`: recall, precision, ap, tp, fp, fn, ignored.
         boxes_3d: distance_error_m, center_error_m, yaw_error_deg, axis_error_deg, iou_3d, iou_bev, ap_3d, by_range; `by_class` has the same
             for each type and for `vehicle`.
@@ -41,8 +43,7 @@ class EvaluationReport:
         frames = self.frames
         counts = f"({frames['truth']} have truth, the result has {frames['result']})"
         lines = [
-            f"{frames['evaluated']} frames compared in the image of camera {frames['camera']} {counts}, "
-            + ("boxes refined over tracks" if self.boxes == "track" else "boxes of each frame alone"),
+            f"{frames['evaluated']} frames compared in the image of camera {frames['camera']} {counts}, " + _SOURCES[self.boxes],
             "",
             f"{'2D boxes':<16}{'recall':>8}{'precision':>11}{'AP':>8}{'found':>8}{'false':>8}{'missed':>8}",
         ]

@@ -8,12 +8,16 @@ from lamm_pipeline.errors import InputError
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: its assets, the stages it needs, and its weight in the progress of a run (per cent of a whole run)."""
+    """One stage: its assets, the stages it needs, and its weight in the progress of a run (per cent of a usual run).
+
+    A usual run has all stages but the `extra` ones, which run when they are asked for.
+    """
 
     name: str
     assets: tuple[str, ...]
     needs: tuple[str, ...]
     weight: float
+    extra: bool = False
 
 
 STAGES = {
@@ -23,8 +27,11 @@ STAGES = {
         Stage("segmentation", ("detections",), ("extraction",), 50),
         Stage("reconstruction", ("boxes_3d",), ("segmentation",), 15),
         Stage("tracking", ("tracks",), ("reconstruction",), 10),
+        Stage("masklets", ("mask_candidates", "masklets"), ("segmentation",), 25, extra=True),
+        Stage("identities", ("identities",), ("tracking", "masklets"), 1, extra=True),
     )
 }
+USUAL = tuple(name for name, stage in STAGES.items() if not stage.extra)
 
 
 def with_needs(names: Iterable[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Memory of masklets with SAM2 on long videos, beside SAM2's own predictor, and what keeping the backbone's features saves.
 
 The network is the tiny one with random weights and images of 256 pixels: what it sees is noise, what it holds in memory is not. Every
-figure is of a process of its own, on Linux. By itself: `python -m lamm_pipeline_tests.benchmarks.masklet_memory FOLDER`.
+figure is of a process of its own, on Linux. Needs torch: `make bench-sam`.
 """
 
 import importlib.util
@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -28,11 +27,9 @@ from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.tracking.masklets.propagation import Mask, Prompt
 from lamm_pipeline.tracking.masklets.registry_video import VideoFrame
 from lamm_pipeline.tracking.masklets.sam2_propagator import FEATURE_BYTES, Sam2Propagator
-from lamm_pipeline.tracking.masklets.settings import MaskletBackend, MaskletSettings
+from lamm_pipeline.tracking.masklets.settings import MaskletSettings
 from lamm_pipeline.tracking.masklets.track_masklets import track_masklets
-
-if TYPE_CHECKING:
-    from lamm_pipeline_tests.benchmarks.harness import Means, Row
+from lamm_pipeline_tests.benchmarks.harness import Means, NotRunError, Row
 
 IMAGE_SIZE = 256
 WIDTH, HEIGHT = 320, 240
@@ -55,18 +52,17 @@ class Panned:
 
     def image(self, index: int) -> NDArray[np.uint8]:
         x = 2 * index % (512 - WIDTH)
-        return np.ascontiguousarray(data.astronaut()[60 : 60 + HEIGHT, x : x + WIDTH, ::-1])
+        photograph: NDArray[np.uint8] = data.astronaut()  # type: ignore[no-untyped-call]
+        return np.ascontiguousarray(photograph[60 : 60 + HEIGHT, x : x + WIDTH, ::-1])
 
     def depth(self, _: int) -> None:
         return None
 
 
-def run(means: "Means") -> "list[Row]":
+def run(means: Means) -> list[Row]:
     """As a subject of the benchmarks."""
-    from lamm_pipeline_tests.benchmarks.harness import NotRun, Row
-
     if importlib.util.find_spec("sam2") is None:
-        raise NotRun("sam2 is not installed here; the Python of `make test-sam` has it")
+        raise NotRunError("sam2 is not installed here; `make bench-sam` has it")
     short, long = (5, 10) if means.tiny else (SHORT, LONG)
     took = measure(means.folder, short, long)
     what = f"peak memory, MiB, {long} frames"
@@ -111,7 +107,7 @@ def ours(folder: Path, frames: int) -> float:
     candidate = MaskCandidate("video:000000:0", None, 0.9, None, (60.0, 60.0, 141.0, 141.0), rle.encode(mask), int(mask.sum()), "external")
     first = FrameCandidates("video:000000", 0, 0, (candidate,))
     names = [VideoFrame(f"video:{n:06d}", n, n, f"{n:06d}.png") for n in range(frames)]
-    settings = MaskletSettings(backend=MaskletBackend.sam2, window=WINDOW, overlap=OVERLAP, render_previews=False)
+    settings = MaskletSettings.model_validate({"backend": "sam2", "window": WINDOW, "overlap": OVERLAP, "render_previews": False})
     draft, video, following = Draft.open(folder / f"masklets {frames}"), Panned(frames), propagator(folder)
     with following.session(video, 0, 1):
         forget_peak()

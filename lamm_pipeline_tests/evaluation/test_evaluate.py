@@ -8,10 +8,12 @@ from lamm_pipeline.datasets.lineage import FRAMES_FILE, SCHEMA
 from lamm_pipeline.datasets.tables import write_table
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.evaluation.evaluate import evaluate
+from lamm_pipeline.evaluation.inputs import BoxSource
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
 from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.tracking import tracks
+from lamm_pipeline.tracking.masklets.masklet_table import MaskletRow, MaskletTableWriter
 from lamm_pipeline.tracking.tracks import Track, TrackPoint, TrackSet
 from lamm_pipeline_tests.evaluation import kitti_truth
 from lamm_pipeline_tests.evaluation.kitti_truth import FRAMES, predictions_of, thing, truth_of
@@ -58,6 +60,28 @@ def test_a_perfect_result_scores_1_everywhere(score):
     assert (tracked["hota"], tracked["idf1"], tracked["mota"], tracked["idf1_center_2m"]) == pytest.approx((1.0, 1.0, 1.0, 1.0))
     assert (tracked["id_switches"], tracked["truth_tracks"], tracked["result_tracks"]) == (0, 4, 4)
     assert set(tracked["by_class"]) == {"Car", "Van", "Pedestrian", "vehicle"}
+
+
+def test_masklets_are_scored_by_the_boxes_around_their_masks(tmp_path, truth):
+    folder = kitti_truth.write(tmp_path / "result", lambda _: [])
+    classes = {"Car": "car", "Van": "van", "Pedestrian": "person"}
+    with MaskletTableWriter(folder / "masklets.parquet") as table:
+        for frame in FRAMES:
+            for item in predictions_of(frame):
+                box = [round(value) for value in item.box_xyxy]
+                name = f"drive:{frame:06d}"
+                row = ("drive", 1, item.track_id + 1, classes[item.type], name, frame, 0, 375, 1242, "", 1, *box, 0.9, "prompt", None)
+                table.add(MaskletRow(*row))
+    report = evaluate(folder, truth, boxes=BoxSource.masklet).to_json()
+    assert report["boxes"] == "masklet"
+    assert {name: numbers(row) for name, row in report["detection"].items()}["Car"] == (12, 0, 0)
+    assert (report["tracks"]["hota"], report["tracks"]["idf1"]) == pytest.approx((1.0, 1.0))
+    assert report["boxes_3d"]["pairs"] == 0
+
+
+def test_masklets_that_are_not_there_cannot_be_scored(tmp_path, truth):
+    with pytest.raises(InputError, match="has no masklets"):
+        evaluate(kitti_truth.write(tmp_path / "result", predictions_of), truth, boxes=BoxSource.masklet)
 
 
 def test_kitti_truth_against_itself_is_perfect(shared_data):

@@ -19,7 +19,7 @@ from lamm_pipeline_tests.stress.victim import CHECKPOINT_EVERY, start
 from lamm_pipeline_tests.stress.worlds import CONFIG, World, undisturbed
 
 FRAMES = 26
-STAGES = ("frames", "detections", "boxes_3d", "tracks", "kitti_dataset", "coco_dataset")
+STAGES = ("frames", "detections", "boxes_3d", "tracks", "masklets", "kitti_dataset", "coco_dataset")
 SIGNALS = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT, "terminate": signal.SIGTERM}
 FEW = {*(("kill", asset) for asset in STAGES), ("interrupt", "frames"), ("interrupt", "tracks")}
 BY_FRAME, BY_TIME = 10, 10

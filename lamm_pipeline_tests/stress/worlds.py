@@ -19,7 +19,7 @@ from lamm_pipeline.storage.local_store import LocalStore
 
 RECORDING = "street"
 VERSION = "street.v1"
-ASSETS = ["recording", "frames", "detections", "boxes_3d", "tracks"]
+ASSETS = ["recording", "frames", "detections", "boxes_3d", "tracks", "mask_candidates", "masklets"]
 CONFIG: dict[str, Any] = {"frames": {"stereo": {"quality": "half"}}, "detections": {"tiles": "full"}}
 
 

@@ -6,9 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lamm_pipeline.geometry.boxes_2d import iou_matrix
+from lamm_pipeline.geometry.boxes_2d import box_of_mask, iou_matrix
 from lamm_pipeline.tracking.masklets.propagation import Mask
 
+Box = tuple[float, float, float, float]
+
+NO_BOX: Box = (0.0, 0.0, 0.0, 0.0)
 LONGEST_SIDE = 256
 """Masks are compared at this size at most, so that a window of them fits into memory."""
 
@@ -23,21 +26,13 @@ def compact(mask: Mask) -> Mask:
     return np.asarray(cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST), np.uint8).view(np.bool_)
 
 
-def box_of(mask: Mask) -> NDArray[np.int64]:
-    """`(4,)` corners x1, y1, x2, y2 of the mask's pixels, the second pair one beyond the last pixel; zeros for an empty mask."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return np.zeros(4, np.int64)
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.int64)
-
-
 @dataclass
 class _Known:
     """Everything followed in one frame, by position in the lists."""
 
     ids: list[int]
     masks: list[NDArray[np.bool_]]
-    boxes_xyxy: list[NDArray[np.int64]]
+    boxes_xyxy: list[Box]
 
 
 class DedupStore:
@@ -56,14 +51,18 @@ class DedupStore:
         known = self._frames.setdefault(frame, _Known([], [], []))
         known.ids.append(object_id)
         known.masks.append(compact(mask).ravel())
-        known.boxes_xyxy.append(box_of(mask))
+        known.boxes_xyxy.append(box_of_mask(mask) or NO_BOX)
 
     def forget(self, frame: int, object_id: int) -> None:
         """Take the masks of an object out of a frame."""
         known = self._frames.get(frame)
         if known is not None:
             kept = [n for n, each in enumerate(known.ids) if each != object_id]
-            self._frames[frame] = _Known(*([column[n] for n in kept] for column in (known.ids, known.masks, known.boxes_xyxy)))
+            known.ids, known.masks, known.boxes_xyxy = (
+                [known.ids[n] for n in kept],
+                [known.masks[n] for n in kept],
+                [known.boxes_xyxy[n] for n in kept],
+            )
 
     def seen(self, frame: int, mask: Mask | None, box_xyxy: NDArray[np.float64]) -> int | None:
         """The object that covers a candidate most, if it covers it by more than the limit.
@@ -76,7 +75,7 @@ class DedupStore:
         known = self._frames.get(frame)
         if known is None or not known.ids:
             return None
-        overlap = iou_matrix(box_xyxy, np.stack(known.boxes_xyxy))[0] if mask is None else _mask_iou(compact(mask).ravel(), known.masks)
+        overlap = iou_matrix(box_xyxy, known.boxes_xyxy)[0] if mask is None else _mask_iou(compact(mask).ravel(), known.masks)
         best = int(overlap.argmax())
         return known.ids[best] if overlap[best] > self._iou else None
 
@@ -85,4 +84,4 @@ def _mask_iou(mask: NDArray[np.bool_], others: list[NDArray[np.bool_]]) -> NDArr
     stacked = np.stack(others)
     shared = (stacked & mask).sum(axis=1)
     union = (stacked | mask).sum(axis=1)
-    return np.divide(shared, union, out=np.zeros(len(others)), where=union > 0)
+    return np.asarray(np.divide(shared, union, out=np.zeros(len(others)), where=union > 0), np.float64)

@@ -1,8 +1,9 @@
 """Follows masks without a network: dense optical flow moves them, and depth, where there is depth, takes away what is not the object.
 
-An object's motion from a frame to the next is one similarity (shift, turn, scale), fitted to the flow of its pixels so that those of the
-background and of things in front do not count, and its outline moves by it: over many frames outlines drift less so than by the flow of
-each pixel. It drifts all the same, so candidates correct it where there are any. Flow: Kroeger et al., "Fast Optical Flow using Dense
+An object's motion from a frame to the next is one similarity (shift, turn, scale), fitted to the flow of its pixels so that
+the few that belong to the background or to something in front do not count, and its outline moves by it: over many frames outlines drift
+less so than by the flow of each pixel. They drift all the same, so candidates correct them where there are any.
+Flow: Kroeger et al., "Fast Optical Flow using Dense
 Inverse Search", ECCV 2016 (OpenCV's DIS).
 """
 
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lamm_pipeline.geometry.boxes_2d import box_of_mask
 from lamm_pipeline.streaming import opencv_on_one_thread
 from lamm_pipeline.tracking.masklets.propagation import Mask, Prompt, Video
 
@@ -121,40 +123,53 @@ def _prompted(prompt: Prompt, width: int, height: int) -> Mask:
 
 def _moved(masks: Mapping[int, Mask], before: _View, after: _View) -> dict[int, Mask]:
     """The masks in the next frame, without those that end."""
-    with opencv_on_one_thread():
-        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before.gray, after.gray, None)
-        found = {key: _follow(mask, np.asarray(flow, np.float32), before, after) for key, mask in masks.items()}
+    flow = _flow(before, after)
+    found = {key: _follow(mask, flow, before, after) for key, mask in masks.items()}
     return {key: mask for key, mask in found.items() if mask is not None}
+
+
+def _flow(before: _View, after: _View) -> Flow:
+    """`(h, w, 2)` shift in x and y of every pixel, in pixels of the views."""
+    flow = np.zeros((*before.gray.shape, 2), np.float32)
+    with opencv_on_one_thread():
+        return np.asarray(cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before.gray, after.gray, flow), np.float32)
 
 
 def _follow(mask: Mask, flow: Flow, before: _View, after: _View) -> Mask | None:
     """One mask in the next frame; None where too little of it is left."""
-    rows, columns = np.nonzero(mask)
-    if not len(rows):
+    box_xyxy = box_of_mask(mask)
+    if box_xyxy is None:
         return None
-    every = max(len(rows) // SAMPLES, 1)
-    motion = _motion(columns[::every], rows[::every], flow, mask.shape)
-    moved = _warped(mask, motion, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
-    area = np.count_nonzero(moved)
-    if before.depth is not None and after.depth is not None and area:
+    x1, y1, x2, y2 = (int(value) for value in box_xyxy)
+    motion = _motion(mask, (x1, y1, x2, y2), flow)
+    moved = _warped(mask, motion, (x1, y1, x2, y2))
+    if before.depth is not None and after.depth is not None:
         moved = _in_depth(moved, mask, before.depth, after.depth)
-    left = np.count_nonzero(moved)
-    return moved if left >= max(LEAST_AREA_PX, LEAST_SHARE * area) else None
+    expected = np.count_nonzero(mask) * abs(np.linalg.det(motion[:, :2]))
+    return moved if np.count_nonzero(moved) >= max(LEAST_AREA_PX, LEAST_SHARE * expected) else None
 
 
-def _motion(columns: NDArray[np.int64], rows: NDArray[np.int64], flow: Flow, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _motion(mask: Mask, box_xyxy: tuple[int, int, int, int], flow: Flow) -> NDArray[np.float64]:
     """`(2, 3)` similarity that takes the object's pixels to the next frame."""
-    share = flow.shape[1] / shape[1]
-    ys = np.minimum((rows * share).astype(np.int64), flow.shape[0] - 1)
-    xs = np.minimum((columns * share).astype(np.int64), flow.shape[1] - 1)
-    shifts = flow[ys, xs].astype(np.float64) / share
-    points = np.column_stack([columns, rows]).astype(np.float64)
+    x1, y1, x2, y2 = box_xyxy
+    rows, columns = np.nonzero(mask[y1:y2, x1:x2])
+    every = max(len(rows) // SAMPLES, 1)
+    points = np.column_stack([columns[::every] + x1, rows[::every] + y1]).astype(np.float64)
+    shifts = _shifts(points, flow, mask.shape)
     if len(points) >= LEAST_SAMPLES:
         motion, _ = cv2.estimateAffinePartial2D(points, points + shifts, method=cv2.RANSAC, ransacReprojThreshold=FIT_TOLERANCE_PX)
         if motion is not None and 1.0 / LARGEST_ZOOM <= np.hypot(motion[0, 0], motion[1, 0]) <= LARGEST_ZOOM:
             return np.asarray(motion, np.float64)
     x, y = np.median(shifts, axis=0)
     return np.array([[1.0, 0.0, x], [0.0, 1.0, y]])
+
+
+def _shifts(points: NDArray[np.float64], flow: Flow, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """`(N, 2)` flow at points `(N, 2)` x, y of a frame of this shape, in the frame's pixels."""
+    share = flow.shape[1] / shape[1]
+    columns, rows = (points * share).astype(np.int64).T
+    found: NDArray[np.float64] = flow[np.minimum(rows, flow.shape[0] - 1), np.minimum(columns, flow.shape[1] - 1)] / share
+    return found
 
 
 def _warped(mask: Mask, motion: NDArray[np.float64], box_xyxy: tuple[int, int, int, int]) -> Mask:
@@ -179,7 +194,8 @@ def _in_depth(moved: Mask, mask: Mask, before: NDArray[np.float32], after: NDArr
     known = before[mask & np.isfinite(before)]
     if len(known) < LEAST_SAMPLES:
         return moved
-    near, far = np.percentile(known, [10, 90])
+    near, middle, far = np.percentile(known, [25, 50, 75])
+    margin = max(DEPTH_MARGIN_M + DEPTH_MARGIN * middle, far - near)
     with np.errstate(invalid="ignore"):
-        outside = (after < near * (1.0 - DEPTH_MARGIN) - DEPTH_MARGIN_M) | (after > far * (1.0 + DEPTH_MARGIN) + DEPTH_MARGIN_M)
-    return moved & ~outside
+        outside = (after < near - margin) | (after > far + margin)
+    return np.asarray(moved & ~outside, np.bool_)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from lamm_pipeline.geometry import rle
@@ -197,15 +198,14 @@ class _Run:
         self._dedup = DedupStore(rules.dedup_iou)
         self._lives = dict(carry.lives)
         self._next_id = carry.next_id
+        before = carry.frames.get(window.start, FrameState())
+        self._carried = {key: rle.decode(found.mask_rle) for key, found in before.masks.items()}
 
     def begin(self) -> None:
         """Take over from the window before: the masks of the first frame, and what prompted whom in the overlap."""
         for frame, before in self._carry.frames.items():
             self.frames[frame].prompts = dict(before.prompts)
-        start = self._window.start
-        if start in self._carry.frames:
-            masks = {key: rle.decode(found.mask_rle) for key, found in self._carry.frames[start].masks.items()}
-            self._keep(start, masks, Origin.carried)
+        self._keep(self._window.start, self._carried, Origin.carried)
 
     def look(self, frame: int, candidates: Sequence[MaskCandidate] | None) -> None:
         """Follow objects from one frame on: at the window's start what was followed before, in frames with candidates what they show."""
@@ -218,7 +218,7 @@ class _Run:
             self._end_unsupported(frame)
         prompts: dict[int, Prompt] = {}
         if frame == self._window.start:
-            prompts = {key: Prompt(mask=rle.decode(each.mask_rle)) for key, each in state.masks.items()}
+            prompts = {key: Prompt(mask=self._carried[key]) for key in state.masks}
         prompts |= {key: self._prompt(each) for key, each in (corrected | found).items()}
         for key in corrected:
             self._forget(key, frame + 1)
@@ -227,11 +227,11 @@ class _Run:
             self._propagate(frame, {key: prompts[key] for key in found}, Origin.backward)
 
     def stitch(self) -> None:
-        """Give objects that were found in the overlap the ids that the window before had for them."""
-        overlap = [frame for frame in self._carry.frames if frame in self.frames]
-        followed = {key for frame in overlap for key in self.frames[frame].masks}
+        """Give objects that were found in the overlap the ids that the window before had for them, where those were not followed on."""
+        overlap = list(self._carry.frames)
+        followed = {key for frame, state in self.frames.items() if frame > self._window.start for key in state.masks}
         before = sorted({key for frame in overlap for key in self._carry.frames[frame].masks} - followed)
-        after = sorted(key for key in followed if key >= self._carry.next_id)
+        after = sorted({key for frame in overlap for key in self.frames[frame].masks if key >= self._carry.next_id})
         if not before or not after:
             return
         shared = np.zeros((len(before), len(after)))
@@ -373,7 +373,7 @@ class _Run:
             self._lives[old] = self._lives.pop(new)
 
 
-def _overlap(proposals: Sequence[Proposal], masks_rle: Sequence[Mapping[str, Any]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _overlap(proposals: Sequence[Proposal], masks_rle: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
     """`(proposals, masks)` IoU: of masks, and of boxes where a proposal is only a box."""
     overlap = np.zeros((len(proposals), len(masks_rle)))
     if not overlap.size:
@@ -387,7 +387,7 @@ def _overlap(proposals: Sequence[Proposal], masks_rle: Sequence[Mapping[str, Any
     return overlap
 
 
-def _one_to_one(overlap: np.ndarray[Any, np.dtype[np.float64]], least: float) -> list[tuple[int, int]]:
+def _one_to_one(overlap: NDArray[np.float64], least: float) -> list[tuple[int, int]]:
     """Pairs with the greatest total overlap, each above the limit."""
     allowed = np.where(overlap > least, overlap, 0.0)
     rows, columns = linear_sum_assignment(allowed, maximize=True)

@@ -11,7 +11,7 @@ from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.tracking.masklets import manifest, masklet_table, masklets
 from lamm_pipeline.tracking.masklets.archives import VideoArchiveWriter, archive_name, write_object_archive
 from lamm_pipeline.tracking.masklets.comparison import ComparedFrame, write_comparisons
-from lamm_pipeline.tracking.masklets.follow_window import RESIZED, FrameState
+from lamm_pipeline.tracking.masklets.follow_window import DUPLICATE, PROMPTED, RESIZED, FrameState
 from lamm_pipeline.tracking.masklets.manifest import LevelResult, LevelWarning
 from lamm_pipeline.tracking.masklets.masklet_table import MaskletRow, MaskletTableWriter
 from lamm_pipeline.tracking.masklets.masklets import Masklet, MaskletBuilder
@@ -56,6 +56,19 @@ class LevelFacts:
     unknown_frames: int
 
 
+@dataclass(frozen=True)
+class Support:
+    """What candidates have to say for a masklet.
+
+    Attributes:
+        cut_back: it ends at the first looked-at frame without a candidate for it that none with one follows.
+        least: in how many looked-at frames there has to be one, where it was seen in as many.
+    """
+
+    cut_back: bool
+    least: int
+
+
 def write_files(
     draft: Draft,
     followed: Callable[[int], Iterable[FollowedFrame]],
@@ -66,7 +79,7 @@ def write_files(
     *,
     recording: str,
     propagator: Mapping[str, Any],
-    trims: bool,
+    support: Support,
 ) -> list[LevelResult]:
     """Write all files of the artifact.
 
@@ -79,46 +92,58 @@ def write_files(
         settings: of the stage.
         recording: recording key.
         propagator: identity of the back end.
-        trims: whether objects are cut back to the last looked-at frame that showed a candidate for them.
+        support: what candidates have to say for a masklet.
     """
     results: list[LevelResult] = []
     listed: list[Masklet] = []
+    coverage: dict[str, dict[str, int]] = {}
     (draft.directory / manifest.FILE_NAME).unlink(missing_ok=True)  # of a run that was cut off while it wrote
     with MaskletTableWriter(draft.directory / masklet_table.FILE_NAME) as table:
         for facts in levels:
-            ends = _ends(followed(facts.level)) if trims else {}
+            ends, unconfirmed = _ends(followed(facts.level), support)
 
             def kept(level: int = facts.level, ends: Mapping[int, int] = ends) -> Iterator[FollowedFrame]:
                 return (_trimmed(frame, ends) for frame in followed(level))
 
             writer = _LevelWriter(facts, video, frames, settings, draft, recording)
             found = writer.count(kept())
+            writer.coverage["unconfirmed_masklets"] = unconfirmed
             results.append(writer.write(kept, table, found))
             manifest.update(draft.directory / manifest.FILE_NAME, results[-1])
             listed.extend(found)
+            coverage[str(facts.level)] = writer.coverage
     head = {
         "recording": recording,
         "total_frames": len(frames),
         "total_masklets": len(listed),
         "propagator": dict(propagator),
         "levels": [each.statistics.to_json() for each in results],
+        "coverage": coverage,
         "warnings": [warning.to_json() for each in results for warning in each.warnings],
     }
     masklets.write(draft.directory / masklets.FILE_NAME, head, listed)
     return results
 
 
-def _ends(followed: Iterable[FollowedFrame]) -> dict[int, int]:
-    """Where objects end: at the first looked-at frame without a candidate for them that none with one follows."""
+def _ends(followed: Iterable[FollowedFrame], support: Support) -> tuple[dict[int, int], int]:
+    """Where objects end, at the latest, and how many of them are left out: they end where the video begins."""
     ends: dict[int, int] = {}
+    covered: Counter[int] = Counter()
+    looked: Counter[int] = Counter()
     for frame in followed:
         state = frame.state
-        for key in state.masks:
+        for key in state.masks if state.looked else ():
+            looked[key] += 1
             if key in state.prompts or key in state.supports:
+                covered[key] += 1
                 ends.pop(key, None)
-            elif state.looked:
+            else:
                 ends.setdefault(key, frame.position)
-    return ends
+    if not support.cut_back:
+        ends.clear()
+    unconfirmed = [key for key in looked if covered[key] < support.least <= looked[key]]
+    ends.update(dict.fromkeys(unconfirmed, 0))
+    return ends, len(unconfirmed)
 
 
 def _trimmed(frame: FollowedFrame, ends: Mapping[int, int]) -> FollowedFrame:
@@ -146,6 +171,8 @@ class _LevelWriter:
         self._unreadable: list[int] = []
         self._shown: list[int] = []
         self._looked = 0
+        self.coverage = {"frames_with_candidates": 0, "of_these_with_masklets": 0}
+        """How many frames have candidates that can be followed, and how many of these have masklets."""
 
     def count(self, followed: Iterable[FollowedFrame]) -> list[Masklet]:
         """Go through the frames once for all that has to be known before they are written."""
@@ -162,6 +189,9 @@ class _LevelWriter:
             self._statistics.add(name.timestamp_ns, state.masks)
             self._fates.update(state.counts)
             self._looked += state.looked
+            if state.counts[PROMPTED] + state.counts[DUPLICATE]:
+                self.coverage["frames_with_candidates"] += 1
+                self.coverage["of_these_with_masklets"] += bool(state.masks)
             if frame.unreadable:
                 self._unreadable.append(name.frame_index)
             if state.masks or state.counts:

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamm_pipeline.geometry import rle
-from lamm_pipeline.geometry.boxes_2d import clip_xyxy
+from lamm_pipeline.geometry.boxes_2d import box_of_mask, clip_xyxy
 from lamm_pipeline.segmentation.mask_candidates import MaskCandidate
-from lamm_pipeline.tracking.masklets.dedup import box_of
 from lamm_pipeline.tracking.masklets.propagation import Mask, Prompt
 from lamm_pipeline.tracking.masklets.settings import PromptMode
 
@@ -66,9 +65,8 @@ def propose(candidate: MaskCandidate, width: int, height: int) -> Proposal | str
     resized = mask.shape != (height, width)
     if resized:
         mask = np.asarray(cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST), np.uint8).view(np.bool_)
-    if not mask.any():
-        return EMPTY_MASK
-    return Proposal(candidate, mask, box_of(mask).astype(np.float64), resized)
+    found_xyxy = box_of_mask(mask)
+    return EMPTY_MASK if found_xyxy is None else Proposal(candidate, mask, np.array(found_xyxy, np.float64), resized)
 
 
 def long_tail_area(wanted: int | None, min_area: int | None) -> int:

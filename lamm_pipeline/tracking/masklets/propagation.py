@@ -72,7 +72,7 @@ class Propagator(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """All that decides the result (name, weights' digest, number format, thresholds), as JSON; part of the artifact's version."""
+        """All that decides the result (name, digest of weights, number format, thresholds), as JSON; part of the artifact's version."""
         ...
 
     @property

@@ -36,7 +36,7 @@ class MaskletSettings(BaseModel):
 
     backend: MaskletBackend = Field(
         MaskletBackend.flow,
-        description="What follows masks from frame to frame: `flow` is optical flow, with depth where there is depth, and needs no weights; "
+        description="What follows masks from frame to frame: `flow` is optical flow, with depth where there is depth, without weights; "
         "`sam2` is SAM2's video model.",
     )
     variant: Variant = Field(Variant.tiny, description="Which SAM2.1 model the back end `sam2` uses: tiny, small, base or large.")
@@ -46,7 +46,7 @@ class MaskletSettings(BaseModel):
     levels: list[int] = Field([], description="Levels of candidates to follow, one after the other; empty means all that there are.")
     prompt_mode: PromptMode = Field(
         PromptMode.all_mask,
-        description="What of a candidate is the prompt: `all_mask` its mask (its box where it has none), `all_box` its box, `long_tail_box` "
+        description="What of a candidate is the prompt: `all_mask` its mask (its box if it has none), `all_box` its box, `long_tail_box` "
         "the box of small candidates and the mask of the others.",
     )
     long_tail_area: int | None = Field(
@@ -80,6 +80,12 @@ class MaskletSettings(BaseModel):
         ge=1,
         description="An object that this many looked-at frames in a row show no candidate for ends, and is cut back to the last frame that "
         "showed one. Empty: 10 for `flow`; models decide themselves when an object is gone.",
+    )
+    min_support: int | None = Field(
+        None,
+        ge=1,
+        description="A masklet that fewer looked-at frames show a candidate for is left out, unless it was in fewer looked-at frames at "
+        "all: false candidates rarely last. Empty: 3 for `flow`, as for tracks; 1, which keeps all, for models.",
     )
     mask_scale_ratio: float = Field(
         1.0, gt=0.0, le=1.0, description="Size of the masks in the archives as a share of the frame; the table has them whole."

@@ -16,7 +16,7 @@ from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft, RecordLog
 from lamm_pipeline.streaming import Progress, no_progress
 from lamm_pipeline.tracking.masklets.follow_window import Carry, Rules, follow_window
 from lamm_pipeline.tracking.masklets.manifest import LevelResult
-from lamm_pipeline.tracking.masklets.masklet_files import FollowedFrame, LevelFacts, write_files
+from lamm_pipeline.tracking.masklets.masklet_files import FollowedFrame, LevelFacts, Support, write_files
 from lamm_pipeline.tracking.masklets.prompts import long_tail_area
 from lamm_pipeline.tracking.masklets.propagation import Propagator, Video
 from lamm_pipeline.tracking.masklets.registry_video import VideoFrame
@@ -25,6 +25,7 @@ from lamm_pipeline.tracking.masklets.timings import Timings, progress_line
 from lamm_pipeline.tracking.masklets.windows import Window, even_windows, windows_between
 
 MAX_UNSUPPORTED = 10
+MIN_SUPPORT = 3
 LOG = "masklets.jsonl"
 LevelSource = Callable[[], Iterable[FrameCandidates]]
 
@@ -90,7 +91,7 @@ def track_masklets(
             settings,
             recording=recording,
             propagator=propagator.identity,
-            trims=run.rules.max_unsupported is not None,
+            support=Support(cut_back=run.rules.max_unsupported is not None, least=_min_support(settings, propagator)),
         )
     statistics = [each.statistics for each in results]
     return MaskletSummary(len(frames), sum(each.objects for each in statistics), sum(each.masks for each in statistics), tuple(results))
@@ -120,6 +121,12 @@ def _rules(settings: MaskletSettings, propagator: Propagator, min_area: int | No
         max_unsupported=unsupported,
         corrects=propagator.corrects,
     )
+
+
+def _min_support(settings: MaskletSettings, propagator: Propagator) -> int:
+    if settings.min_support is not None:
+        return settings.min_support
+    return MIN_SUPPORT if propagator.corrects else 1
 
 
 class _Run:
