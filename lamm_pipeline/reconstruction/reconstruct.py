@@ -32,6 +32,7 @@ from lamm_pipeline.reconstruction.object_points import (
     back_project,
     densest_slice,
     erode,
+    largest_cluster,
     thin,
     without_ground,
     without_occluder,
@@ -179,6 +180,7 @@ def place(
         prior = object_class.size_prior
         typical_length = 0.0 if prior is None else typical(prior.length, settings.typical_size)
         points = densest_slice(without_occluder(points, prior, typical_length, camera), prior, camera)
+        points = largest_cluster(points, prior, camera)
     thinned = thin(points)
     clean = without_outliers(thinned, settings.outlier_neighbors, settings.outlier_sigma)
     if len(points) * len(clean) / max(1, len(thinned)) < settings.min_points:

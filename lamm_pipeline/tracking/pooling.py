@@ -20,7 +20,9 @@ Array = NDArray[np.float64]
 _CUT_WEIGHT = 0.02
 _OCCLUDED_WEIGHT = (1.0, 0.7, 0.3, 0.5)
 _TRUNCATED = 0.05
-_STILL_SIGMAS = 2.0
+_STILL_SIGMAS = 3.0
+# the far side of a box is guessed from its class, so its centre may be off by about this share of its size
+_CENTRE_SHARE = 0.25
 _ROUNDS = 5
 _HUBER = 1.5
 _MOVING_HEADING_M_S = 1.0
@@ -89,9 +91,8 @@ def pool(observations: Sequence[Observation], settings: TrackingSettings) -> Poo
     length, width, height = _size(observations, weights)
     positions = np.array([_anchored(each, length, width) for each in observations])
     times = np.array([each.time_s for each in observations])
-    velocity, deviation = _velocity(times, positions, sigma)
-    speed = float(np.linalg.norm(velocity))
-    static = len(observations) < settings.min_hits or speed < max(settings.static_speed_m_s, _STILL_SIGMAS * deviation)
+    paths = [_line_at(time_s, times, positions, weights * _window(times - time_s, settings))[0] for time_s in times]
+    static = len(observations) < settings.min_hits or not _moves(observations, positions, np.array(paths), weights, settings)
     axis = _axis_yaw(observations, weights)
     if static:
         x, y, z = _robust_mean(positions, weights)
@@ -99,7 +100,7 @@ def pool(observations: Sequence[Observation], settings: TrackingSettings) -> Poo
         return PooledTrack(True, (box,) * len(observations))
     boxes = []
     for time_s in times:
-        near = weights * np.exp(-0.5 * ((times - time_s) / settings.smoothing_s) ** 2)
+        near = weights * _window(times - time_s, settings)
         (x, y, z), (vx, _, vz) = _line_at(time_s, times, positions, near)
         moving = math.hypot(vx, vz) > _MOVING_HEADING_M_S
         yaw = math.atan2(-vz, vx) if moving else _facing(_axis_yaw(observations, near), observations, near)
@@ -133,14 +134,33 @@ def _anchored(observation: Observation, length: float, width: float) -> tuple[fl
     return box.x + c * shift_along + s * shift_across, box.y, box.z - s * shift_along + c * shift_across
 
 
-def _velocity(times: Array, positions: Array, sigma: Array) -> tuple[Array, float]:
-    """Horizontal velocity of the straight line through the positions, and the standard deviation of its speed."""
-    weights = 1.0 / sigma**2
-    spread = float((weights * (times - np.average(times, weights=weights)) ** 2).sum())
-    if spread <= 0.0:
-        return np.zeros(2), math.inf
-    _, velocity = _line_at(0.0, times, positions, weights)
-    return velocity[[0, 2]], 1.0 / math.sqrt(spread)
+def _moves(observations: Sequence[Observation], positions: Array, path: Array, weights: Array, settings: TrackingSettings) -> bool:
+    """Whether the smoothed path is longer than what makes a thing that stands still seem to move.
+
+    That is twofold. Noise that differs from frame to frame shows in the differences of neighbouring positions (as in von Neumann's ratio
+    test), whatever the motion, and smoothing leaves its part in proportion to the number of frames in the window. And a bias that stays
+    changes with the view: distances are off by a share of themselves, and which faces are seen moves the centre by a share of the size.
+    """
+    times = np.array([each.time_s for each in observations])
+    cameras = np.array([each.camera for each in observations])
+    trust = weights / weights.max()
+    steps = np.square(np.diff(positions[:, [0, 2]], axis=0)).sum(axis=1) / 2.0
+    shared = np.minimum(trust[1:], trust[:-1])
+    noise = float(np.average(steps, weights=shared)) if shared.sum() > 0.0 else math.inf
+    window = trust * _window(times[:, None] - times[None, :], settings)
+    remaining = noise / np.maximum(window.sum(axis=1), 1e-9)
+    offset = path[:, [0, 2]] - cameras[:, [0, 2]]
+    distance, bearing = np.linalg.norm(offset, axis=1), np.arctan2(offset[:, 0], offset[:, 1])
+    turned = np.abs(np.remainder(bearing[:, None] - bearing[None, :] + math.pi, math.tau) - math.pi)
+    size = max(max(each.box.length, each.box.width) for each in observations)
+    bias = settings.range_noise * np.abs(distance[:, None] - distance[None, :]) + _CENTRE_SHARE * size * np.minimum(turned, 1.0)
+    apart = np.linalg.norm(path[:, None, [0, 2]] - path[None, :, [0, 2]], axis=2)
+    return bool((apart > bias + _STILL_SIGMAS * np.sqrt(remaining[:, None] + remaining[None, :])).any())
+
+
+def _window(apart_s: Array, settings: TrackingSettings) -> Array:
+    """Weights of observations this far from the moment in time."""
+    return np.asarray(np.exp(-0.5 * (apart_s / settings.smoothing_s) ** 2))
 
 
 def _line_at(time_s: float, times: Array, positions: Array, weights: Array) -> tuple[Array, Array]:

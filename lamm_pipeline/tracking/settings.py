@@ -88,9 +88,6 @@ class TrackingSettings(BaseModel):
         description="Find the camera's motion from the images, track in world coordinates, and refine boxes over time. Needs rectified "
         "frames with depth.",
     )
-    static_speed_m_s: float = Field(
-        0.4, ge=0.0, le=10.0, description="An object slower than this stands still, and so does one whose motion is within its noise."
-    )
     smoothing_s: float = Field(
         0.4, gt=0.0, le=10.0, description="Width (standard deviation) of the window in which places of a moving object are smoothed."
     )
