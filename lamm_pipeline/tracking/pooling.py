@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.geometry.boxes_3d import wrap_angle
+from lamm_pipeline.ontology.ontology import SizePrior
+from lamm_pipeline.reconstruction.box_fit import is_elongated, typical
+from lamm_pipeline.reconstruction.surface_fit import Footprint, SurfaceView, fit_footprint
 from lamm_pipeline.tracking.settings import TrackingSettings
 
 Array = NDArray[np.float64]
@@ -26,6 +29,8 @@ _CENTRE_SHARE = 0.25
 _ROUNDS = 5
 _HUBER = 1.5
 _MOVING_HEADING_M_S = 1.0
+# more views of one object add time, not certainty
+_MOST_VIEWS = 40
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Observation:
         truncated: share outside the image.
         occluded: KITTI's level, 0..3.
         typical: whether it has the track's class; the sizes of another class do not count.
+        surface: what is seen of the object, in world coordinates; its `weight` is not used. None where that is not known.
     """
 
     time_s: float
@@ -49,6 +55,7 @@ class Observation:
     truncated: float
     occluded: int
     typical: bool = True
+    surface: SurfaceView | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +87,13 @@ class PooledTrack:
         return replace(a, x=x, y=y, z=z, rotation_y=wrap_angle(a.rotation_y + share * wrap_angle(b.rotation_y - a.rotation_y)))
 
 
-def pool(observations: Sequence[Observation], settings: TrackingSettings) -> PooledTrack:
+def pool(observations: Sequence[Observation], settings: TrackingSettings, prior: SizePrior | None = None) -> PooledTrack:
     """Refine the boxes of a track.
 
     Args:
         observations: in time order, at least one.
-        settings: noise of positions, speed below which an object stands still, length of the window of a moving one.
+        settings: noise of positions, length of the window of a moving object.
+        prior: sizes of the track's class; None where they vary without bounds or are not known.
     """
     sigma, weights = _trust(observations, settings)
     length, width, height = _size(observations, weights)
@@ -96,8 +104,8 @@ def pool(observations: Sequence[Observation], settings: TrackingSettings) -> Poo
     axis = _axis_yaw(observations, weights)
     if static:
         x, y, z = _robust_mean(positions, weights)
-        box = Box3D(x, y, z, length, width, height, _facing(axis, observations, weights))
-        return PooledTrack(True, (box,) * len(observations))
+        box = _fitted(Box3D(x, y, z, length, width, height, axis), observations, settings, prior)
+        return PooledTrack(True, (replace(box, rotation_y=_facing(box.rotation_y, observations, weights)),) * len(observations))
     boxes = []
     for time_s in times:
         near = weights * _window(times - time_s, settings)
@@ -108,12 +116,35 @@ def pool(observations: Sequence[Observation], settings: TrackingSettings) -> Poo
     return PooledTrack(False, tuple(boxes))
 
 
+def _fitted(box: Box3D, observations: Sequence[Observation], settings: TrackingSettings, prior: SizePrior | None) -> Box3D:
+    """The box that suits what all frames show of an object that stands still; the given one where they show nothing of its heading."""
+    if prior is None or not is_elongated(prior, settings.typical_size):
+        return box
+    known = [n for n, each in enumerate(observations) if each.surface is not None]
+    views = []
+    for n in np.unique(np.linspace(0, len(known) - 1, min(len(known), _MOST_VIEWS)).round().astype(int)) if known else ():
+        each = observations[known[n]]
+        if each.surface is not None:
+            views.append(replace(each.surface, weight=each.score * _OCCLUDED_WEIGHT[each.occluded] / _sigma(each, settings) ** 2))
+    if not views:
+        return box
+    start = Footprint(box.x, box.z, box.rotation_y, box.length, box.width)
+    sizes = typical(prior.length, settings.typical_size), typical(prior.width, settings.typical_size)
+    fit = fit_footprint(views, start, prior.length, prior.width, sizes)
+    return replace(box, x=fit.x, z=fit.z, length=fit.length, width=fit.width, rotation_y=fit.yaw)
+
+
 def _trust(observations: Sequence[Observation], settings: TrackingSettings) -> tuple[Array, Array]:
     """Standard deviation of each position, metres, and weight of each observation."""
-    apart = np.array([np.linalg.norm((each.box.x, each.box.y, each.box.z) - each.camera) for each in observations])
-    sigma = np.hypot(settings.position_noise_m, settings.range_noise * apart)
+    sigma = np.array([_sigma(each, settings) for each in observations])
     seen = np.array([_CUT_WEIGHT if each.truncated > _TRUNCATED else _OCCLUDED_WEIGHT[each.occluded] for each in observations])
     return sigma / np.sqrt(seen), seen * np.array([each.score for each in observations]) / sigma**2
+
+
+def _sigma(observation: Observation, settings: TrackingSettings) -> float:
+    """Standard deviation of the position of an object seen whole, metres."""
+    apart = float(np.linalg.norm((observation.box.x, observation.box.y, observation.box.z) - observation.camera))
+    return math.hypot(settings.position_noise_m, settings.range_noise * apart)
 
 
 def _size(observations: Sequence[Observation], weights: Array) -> tuple[float, float, float]:

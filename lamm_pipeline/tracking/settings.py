@@ -88,6 +88,12 @@ class TrackingSettings(BaseModel):
         description="Find the camera's motion from the images, track in world coordinates, and refine boxes over time. Needs rectified "
         "frames with depth.",
     )
+    typical_size: float = Field(
+        0.25,
+        ge=0.0,
+        le=1.0,
+        description="Where in its class's range of sizes an object is assumed whose size no frame shows: 0 smallest, 1 largest.",
+    )
     smoothing_s: float = Field(
         0.4, gt=0.0, le=10.0, description="Width (standard deviation) of the window in which places of a moving object are smoothed."
     )
