@@ -16,7 +16,7 @@ _MAX_POINTS = 2000
 _MAX_EROSION_PX = 8
 _MIN_ERODED_SHARE = 0.3
 _MIN_CLUSTERED = 20
-_GAP_SHARE, _MIN_GAP_M = .12, 0.2
+_GAP_SHARE, _MIN_GAP_M = 0.12, 0.2
 # cells with fewer points than this share of the mean are strays, which would bridge gaps
 _STRAY_SHARE = 0.1
 _TOP_SHARE, _LOWER_SHARE = 0.3, 0.5
@@ -27,6 +27,8 @@ _MIN_STRIP_POINTS = 5
 _MIN_STRIPS = 4
 # from the grille of a car to its windscreen it is about this share of the typical length
 _SLOPE_SHARE = 0.4
+# what shows above an occluder are the windows, which lean in over the body by at most this share of the length
+_LEANING_SHARE = 0.1
 # and a bonnet or a rear window shows points in between, which a wall in front does not
 _MAX_BETWEEN = 0.05
 _BETWEEN = (0.3, 0.7)
@@ -142,9 +144,9 @@ def largest_cluster(points: NDArray[np.float64], prior: SizePrior | None, camera
     gap = max(_GAP_SHARE * prior.width[1], _MIN_GAP_M, 2.0 * depth_sigma_m(float(np.median(points[:, 2])), camera))
     # on a grid of half that distance, occupied cells at most two apart belong together
     cells = np.floor((points[:, [0, 2]] - points[:, [0, 2]].min(axis=0)) / (gap / 2.0)).astype(np.intp)
-    counts = np.zeros(cells.max(axis=0) + 1, dtype=np.int64)
+    counts: NDArray[np.int64] = np.zeros(cells.max(axis=0) + 1, dtype=np.int64)
     np.add.at(counts, (cells[:, 0], cells[:, 1]), 1)
-    occupied = (counts > _STRAY_SHARE * len(points) / max(1, np.count_nonzero(counts))).astype(np.uint8)
+    occupied = (counts > _STRAY_SHARE * len(points) / int(np.count_nonzero(counts))).astype(np.uint8)
     joined = cv2.dilate(occupied, np.ones((3, 3), np.uint8))
     number, parts = cv2.connectedComponents(joined, connectivity=8)
     of_point = parts[cells[:, 0], cells[:, 1]]
@@ -189,5 +191,5 @@ def without_occluder(
     slope = _SLOPE_SHARE * typical_length_m
     if np.median(steps) <= slope + depth_sigma_m(distance, camera) or np.median(between) > _MAX_BETWEEN:
         return points
-    kept: NDArray[np.float64] = points[z > distance - slope / 2.0]
+    kept: NDArray[np.float64] = points[z > distance - _LEANING_SHARE * typical_length_m]
     return kept

@@ -112,7 +112,9 @@ def _neighbours(boxes: Array, scale: float) -> Array:
             moves += [(side * stretch_m, 0.0, 0.0, sign * stretch_m, 0.0), (0.0, side * stretch_m, 0.0, 0.0, sign * stretch_m)]
     along, across, *others = np.array(moves).T
     c, s = np.cos(boxes[:, [2]]), np.sin(boxes[:, [2]])
-    steps = np.stack([c * along + s * across, -s * along + c * across, *(np.broadcast_to(other, (len(boxes), len(moves))) for other in others)])
+    steps = np.stack(
+        [c * along + s * across, -s * along + c * across, *(np.broadcast_to(other, (len(boxes), len(moves))) for other in others)]
+    )
     return np.asarray(boxes[:, None, :] + np.moveaxis(steps, 0, 2))
 
 
@@ -166,7 +168,8 @@ class _Problem:
         c, s = np.cos(yaw), np.sin(yaw)
         halves = boxes[:, 3:] / 2.0
         seen_from = self._into(self._cameras, x, z, c, s)
-        off, outside = np.inf, 0.0
+        off: Array = np.full((1, 1), np.inf)
+        outside: Array = np.zeros((1, 1))
         for axis, values in enumerate(self._into(self._points, x, z, c, s)):
             half = halves[:, [axis]]
             camera = seen_from[axis]
@@ -189,7 +192,10 @@ class _Problem:
         turned = _wrapped(np.arctan2(corner_x, corner_z) - middle[:, :, None])
         left = _wrapped(middle + turned.min(axis=2) - self._left)
         right = _wrapped(self._right - middle - turned.max(axis=2))
-        errors = [np.where(is_open, np.maximum(short, 0.0), np.abs(short)) for short, is_open in ((left, self._open_left), (right, self._open_right))]
+        errors = [
+            np.where(is_open, np.maximum(short, 0.0), np.abs(short))
+            for short, is_open in ((left, self._open_left), (right, self._open_right))
+        ]
         return np.asarray(sum(np.minimum(error * distance, self._stray) for error in errors))
 
     @staticmethod

@@ -125,9 +125,7 @@ class DetectorSegmenter:
         height, width = image_bgr.shape[:2]
         parts = []
         for tile in tile_layout(width, height, self._settings.tiles):
-            seen = self._detector.detect(
-                tile.pixels(image_bgr), self._settings.confidence_threshold, self._settings.nms_iou, self._rows
-            )
+            seen = self._detector.detect(tile.pixels(image_bgr), self._settings.confidence_threshold, self._settings.nms_iou, self._rows)
             boxes = clip_xyxy(seen.boxes_xyxy + np.array([tile.x, tile.y, tile.x, tile.y]), width, height)
             cut = cut_by_tile(boxes, tile, width, height)
             parts.append(Candidates(boxes, seen.scores, seen.labels, self._groups[seen.labels], cut))

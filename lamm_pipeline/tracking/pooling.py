@@ -95,7 +95,7 @@ def pool(observations: Sequence[Observation], settings: TrackingSettings, prior:
         settings: noise of positions, length of the window of a moving object.
         prior: sizes of the track's class; None where they vary without bounds or are not known.
     """
-    sigma, weights = _trust(observations, settings)
+    weights = _trust(observations, settings)
     length, width, height = _size(observations, weights)
     positions = np.array([_anchored(each, length, width) for each in observations])
     times = np.array([each.time_s for each in observations])
@@ -134,11 +134,11 @@ def _fitted(box: Box3D, observations: Sequence[Observation], settings: TrackingS
     return replace(box, x=fit.x, z=fit.z, length=fit.length, width=fit.width, rotation_y=fit.yaw)
 
 
-def _trust(observations: Sequence[Observation], settings: TrackingSettings) -> tuple[Array, Array]:
-    """Standard deviation of each position, metres, and weight of each observation."""
+def _trust(observations: Sequence[Observation], settings: TrackingSettings) -> Array:
+    """Weight of each observation."""
     sigma = np.array([_sigma(each, settings) for each in observations])
     seen = np.array([_CUT_WEIGHT if each.truncated > _TRUNCATED else _OCCLUDED_WEIGHT[each.occluded] for each in observations])
-    return sigma / np.sqrt(seen), seen * np.array([each.score for each in observations]) / sigma**2
+    return np.asarray(seen * np.array([each.score for each in observations]) / sigma**2)
 
 
 def _sigma(observation: Observation, settings: TrackingSettings) -> float:

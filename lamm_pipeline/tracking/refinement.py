@@ -27,15 +27,15 @@ from lamm_pipeline.tracking.pooling import Observation, PooledTrack, pool
 from lamm_pipeline.tracking.settings import TrackingSettings
 from lamm_pipeline.tracking.tracks import FilledPoint, Track, TrackPoint, TrackSet
 
-FEW_HITS = "track with fewer detections than min_support"
+LITTLE_EVIDENCE = "track with less evidence than min_evidence"
 RARELY_SEEN = "track detected in too small a share of its frames"
-LOW_MEAN_SCORE = "track with a mean score below min_track_score"
 TOO_FAR = "track never nearer than max_range_m"
 OFF_THE_GROUND = "track not on the ground"
 SAME_OBJECT = "track of an object that a better track has"
 
 _MIN_FILLED_SIDE_PX = 4.0
 _BORDER_PX = 2.0
+_SUREST = 0.99
 
 
 @dataclass(frozen=True)
@@ -132,13 +132,23 @@ def _lacks_support(
     span = sum(track.start_frame <= index <= track.end_frame for index in by_index)
     heights = [known for point in track.points if (known := evidence[point.detection_id].above_ground_m) is not None]
     verdicts = (
-        (FEW_HITS, len(track.points) < settings.min_support),
+        (LITTLE_EVIDENCE, _evidence(track, settings) < settings.min_evidence),
         (RARELY_SEEN, len(track.points) < settings.min_support_share * span),
-        (LOW_MEAN_SCORE, track.avg_confidence is not None and track.avg_confidence < settings.min_track_score),
         (TOO_FAR, min(point.box.z for point in track.points) > settings.max_range_m),
         (OFF_THE_GROUND, bool(heights) and abs(float(np.median(heights))) > settings.max_off_ground_m),
     )
     return next((reason for reason, holds in verdicts if holds), None)
+
+
+def _evidence(track: Track, settings: TrackingSettings) -> float:
+    """How sure the track is: the log-odds of its detections' scores, were they independent, over those of `even_score`."""
+    scores = [settings.default_score if point.score is None else point.score for point in track.points]
+    even = _log_odds(settings.even_score)
+    return sum(_log_odds(score) - even for score in np.clip(scores, 1.0 - _SUREST, _SUREST).tolist())
+
+
+def _log_odds(probability: float) -> float:
+    return math.log(probability / (1.0 - probability))
 
 
 def _refined(

@@ -125,10 +125,7 @@ class _Run:
         self.ids |= {owner.serial: owner.track_id for owner in owners if owner is not None and owner.track_id}
         self.done += 1
         self._last = (frame.frame_index, frame.timestamp_ns)
-        return [
-            {"untracked": DUPLICATE} if n not in alone else self._row(frame, n, owner, view)
-            for n, owner in enumerate(owners)
-        ]
+        return [{"untracked": DUPLICATE} if n not in alone else self._row(frame, n, owner, view) for n, owner in enumerate(owners)]
 
     def _move_camera(self, view: FrameView) -> None:
         """Add the motion since the frame before; where the images do not tell it, the camera goes on as it did."""

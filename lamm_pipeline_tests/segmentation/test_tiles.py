@@ -18,7 +18,7 @@ def candidates(boxes: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = N
 
 
 @pytest.mark.parametrize(
-    ("size", "counts"), [((1242, 375), (1, 7, 27)), ((1280, 720), (1, 4, 14)), ((2208, 1242), (1, 4, 14)), ((300, 400), (1, 2, 7))]
+    ("size", "counts"), [((1242, 375), (1, 7, 34)), ((1280, 720), (1, 4, 17)), ((2208, 1242), (1, 4, 17)), ((300, 400), (1, 2, 8))]
 )
 def test_profiles_take_more_and_more_looks_and_every_tile_lies_in_the_image(size: tuple[int, int], counts: tuple[int, int, int]) -> None:
     width, height = size

@@ -77,7 +77,7 @@ def test_a_parked_car_has_one_box_in_the_world_also_where_it_was_not_detected(tm
         truth = detected(point.frame_index, 4.0, 45.0).box_xyxy
         assert point.box_xyxy == pytest.approx(truth, abs=3.0)
     assert np.linalg.norm(track.points[-1].velocity_m_s) < 2.0  # over ground; relative to the camera it is 5 m/s
-    assert found.untracked == {"track with fewer detections than min_support": 4}
+    assert found.untracked == {"track with less evidence than min_evidence": 4}
     assert tracks.read(tmp_path / "out" / "tracks.json") == found
 
 
