@@ -1,8 +1,8 @@
 """From masks and depth to the 3D boxes of a recording, frame by frame.
 
-Writes `boxes_3d.json`, a sample of each box's points (`surface_points.py`), and KITTI labels `label_2/<frame index>.txt` for every frame that was searched for objects, empty where there are
-none. A frame that could not be searched has neither entry nor label file, because an empty one would say that nothing is there. Every
-detection ends either in `boxes` or, with its reason, in `refused`.
+Writes `boxes_3d.json`, a sample of each box's points (`surface_points.py`), and KITTI labels `label_2/<frame index>.txt` for every frame
+that was searched for objects, empty where there are none. A frame that could not be searched has neither entry nor label file, because an
+empty one would say that nothing is there. Every detection ends either in `boxes` or, with its reason, in `refused`.
 """
 
 from collections import Counter

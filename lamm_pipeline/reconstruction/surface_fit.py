@@ -74,7 +74,8 @@ def fit_footprint(
     Args:
         views: at least one.
         start: where to begin; a heading more than 45 degrees away is taken only where it is clearly better.
-        lengths, widths: smallest and largest of the class.
+        lengths: smallest and largest length of the class.
+        widths: the same for the width.
         typical: length and width of the class.
 
     Returns:
@@ -150,7 +151,9 @@ class _Problem:
         self._size_share = float(weights.mean() / weights.sum())
         self._points = np.concatenate([view.points for view in views])
         self._view = np.repeat(np.arange(len(views)), [len(view.points) for view in views])
-        self._point_share = np.concatenate([np.full(len(view.points), share / len(view.points)) for view, share in zip(views, self._share)])
+        self._point_share = np.concatenate(
+            [np.full(len(view.points), share / len(view.points)) for view, share in zip(views, self._share, strict=True)]
+        )
         self._cameras = np.array([view.camera for view in views])
         self._left, self._right = (np.array([getattr(view, side) for view in views]) for side in ("left", "right"))
         self._open_left, self._open_right = (np.array([getattr(view, side) for view in views]) for side in ("open_left", "open_right"))

@@ -3,8 +3,8 @@
 The embedded network sees 300x300 pixels, so far objects vanish when a wide image is squashed to it. Tiles keep them: large tiles, squares
 as high as the image, for the middle distance, and smaller ones along the horizon for what is far. What is near fills the height of the
 image, and squashed to a square it no longer looks like itself; so there are also squares larger than the image is high, grey above and
-below it. Sides change by about two thirds a step, because the network finds an object only within a range of sizes in its view. Sizes are shares of
-the image height, so that a profile means the same at 1242x375 and at 1280x720:
+below it. Sides change by about two thirds a step, because the network finds an object only within a range of sizes in its view. Sizes are
+shares of the image height, so that a profile means the same at 1242x375 and at 1280x720:
 
 | profile | looks | at 1242x375 | at 1280x720 |
 | --- | --- | --- | --- |

@@ -42,11 +42,15 @@ def detected(n, x, z, class_id="car", score=0.8):
 
 
 def scene():
-    """A parked car seen from 0 to 39 but for 15 to 19, and something seen for four frames only."""
+    """A parked car seen from 0 to 39 but for 15 to 19, and something seen for four frames only, with low scores."""
     for n in range(FRAMES):
         boxes = [] if 15 <= n < 20 else [detected(n, 4.0, 45.0 + 0.1 * (n * 7 % 5 - 2))]
         yield FrameBoxes(
-            f"drive:{n:06d}", n, 1_000_000_000 + n * 100_000_000, (*boxes, *([detected(n, -6.0, 40.0)] if 4 <= n < 8 else ())), ()
+            f"drive:{n:06d}",
+            n,
+            1_000_000_000 + n * 100_000_000,
+            (*boxes, *([detected(n, -6.0, 40.0, score=0.4)] if 4 <= n < 8 else ())),
+            (),
         )
 
 
