@@ -30,10 +30,7 @@ def the_box(outcome: Placed | RefusedBox) -> ObjectBox:
 
 def fitted(truth: Box3D, class_id: str = "car", settings: BoxSettings = SETTINGS, others: tuple[Box3D, ...] = ()) -> ObjectBox:
     depth, masks = render([truth, *others])
-    result = the_box(
-        place(detection(masks[0], class_id), depth, CAMERA, fit_ground_plane(depth, CAMERA), ONTOLOGY.by_id(class_id), settings)
-    )
-    return result
+    return the_box(place(detection(masks[0], class_id), depth, CAMERA, fit_ground_plane(depth, CAMERA), ONTOLOGY.by_id(class_id), settings))
 
 
 def yaw_error_deg(a: Box3D, b: Box3D) -> float:
