@@ -146,7 +146,7 @@ class _Pose:
 def _best_pose(view: ObjectView) -> _Pose:
     prior = view.prior
     points = thin(view.points, _SEARCH_POINTS)
-    if prior is not None and typical(prior.length, view.typical_size) < _MIN_ELONGATION * typical(prior.width, view.typical_size):
+    if prior is not None and not is_elongated(prior, view.typical_size):
         x, z = np.median(points[:, 0]), np.median(points[:, 2])
         return _search(view, points, np.array([math.atan2(x, z) - math.pi / 2.0]))
     step = math.pi / _YAW_STEPS
@@ -285,6 +285,11 @@ def _heading_away(yaw: float) -> float:
     """Of the two directions that a box can face, the one away from the camera's side: rotation_y in (-pi, 0]."""
     wrapped = wrap_angle(yaw)
     return wrapped if wrapped <= 0.0 else wrap_angle(wrapped - math.pi)
+
+
+def is_elongated(prior: SizePrior, typical_size: float) -> bool:
+    """Whether objects of this size are so much longer than wide that their points tell the heading."""
+    return typical(prior.length, typical_size) >= _MIN_ELONGATION * typical(prior.width, typical_size)
 
 
 def typical(limits: tuple[float, float], typical_size: float) -> float:

@@ -32,6 +32,7 @@ class ObjectBox:
         distance_m: depth of the object's visible surface.
         points: number of depth points the box was fitted to.
         method: how it was fitted (`prior`, `pca`, `aabb`).
+        hidden_left, hidden_right: whether something nearer adjoins that edge of the 2D box, behind which the object may go on.
     """
 
     detection_id: str
@@ -46,6 +47,8 @@ class ObjectBox:
     distance_m: float
     points: int
     method: str
+    hidden_left: bool = False
+    hidden_right: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,8 @@ def _box_to_json(item: ObjectBox) -> dict[str, Any]:
         "distance": item.distance_m,
         "points": item.points,
         "method": item.method,
+        "hidden_left": item.hidden_left,
+        "hidden_right": item.hidden_right,
     }
 
 
@@ -164,4 +169,6 @@ def _box_from_json(item: Mapping[str, Any]) -> ObjectBox:
         distance_m=float(item["distance"]),
         points=int(item["points"]),
         method=item["method"],
+        hidden_left=bool(item["hidden_left"]),
+        hidden_right=bool(item["hidden_right"]),
     )

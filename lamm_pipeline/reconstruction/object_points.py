@@ -15,6 +15,10 @@ DISPARITY_NOISE_PX = 0.5
 _MAX_POINTS = 2000
 _MAX_EROSION_PX = 8
 _MIN_ERODED_SHARE = 0.3
+_MIN_CLUSTERED = 20
+_GAP_SHARE, _MIN_GAP_M = 0.12, 0.2
+# cells with fewer points than this share of the mean are strays, which would bridge gaps
+_STRAY_SHARE = 0.1
 _TOP_SHARE, _LOWER_SHARE = 0.3, 0.5
 _STRIPS = 8
 # people are narrower at the top, so that their boxes show there what is behind them
@@ -23,6 +27,8 @@ _MIN_STRIP_POINTS = 5
 _MIN_STRIPS = 4
 # from the grille of a car to its windscreen it is about this share of the typical length
 _SLOPE_SHARE = 0.4
+# what shows above an occluder are the windows, which lean in over the body by at most this share of the length
+_LEANING_SHARE = 0.1
 # and a bonnet or a rear window shows points in between, which a wall in front does not
 _MAX_BETWEEN = 0.05
 _BETWEEN = (0.3, 0.7)
@@ -122,6 +128,32 @@ def densest_slice(points: NDArray[np.float64], prior: SizePrior | None, camera: 
     return kept
 
 
+def largest_cluster(points: NDArray[np.float64], prior: SizePrior | None, camera: RectifiedCamera) -> NDArray[np.float64]:
+    """Keep the largest group of points that hang together seen from above.
+
+    What shows beside an object or through its windows stands apart from it. An object has no gaps wider than about a third of its width,
+    and depth noise tears none wider than twice its standard error.
+
+    Args:
+        points: `(N, 3)`.
+        prior: sizes of the class; without them all points stay.
+        camera: gives the depth noise.
+    """
+    if prior is None or len(points) < _MIN_CLUSTERED:
+        return points
+    gap = max(_GAP_SHARE * prior.width[1], _MIN_GAP_M, 2.0 * depth_sigma_m(float(np.median(points[:, 2])), camera))
+    # on a grid of half that distance, occupied cells at most two apart belong together
+    cells = np.floor((points[:, [0, 2]] - points[:, [0, 2]].min(axis=0)) / (gap / 2.0)).astype(np.intp)
+    counts: NDArray[np.int64] = np.zeros(cells.max(axis=0) + 1, dtype=np.int64)
+    np.add.at(counts, (cells[:, 0], cells[:, 1]), 1)
+    occupied = (counts > _STRAY_SHARE * len(points) / int(np.count_nonzero(counts))).astype(np.uint8)
+    joined = cv2.dilate(occupied, np.ones((3, 3), np.uint8))
+    number, parts = cv2.connectedComponents(joined, connectivity=8)
+    of_point = parts[cells[:, 0], cells[:, 1]]
+    kept: NDArray[np.float64] = points[of_point == int(np.argmax(np.bincount(of_point, minlength=number)[1:])) + 1]
+    return kept
+
+
 def without_occluder(
     points: NDArray[np.float64], prior: SizePrior | None, typical_length_m: float, camera: RectifiedCamera
 ) -> NDArray[np.float64]:
@@ -159,5 +191,5 @@ def without_occluder(
     slope = _SLOPE_SHARE * typical_length_m
     if np.median(steps) <= slope + depth_sigma_m(distance, camera) or np.median(between) > _MAX_BETWEEN:
         return points
-    kept: NDArray[np.float64] = points[z > distance - slope / 2.0]
+    kept: NDArray[np.float64] = points[z > distance - _LEANING_SHARE * typical_length_m]
     return kept

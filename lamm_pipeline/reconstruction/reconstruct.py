@@ -1,8 +1,8 @@
 """From masks and depth to the 3D boxes of a recording, frame by frame.
 
-Writes `boxes_3d.json` and KITTI labels `label_2/<frame index>.txt` for every frame that was searched for objects, empty where there are
-none. A frame that could not be searched has neither entry nor label file, because an empty one would say that nothing is there. Every
-detection ends either in `boxes` or, with its reason, in `refused`.
+Writes `boxes_3d.json`, a sample of each box's points (`surface_points.py`), and KITTI labels `label_2/<frame index>.txt` for every frame
+that was searched for objects, empty where there are none. A frame that could not be searched has neither entry nor label file, because an
+empty one would say that nothing is there. Every detection ends either in `boxes` or, with its reason, in `refused`.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from lamm_pipeline.geometry.boxes_3d import alpha, projected_box_xyxy
 from lamm_pipeline.geometry.camera import RectifiedCamera
 from lamm_pipeline.geometry.ground_plane import GroundPlane, fit_ground_plane
 from lamm_pipeline.ontology.ontology import ObjectClass, Ontology
-from lamm_pipeline.reconstruction import frame_boxes, kitti_labels
+from lamm_pipeline.reconstruction import frame_boxes, kitti_labels, surface_points
 from lamm_pipeline.reconstruction.box_fit import BoxFit, ObjectView, fit_box, rounded, typical
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox, RefusedBox
 from lamm_pipeline.reconstruction.kitti_labels import KittiObject
@@ -32,6 +32,7 @@ from lamm_pipeline.reconstruction.object_points import (
     back_project,
     densest_slice,
     erode,
+    largest_cluster,
     thin,
     without_ground,
     without_occluder,
@@ -125,6 +126,7 @@ def reconstruct(
         if result.frame is not None:
             labels = [to_kitti(item) for item in result.frame.boxes]
             kitti_labels.write(draft.directory / LABEL_FOLDER / f"{record.filename_base}.txt", labels)
+            surface_points.write(draft.directory, result.frame.frame_index, result.points)
             entry |= {"frame": frame_boxes.to_json(result.frame)}
         log.append(entry)
         progress(n, len(selected))
@@ -140,11 +142,20 @@ def reconstruct(
 
 @dataclass(frozen=True)
 class _Result:
-    """Of one frame: its boxes, None where nobody knows its objects, and why it failed, if it did."""
+    """Of one frame: its boxes, None where nobody knows its objects, their points, and why it failed, if it did."""
 
     frame: FrameBoxes | None
+    points: tuple[NDArray[np.float64], ...] = ()
     without_ground: bool = False
     failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A detection's box and the `(N, 3)` points it was fitted to."""
+
+    item: ObjectBox
+    points: NDArray[np.float64]
 
 
 def place(
@@ -154,7 +165,7 @@ def place(
     ground: GroundPlane | None,
     object_class: ObjectClass,
     settings: BoxSettings,
-) -> ObjectBox | RefusedBox:
+) -> Placed | RefusedBox:
     """Give one detection its place in space, or the reason why it has none.
 
     Args:
@@ -179,6 +190,7 @@ def place(
         prior = object_class.size_prior
         typical_length = 0.0 if prior is None else typical(prior.length, settings.typical_size)
         points = densest_slice(without_occluder(points, prior, typical_length, camera), prior, camera)
+        points = largest_cluster(points, prior, camera)
     thinned = thin(points)
     clean = without_outliers(thinned, settings.outlier_neighbors, settings.outlier_sigma)
     if len(points) * len(clean) / max(1, len(thinned)) < settings.min_points:
@@ -192,7 +204,7 @@ def place(
     projected = projected_box_xyxy(fit.box, camera.projection_left, camera.width, camera.height)
     if projected is None or iou_matrix([projected], [detection.box_xyxy])[0, 0] < settings.min_projected_iou:
         return refuse(NOT_ON_2D_BOX)
-    return ObjectBox(
+    item = ObjectBox(
         detection_id=detection.detection_id,
         class_id=detection.class_id,
         kitti_type=object_class.kitti_type,
@@ -205,7 +217,10 @@ def place(
         distance_m=round(distance, 4),
         points=len(clean),
         method=settings.bbox_method.value,
+        hidden_left=left,
+        hidden_right=right,
     )
+    return Placed(item, clean)
 
 
 def to_kitti(item: ObjectBox) -> KittiObject:
@@ -224,15 +239,16 @@ def _work(
             failure = str(error)
     if depth is not None:
         ground = fit_ground_plane(depth, camera)
-    outcomes: list[ObjectBox | RefusedBox]
+    outcomes: list[Placed | RefusedBox]
     if failure is not None:
         outcomes = [RefusedBox(item.detection_id, item.class_id, DAMAGED_DEPTH) for item in found.detections]
     else:
         outcomes = [place(item, depth, camera, ground, ontology.by_id(item.class_id), settings) for item in found.detections]
-    boxes = tuple(outcome for outcome in outcomes if isinstance(outcome, ObjectBox))
+    placed = [outcome for outcome in outcomes if isinstance(outcome, Placed)]
+    boxes = tuple(each.item for each in placed)
     refused = tuple(outcome for outcome in outcomes if isinstance(outcome, RefusedBox))
     frame = FrameBoxes(record.frame_id, record.svo2_frame_index, record.timestamp_ns, boxes, refused)
-    return _Result(frame, depth is not None and ground is None, failure)
+    return _Result(frame, tuple(each.points for each in placed), depth is not None and ground is None, failure)
 
 
 def _score(confidence: float | None, fit: BoxFit) -> float | None:

@@ -21,6 +21,8 @@ LOG_BIN = 0.04
 MIN_KNOWN_SHARE = 0.08
 MIN_MASK_SHARE = 0.15
 MIN_PIXELS = 30
+LOWEST_STRIP = 0.1
+"""Largest share of a box's height by which a mask is drawn out to the ground."""
 CENTRAL_SHARE = 0.1
 CENTRAL_MIN_SAMPLES = 10
 
@@ -95,6 +97,8 @@ def object_depth(
     pixels = _one_part(_fill_unknown(inside | unseen, ~known), weights)
     if pixels.sum() < max(MIN_PIXELS, MIN_MASK_SHARE * crop.size):
         return None
+    if ground is not None:
+        pixels = _down_to_ground(pixels, np.where(inside, z, mode), (x1, y1), camera, ground)
     return ObjectDepth(MaskCrop(x1, y1, pixels), mode, bottom_above_ground(box_xyxy, mode, camera, ground))
 
 
@@ -212,6 +216,23 @@ def _above_ground(
     nx, ny, nz = ground.normal
     height = z * (nx * across + (ny * down + nz)) + ground.offset
     return np.asarray(height > 0.02 + 0.5 * depth_noise(z, camera) * np.abs(down))
+
+
+def _down_to_ground(
+    pixels: NDArray[np.bool_], z: NDArray[np.float64], corner: tuple[int, int], camera: RectifiedCamera, ground: GroundPlane
+) -> NDArray[np.bool_]:
+    """Add the strip between the lowest pixels and the ground, which is too near to it to be told from it; wider gaps stay."""
+    height = len(pixels)
+    columns = np.flatnonzero(pixels.any(axis=0))
+    lowest = height - 1 - np.argmax(pixels[::-1, columns], axis=0)
+    depth = z[lowest, columns]
+    x = (columns + corner[0] - camera.cx) / camera.fx * depth
+    contact = np.array([ground.y_at(float(a), float(b)) for a, b in zip(x, depth, strict=True)]) / depth * camera.fy + camera.cy - corner[1]
+    fills = contact - lowest <= LOWEST_STRIP * height
+    rows = np.arange(height)[:, None]
+    result = pixels.copy()
+    result[:, columns] |= fills & (rows > lowest) & (rows <= contact)
+    return result
 
 
 def _contact_depth(box_xyxy: NDArray[np.float64], camera: RectifiedCamera, ground: GroundPlane | None, height: int) -> float | None:

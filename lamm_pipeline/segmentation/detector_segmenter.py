@@ -121,9 +121,8 @@ class DetectorSegmenter:
         height, width = image_bgr.shape[:2]
         parts = []
         for tile in tile_layout(width, height, self._settings.tiles):
-            pixels = image_bgr[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
-            seen = self._detector.detect(pixels, self._settings.confidence_threshold, self._settings.nms_iou, self._rows)
-            boxes = seen.boxes_xyxy + np.array([tile.x, tile.y, tile.x, tile.y])
+            seen = self._detector.detect(tile.pixels(image_bgr), self._settings.confidence_threshold, self._settings.nms_iou, self._rows)
+            boxes = clip_xyxy(seen.boxes_xyxy + np.array([tile.x, tile.y, tile.x, tile.y]), width, height)
             cut = cut_by_tile(boxes, tile, width, height)
             parts.append(Candidates(boxes, seen.scores, seen.labels, self._groups[seen.labels], cut))
         return concatenate(parts)

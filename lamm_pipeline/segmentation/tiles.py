@@ -1,15 +1,16 @@
 """Look at an image through overlapping tiles and merge what the detector says about each.
 
 The embedded network sees 300x300 pixels, so far objects vanish when a wide image is squashed to it. Tiles keep them: large tiles, squares
-as high as the image, for the middle distance, and smaller ones along the horizon for what is far. Their sides shrink to two thirds a step,
-because the network finds an object only within a range of sizes in its view. Sizes are shares of the image height, so that a profile means
-the same at 1242x375 and at 1280x720:
+as high as the image, for the middle distance, and smaller ones along the horizon for what is far. What is near fills the height of the
+image, and squashed to a square it no longer looks like itself; so there are also squares larger than the image is high, grey above and
+below it. Sides change by about two thirds a step, because the network finds an object only within a range of sizes in its view. Sizes are
+shares of the image height, so that a profile means the same at 1242x375 and at 1280x720:
 
 | profile | looks | at 1242x375 | at 1280x720 |
 | --- | --- | --- | --- |
-| `full` | the whole image | 1 | 1 |
+| `full` | the whole image, squashed | 1 | 1 |
 | `fast` | and large tiles, at least half overlapping | 7 | 4 |
-| `accurate` | and tiles of 0.67 and 0.45 of the height along the horizon | 27 | 14 |
+| `accurate` | and tiles of 0.67 and 0.45 of the height along the horizon, 1.5 and 2.25 of it, and the image unsquashed | 34 | 17 |
 """
 
 import math
@@ -24,6 +25,9 @@ from lamm_pipeline.segmentation.settings import TileProfile
 
 LARGE_TILE_HEIGHT, LARGE_TILE_STEP = 1.0, 0.5
 SMALL_TILE_HEIGHTS, SMALL_TILE_STEP = (0.67, 0.45), 0.6
+OVERSIZE_HEIGHTS = (1.5, 2.25)
+GREY = 128
+"""What is seen beyond the image: the middle of the network's range."""
 # What stands far away on the ground lies just below the horizon, which a level camera has in the middle.
 SMALL_TILE_CENTRE = 0.55
 # A box that ends within this many pixels of a tile's inner border is taken to go on behind it.
@@ -34,12 +38,24 @@ CONTAINED_IOS = 0.7
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of the image in whole pixels: columns `x .. x + width`, rows `y .. y + height`."""
+    """A window in whole pixels, columns `x .. x + width`, rows `y .. y + height`; it may reach beyond the image."""
 
     x: int
     y: int
     width: int
     height: int
+
+    def pixels(self, image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What the window shows of an `(H, W, 3)` image, grey beyond it."""
+        height, width = image_bgr.shape[:2]
+        left, top = max(self.x, 0), max(self.y, 0)
+        right, bottom = min(self.x + self.width, width), min(self.y + self.height, height)
+        seen = image_bgr[top:bottom, left:right]
+        if seen.shape[:2] == (self.height, self.width):
+            return seen
+        window: NDArray[np.uint8] = np.full((self.height, self.width, 3), GREY, dtype=np.uint8)
+        window[top - self.y : bottom - self.y, left - self.x : right - self.x] = seen
+        return window
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,10 @@ def tile_layout(width: int, height: int, profile: TileProfile) -> tuple[Tile, ..
     if profile is TileProfile.accurate:
         for tile_height in SMALL_TILE_HEIGHTS:
             tiles += _row(width, height, tile_height, SMALL_TILE_STEP)
+        for tile_height in OVERSIZE_HEIGHTS:
+            if tile_height * height < width:
+                tiles += _oversize_row(width, height, round(tile_height * height))
+        tiles += _oversize_row(width, height, max(width, height))
     return tuple(dict.fromkeys(tiles))
 
 
@@ -154,3 +174,10 @@ def _row(width: int, height: int, tile_height: float, step: float) -> list[Tile]
     count = 1 + math.ceil((width - side) / (side * step))
     top = min(max(round(SMALL_TILE_CENTRE * height - side / 2), 0), height - side)
     return [Tile(round(left), top, side, side) for left in np.linspace(0, width - side, count)]
+
+
+def _oversize_row(width: int, height: int, side: int) -> list[Tile]:
+    """Squares higher than the image, side by side over its width, centred on its height."""
+    count = 1 + math.ceil(max(width - side, 0) / (side * SMALL_TILE_STEP))
+    first = min(width - side, 0) // 2
+    return [Tile(round(left), (height - side) // 2, side, side) for left in np.linspace(first, max(width - side, first), count)]

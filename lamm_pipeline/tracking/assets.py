@@ -68,6 +68,7 @@ def tracks(context: dg.AssetExecutionContext, config: TracksConfig, workspace: W
         if config.odometry:
             inputs["frames"] = workspace.recording_artifact(context.partition_key, "frames")
         names = {each.id: each.name for each in workspace.ontology.classes}
+        sizes = {each.id: each.size_prior for each in workspace.ontology.classes}
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
             views = None
@@ -80,6 +81,7 @@ def tracks(context: dg.AssetExecutionContext, config: TracksConfig, workspace: W
                 draft,
                 recording=context.partition_key,
                 class_names=names,
+                size_priors=sizes,
                 views=views,
                 workers=config.workers,
                 progress=progress,

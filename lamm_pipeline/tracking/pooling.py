@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.geometry.boxes_3d import wrap_angle
+from lamm_pipeline.ontology.ontology import SizePrior
+from lamm_pipeline.reconstruction.box_fit import is_elongated, typical
+from lamm_pipeline.reconstruction.surface_fit import Footprint, SurfaceView, fit_footprint
 from lamm_pipeline.tracking.settings import TrackingSettings
 
 Array = NDArray[np.float64]
@@ -20,10 +23,14 @@ Array = NDArray[np.float64]
 _CUT_WEIGHT = 0.02
 _OCCLUDED_WEIGHT = (1.0, 0.7, 0.3, 0.5)
 _TRUNCATED = 0.05
-_STILL_SIGMAS = 2.0
+_STILL_SIGMAS = 3.0
+# the far side of a box is guessed from its class, so its centre may be off by about this share of its size
+_CENTRE_SHARE = 0.25
 _ROUNDS = 5
 _HUBER = 1.5
 _MOVING_HEADING_M_S = 1.0
+# more views of one object add time, not certainty
+_MOST_VIEWS = 40
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Observation:
         truncated: share outside the image.
         occluded: KITTI's level, 0..3.
         typical: whether it has the track's class; the sizes of another class do not count.
+        surface: what is seen of the object, in world coordinates; its `weight` is not used. None where that is not known.
     """
 
     time_s: float
@@ -47,6 +55,7 @@ class Observation:
     truncated: float
     occluded: int
     typical: bool = True
+    surface: SurfaceView | None = None
 
 
 @dataclass(frozen=True)
@@ -78,28 +87,28 @@ class PooledTrack:
         return replace(a, x=x, y=y, z=z, rotation_y=wrap_angle(a.rotation_y + share * wrap_angle(b.rotation_y - a.rotation_y)))
 
 
-def pool(observations: Sequence[Observation], settings: TrackingSettings) -> PooledTrack:
+def pool(observations: Sequence[Observation], settings: TrackingSettings, prior: SizePrior | None = None) -> PooledTrack:
     """Refine the boxes of a track.
 
     Args:
         observations: in time order, at least one.
-        settings: noise of positions, speed below which an object stands still, length of the window of a moving one.
+        settings: noise of positions, length of the window of a moving object.
+        prior: sizes of the track's class; None where they vary without bounds or are not known.
     """
-    sigma, weights = _trust(observations, settings)
+    weights = _trust(observations, settings)
     length, width, height = _size(observations, weights)
     positions = np.array([_anchored(each, length, width) for each in observations])
     times = np.array([each.time_s for each in observations])
-    velocity, deviation = _velocity(times, positions, sigma)
-    speed = float(np.linalg.norm(velocity))
-    static = len(observations) < settings.min_hits or speed < max(settings.static_speed_m_s, _STILL_SIGMAS * deviation)
+    paths = [_line_at(time_s, times, positions, weights * _window(times - time_s, settings))[0] for time_s in times]
+    static = len(observations) < settings.min_hits or not _moves(observations, positions, np.array(paths), weights, settings)
     axis = _axis_yaw(observations, weights)
     if static:
         x, y, z = _robust_mean(positions, weights)
-        box = Box3D(x, y, z, length, width, height, _facing(axis, observations, weights))
-        return PooledTrack(True, (box,) * len(observations))
+        box = _fitted(Box3D(x, y, z, length, width, height, axis), observations, settings, prior)
+        return PooledTrack(True, (replace(box, rotation_y=_facing(box.rotation_y, observations, weights)),) * len(observations))
     boxes = []
     for time_s in times:
-        near = weights * np.exp(-0.5 * ((times - time_s) / settings.smoothing_s) ** 2)
+        near = weights * _window(times - time_s, settings)
         (x, y, z), (vx, _, vz) = _line_at(time_s, times, positions, near)
         moving = math.hypot(vx, vz) > _MOVING_HEADING_M_S
         yaw = math.atan2(-vz, vx) if moving else _facing(_axis_yaw(observations, near), observations, near)
@@ -107,12 +116,35 @@ def pool(observations: Sequence[Observation], settings: TrackingSettings) -> Poo
     return PooledTrack(False, tuple(boxes))
 
 
-def _trust(observations: Sequence[Observation], settings: TrackingSettings) -> tuple[Array, Array]:
-    """Standard deviation of each position, metres, and weight of each observation."""
-    apart = np.array([np.linalg.norm((each.box.x, each.box.y, each.box.z) - each.camera) for each in observations])
-    sigma = np.hypot(settings.position_noise_m, settings.range_noise * apart)
+def _fitted(box: Box3D, observations: Sequence[Observation], settings: TrackingSettings, prior: SizePrior | None) -> Box3D:
+    """The box that suits what all frames show of an object that stands still; the given one where they show nothing of its heading."""
+    if prior is None or not is_elongated(prior, settings.typical_size):
+        return box
+    known = [n for n, each in enumerate(observations) if each.surface is not None]
+    views = []
+    for n in np.unique(np.linspace(0, len(known) - 1, min(len(known), _MOST_VIEWS)).round().astype(int)) if known else ():
+        each = observations[known[n]]
+        if each.surface is not None:
+            views.append(replace(each.surface, weight=each.score * _OCCLUDED_WEIGHT[each.occluded] / _sigma(each, settings) ** 2))
+    if not views:
+        return box
+    start = Footprint(box.x, box.z, box.rotation_y, box.length, box.width)
+    sizes = typical(prior.length, settings.typical_size), typical(prior.width, settings.typical_size)
+    fit = fit_footprint(views, start, prior.length, prior.width, sizes)
+    return replace(box, x=fit.x, z=fit.z, length=fit.length, width=fit.width, rotation_y=fit.yaw)
+
+
+def _trust(observations: Sequence[Observation], settings: TrackingSettings) -> Array:
+    """Weight of each observation."""
+    sigma = np.array([_sigma(each, settings) for each in observations])
     seen = np.array([_CUT_WEIGHT if each.truncated > _TRUNCATED else _OCCLUDED_WEIGHT[each.occluded] for each in observations])
-    return sigma / np.sqrt(seen), seen * np.array([each.score for each in observations]) / sigma**2
+    return np.asarray(seen * np.array([each.score for each in observations]) / sigma**2)
+
+
+def _sigma(observation: Observation, settings: TrackingSettings) -> float:
+    """Standard deviation of the position of an object seen whole, metres."""
+    apart = float(np.linalg.norm((observation.box.x, observation.box.y, observation.box.z) - observation.camera))
+    return math.hypot(settings.position_noise_m, settings.range_noise * apart)
 
 
 def _size(observations: Sequence[Observation], weights: Array) -> tuple[float, float, float]:
@@ -133,14 +165,33 @@ def _anchored(observation: Observation, length: float, width: float) -> tuple[fl
     return box.x + c * shift_along + s * shift_across, box.y, box.z - s * shift_along + c * shift_across
 
 
-def _velocity(times: Array, positions: Array, sigma: Array) -> tuple[Array, float]:
-    """Horizontal velocity of the straight line through the positions, and the standard deviation of its speed."""
-    weights = 1.0 / sigma**2
-    spread = float((weights * (times - np.average(times, weights=weights)) ** 2).sum())
-    if spread <= 0.0:
-        return np.zeros(2), math.inf
-    _, velocity = _line_at(0.0, times, positions, weights)
-    return velocity[[0, 2]], 1.0 / math.sqrt(spread)
+def _moves(observations: Sequence[Observation], positions: Array, path: Array, weights: Array, settings: TrackingSettings) -> bool:
+    """Whether the smoothed path is longer than what makes a thing that stands still seem to move.
+
+    That is twofold. Noise that differs from frame to frame shows in the differences of neighbouring positions (as in von Neumann's ratio
+    test), whatever the motion, and smoothing leaves its part in proportion to the number of frames in the window. And a bias that stays
+    changes with the view: distances are off by a share of themselves, and which faces are seen moves the centre by a share of the size.
+    """
+    times = np.array([each.time_s for each in observations])
+    cameras = np.array([each.camera for each in observations])
+    trust = weights / weights.max()
+    steps = np.square(np.diff(positions[:, [0, 2]], axis=0)).sum(axis=1) / 2.0
+    shared = np.minimum(trust[1:], trust[:-1])
+    noise = float(np.average(steps, weights=shared)) if shared.sum() > 0.0 else math.inf
+    window = trust * _window(times[:, None] - times[None, :], settings)
+    remaining = noise / np.maximum(window.sum(axis=1), 1e-9)
+    offset = path[:, [0, 2]] - cameras[:, [0, 2]]
+    distance, bearing = np.linalg.norm(offset, axis=1), np.arctan2(offset[:, 0], offset[:, 1])
+    turned = np.abs(np.remainder(bearing[:, None] - bearing[None, :] + math.pi, math.tau) - math.pi)
+    size = max(max(each.box.length, each.box.width) for each in observations)
+    bias = settings.range_noise * np.abs(distance[:, None] - distance[None, :]) + _CENTRE_SHARE * size * np.minimum(turned, 1.0)
+    apart = np.linalg.norm(path[:, None, [0, 2]] - path[None, :, [0, 2]], axis=2)
+    return bool((apart > bias + _STILL_SIGMAS * np.sqrt(remaining[:, None] + remaining[None, :])).any())
+
+
+def _window(apart_s: Array, settings: TrackingSettings) -> Array:
+    """Weights of observations this far from the moment in time."""
+    return np.asarray(np.exp(-0.5 * (apart_s / settings.smoothing_s) ** 2))
 
 
 def _line_at(time_s: float, times: Array, positions: Array, weights: Array) -> tuple[Array, Array]:

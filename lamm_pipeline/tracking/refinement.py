@@ -4,30 +4,38 @@ A recording is over when this runs, so every track is judged by all of its detec
 are settings; nothing here knows a road or its direction.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.geometry.boxes_3d import BoxXyxy, iou_bev, projected_box_xyxy
+from lamm_pipeline.geometry.camera import RectifiedCamera
+from lamm_pipeline.ontology.ontology import SizePrior
+from lamm_pipeline.reconstruction import surface_points
+from lamm_pipeline.reconstruction.object_points import depth_sigma_m
+from lamm_pipeline.reconstruction.surface_fit import SurfaceView
 from lamm_pipeline.reconstruction.visibility import PARTLY, occlusion_level
 from lamm_pipeline.tracking.camera_path import Pose, to_camera, to_world
 from lamm_pipeline.tracking.frame_views import FrameViews
 from lamm_pipeline.tracking.pooling import Observation, PooledTrack, pool
 from lamm_pipeline.tracking.settings import TrackingSettings
-from lamm_pipeline.tracking.tracks import FilledPoint, Track, TrackSet
+from lamm_pipeline.tracking.tracks import FilledPoint, Track, TrackPoint, TrackSet
 
-FEW_HITS = "track with fewer detections than min_support"
+LITTLE_EVIDENCE = "track with less evidence than min_evidence"
 RARELY_SEEN = "track detected in too small a share of its frames"
-LOW_MEAN_SCORE = "track with a mean score below min_track_score"
 TOO_FAR = "track never nearer than max_range_m"
 OFF_THE_GROUND = "track not on the ground"
 SAME_OBJECT = "track of an object that a better track has"
 
 _MIN_FILLED_SIDE_PX = 4.0
+_BORDER_PX = 2.0
+_SUREST = 0.99
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,16 @@ class Evidence:
         truncated: share outside the image.
         occluded: KITTI's level, 0..3.
         above_ground_m: height of the underside of its box above the ground, None without a plane.
+        number: position of the box in its frame's list.
+        hidden_left, hidden_right: whether the object may go on behind something nearer at that edge of its 2D box.
     """
 
     truncated: float
     occluded: int
     above_ground_m: float | None
+    number: int
+    hidden_left: bool
+    hidden_right: bool
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,19 @@ class SeenFrame:
 
 
 @dataclass(frozen=True)
+class TrackedObjects:
+    """What is known of the objects besides their boxes.
+
+    Attributes:
+        boxes_folder: of the 3D boxes, where their points lie; there may be none.
+        size_priors: by class id.
+    """
+
+    boxes_folder: Path
+    size_priors: Mapping[str, SizePrior | None]
+
+
+@dataclass(frozen=True)
 class _Refined:
     track: Track
     pooled: PooledTrack
@@ -63,7 +89,12 @@ class _Refined:
 
 
 def refine_tracks(
-    found: TrackSet, evidence: Mapping[str, Evidence], frames: Sequence[SeenFrame], settings: TrackingSettings, views: FrameViews
+    found: TrackSet,
+    evidence: Mapping[str, Evidence],
+    frames: Sequence[SeenFrame],
+    settings: TrackingSettings,
+    views: FrameViews,
+    objects: TrackedObjects,
 ) -> TrackSet:
     """Refine the tracks of a recording.
 
@@ -73,6 +104,7 @@ def refine_tracks(
         frames: all frames the tracker saw, in order.
         settings: see `TrackingSettings`.
         views: tell where a filled box can be seen.
+        objects: what is known of the objects besides their boxes.
 
     Returns:
         The supported tracks with refined boxes; the detections of the others are counted as untracked.
@@ -83,7 +115,7 @@ def refine_tracks(
     for track in found.tracks:
         reason = _lacks_support(track, evidence, by_index, settings)
         if reason is None:
-            supported.append(_refined(track, evidence, by_index, settings))
+            supported.append(_refined(track, evidence, by_index, settings, views.camera, objects))
         else:
             dropped[reason] += len(track.points)
     kept = _without_duplicates(supported, settings)
@@ -100,29 +132,67 @@ def _lacks_support(
     span = sum(track.start_frame <= index <= track.end_frame for index in by_index)
     heights = [known for point in track.points if (known := evidence[point.detection_id].above_ground_m) is not None]
     verdicts = (
-        (FEW_HITS, len(track.points) < settings.min_support),
+        (LITTLE_EVIDENCE, _evidence(track, settings) < settings.min_evidence),
         (RARELY_SEEN, len(track.points) < settings.min_support_share * span),
-        (LOW_MEAN_SCORE, track.avg_confidence is not None and track.avg_confidence < settings.min_track_score),
         (TOO_FAR, min(point.box.z for point in track.points) > settings.max_range_m),
         (OFF_THE_GROUND, bool(heights) and abs(float(np.median(heights))) > settings.max_off_ground_m),
     )
     return next((reason for reason, holds in verdicts if holds), None)
 
 
-def _refined(track: Track, evidence: Mapping[str, Evidence], by_index: Mapping[int, SeenFrame], settings: TrackingSettings) -> _Refined:
+def _evidence(track: Track, settings: TrackingSettings) -> float:
+    """How sure the track is: the log-odds of its detections' scores, were they independent, over those of `even_score`."""
+    scores = [settings.default_score if point.score is None else point.score for point in track.points]
+    even = _log_odds(settings.even_score)
+    return sum(_log_odds(score) - even for score in np.clip(scores, 1.0 - _SUREST, _SUREST).tolist())
+
+
+def _log_odds(probability: float) -> float:
+    return math.log(probability / (1.0 - probability))
+
+
+def _refined(
+    track: Track,
+    evidence: Mapping[str, Evidence],
+    by_index: Mapping[int, SeenFrame],
+    settings: TrackingSettings,
+    camera: RectifiedCamera,
+    objects: TrackedObjects,
+) -> _Refined:
     times = _times(track, by_index, settings)
     observations = []
     for point, time_s in zip(track.points, times, strict=True):
         pose, known = by_index[point.frame_index].pose, evidence[point.detection_id]
         score = settings.default_score if point.score is None else point.score
         typical = point.class_id == track.class_id
-        observations.append(Observation(time_s, to_world(point.box, pose), pose[:3, 3], score, known.truncated, known.occluded, typical))
-    pooled = pool(observations, settings)
+        surface = _surface(point, known, pose, camera, objects)
+        box = to_world(point.box, pose)
+        observations.append(Observation(time_s, box, pose[:3, 3], score, known.truncated, known.occluded, typical, surface))
+    pooled = pool(observations, settings, objects.size_priors.get(track.class_id))
     points = tuple(
         replace(point, refined_box=_rounded(to_camera(box, by_index[point.frame_index].pose)))
         for point, box in zip(track.points, pooled.boxes, strict=True)
     )
     return _Refined(replace(track, points=points, static=pooled.static), pooled, times)
+
+
+def _surface(point: TrackPoint, known: Evidence, pose: Pose, camera: RectifiedCamera, objects: TrackedObjects) -> SurfaceView | None:
+    """What a detection shows of its object, seen from above, in world coordinates."""
+    rows = surface_points.read(objects.boxes_folder, point.frame_index)
+    points = None if rows is None else rows[rows[:, 0] == known.number, 1:].astype(np.float64)
+    if points is None or len(points) == 0:
+        return None
+    x1, _, x2, _ = point.box_xyxy
+    ahead = math.atan2(pose[0, 2], pose[2, 2])
+    return SurfaceView(
+        points=(points @ pose[:3, :3].T + pose[:3, 3])[:, [0, 2]],
+        camera=pose[[0, 2], 3],
+        left=ahead + math.atan((x1 - camera.cx) / camera.fx),
+        right=ahead + math.atan((x2 - camera.cx) / camera.fx),
+        open_left=known.hidden_left or x1 <= _BORDER_PX,
+        open_right=known.hidden_right or x2 >= camera.width - 1 - _BORDER_PX,
+        noise_m=depth_sigma_m(float(np.median(points[:, 2])), camera),
+    )
 
 
 def _times(track: Track, by_index: Mapping[int, SeenFrame], settings: TrackingSettings) -> tuple[float, ...]:

@@ -88,20 +88,31 @@ class TrackingSettings(BaseModel):
         description="Find the camera's motion from the images, track in world coordinates, and refine boxes over time. Needs rectified "
         "frames with depth.",
     )
-    static_speed_m_s: float = Field(
-        0.4, ge=0.0, le=10.0, description="An object slower than this stands still, and so does one whose motion is within its noise."
+    typical_size: float = Field(
+        0.25,
+        ge=0.0,
+        le=1.0,
+        description="Where in its class's range of sizes an object is assumed whose size no frame shows: 0 smallest, 1 largest.",
     )
     smoothing_s: float = Field(
         0.4, gt=0.0, le=10.0, description="Width (standard deviation) of the window in which places of a moving object are smoothed."
     )
-    min_support: int = Field(
-        5, ge=1, le=1000, description="Tracks with fewer detections are left out when tracks are refined: false ones rarely last."
+    min_evidence: float = Field(
+        3.0,
+        ge=0.0,
+        le=1000.0,
+        description="Tracks with less evidence are left out when tracks are refined: the sum over their detections of how much the score's "
+        "log-odds exceed those of even_score. 3 are odds of 20 to 1: four detections of 0.53, or nine of 0.43.",
+    )
+    even_score: float = Field(
+        0.35,
+        gt=0.0,
+        lt=1.0,
+        description="Score at which a detection is as often right as wrong. The embedded detector's is 0.35; for models whose scores are "
+        "probabilities take 0.5.",
     )
     min_support_share: float = Field(
         0.4, ge=0.0, le=1.0, description="Tracks detected in a smaller share of the frames of their span are left out when refined."
-    )
-    min_track_score: float = Field(
-        0.35, ge=0.0, le=1.0, description="Tracks whose detections have a lower mean score are left out when refined."
     )
     max_range_m: float = Field(
         60.0, gt=0.0, le=1000.0, description="Tracks never seen nearer than this are left out when refined: stereo places them badly."

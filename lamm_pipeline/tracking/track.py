@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry.boxes_3d import iou_bev_matrix
+from lamm_pipeline.ontology.ontology import SizePrior
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft, RecordLog
@@ -20,7 +22,7 @@ from lamm_pipeline.tracking.byte_track import ByteTracker, LiveTrack
 from lamm_pipeline.tracking.camera_path import Pose, to_camera, to_world
 from lamm_pipeline.tracking.frame_views import FrameView, FrameViews
 from lamm_pipeline.tracking.motion_3d import MEASURED, SpaceBoxMotion, box_of, measurement
-from lamm_pipeline.tracking.refinement import Evidence, SeenFrame, refine_tracks
+from lamm_pipeline.tracking.refinement import Evidence, SeenFrame, TrackedObjects, refine_tracks
 from lamm_pipeline.tracking.settings import TrackingSettings
 from lamm_pipeline.tracking.tracks import Track, TrackPoint, TrackSet, point_from_json, point_to_json
 
@@ -37,6 +39,7 @@ def track_boxes(
     *,
     recording: str,
     class_names: Mapping[str, str] | None = None,
+    size_priors: Mapping[str, SizePrior | None] | None = None,
     views: FrameViews | None = None,
     workers: int | None = None,
     progress: Progress = no_progress,
@@ -52,6 +55,7 @@ def track_boxes(
         draft: continued from its last checkpoint; the result is the same to the byte.
         recording: recording key.
         class_names: names for people by class id; the id itself where there is none.
+        size_priors: sizes by class id; boxes of classes without one are averaged only.
         views: images and depth of the recording; None to track relative to the camera, without refinement.
         workers: threads that look at images.
         progress: told after every frame.
@@ -76,7 +80,8 @@ def track_boxes(
     result = _collect(log, run, recording, class_names or {})
     if views is not None:
         seen = [SeenFrame(**entry["frame"], pose=np.array(entry["pose"]).reshape(4, 4)) for entry in poses]
-        result = refine_tracks(result, _evidence(log, run), seen, settings, views)
+        objects = TrackedObjects(boxes_path.parent, size_priors or {})
+        result = refine_tracks(result, _evidence(log, run), seen, settings, views, objects)
         camera_path.write(draft.directory / camera_path.POSES_FILE, {frame.frame_index: frame.pose for frame in seen})
     tracks.write(draft.directory / tracks.TRACKS_FILE, result)
     return result
@@ -118,10 +123,7 @@ class _Run:
         self.ids |= {owner.serial: owner.track_id for owner in owners if owner is not None and owner.track_id}
         self.done += 1
         self._last = (frame.frame_index, frame.timestamp_ns)
-        return [
-            {"untracked": DUPLICATE} if n not in alone else self._row(frame, each, owner, view)
-            for n, (each, owner) in enumerate(zip(frame.boxes, owners, strict=True))
-        ]
+        return [{"untracked": DUPLICATE} if n not in alone else self._row(frame, n, owner, view) for n, owner in enumerate(owners)]
 
     def _move_camera(self, view: FrameView) -> None:
         """Add the motion since the frame before; where the images do not tell it, the camera goes on as it did."""
@@ -150,7 +152,8 @@ class _Run:
         name = next((group[0] for group in self.settings.class_groups if class_id in group), class_id)
         return self._groups.setdefault(name, len(self._groups))
 
-    def _row(self, frame: FrameBoxes, box: ObjectBox, owner: LiveTrack | None, view: FrameView) -> dict[str, Any]:
+    def _row(self, frame: FrameBoxes, number: int, owner: LiveTrack | None, view: FrameView) -> dict[str, Any]:
+        box = frame.boxes[number]
         if owner is None:
             return {"untracked": NO_TRACK if self._score(box) > self.settings.low_score else LOW_SCORE}
         vx, vy, vz = (float(value) for value in self.pose[:3, :3].T @ owner.mean[MEASURED:])
@@ -167,8 +170,15 @@ class _Run:
             filtered_box=to_camera(box_of(owner.mean), self.pose),
             velocity_m_s=None if owner.hits == 1 else (vx, vy, vz),
         )
-        row = {"serial": owner.serial, "point": point_to_json(point)}
-        return row | {"truncated": box.truncated, "occluded": box.occluded, "above_ground_m": view.above_ground_m(box.box)}
+        evidence = Evidence(
+            truncated=box.truncated,
+            occluded=box.occluded,
+            above_ground_m=view.above_ground_m(box.box),
+            number=number,
+            hidden_left=box.hidden_left,
+            hidden_right=box.hidden_right,
+        )
+        return {"serial": owner.serial, "point": point_to_json(point), "evidence": asdict(evidence)}
 
 
 def _without_duplicates(
@@ -196,7 +206,7 @@ def _views_from(boxes_path: Path, done: int, views: FrameViews | None, workers: 
 def _evidence(log: RecordLog, run: _Run) -> dict[str, Evidence]:
     """What refinement has to know about each tracked detection, by its id."""
     return {
-        row["point"]["detection_id"]: Evidence(row["truncated"], row["occluded"], row["above_ground_m"])
+        row["point"]["detection_id"]: Evidence(**row["evidence"])
         for record in log
         for row in record["points"]
         if row.get("serial") in run.ids

@@ -15,7 +15,7 @@ from lamm_pipeline.geometry.ground_plane import fit_ground_plane
 from lamm_pipeline.ontology.ontology import load_ontology
 from lamm_pipeline.reconstruction import kitti_labels, reconstruct
 from lamm_pipeline.reconstruction.frame_boxes import ObjectBox, RefusedBox
-from lamm_pipeline.reconstruction.reconstruct import place
+from lamm_pipeline.reconstruction.reconstruct import Placed, place
 from lamm_pipeline.reconstruction.settings import BoxMethod, BoxSettings
 from lamm_pipeline_tests.reconstruction.scenes import CAMERA, car, detection, person, render
 
@@ -23,11 +23,14 @@ ONTOLOGY = load_ontology()
 SETTINGS = BoxSettings()
 
 
+def the_box(outcome: Placed | RefusedBox) -> ObjectBox:
+    assert isinstance(outcome, Placed), outcome
+    return outcome.item
+
+
 def fitted(truth: Box3D, class_id: str = "car", settings: BoxSettings = SETTINGS, others: tuple[Box3D, ...] = ()) -> ObjectBox:
     depth, masks = render([truth, *others])
-    result = place(detection(masks[0], class_id), depth, CAMERA, fit_ground_plane(depth, CAMERA), ONTOLOGY.by_id(class_id), settings)
-    assert isinstance(result, ObjectBox), result
-    return result
+    return the_box(place(detection(masks[0], class_id), depth, CAMERA, fit_ground_plane(depth, CAMERA), ONTOLOGY.by_id(class_id), settings))
 
 
 def yaw_error_deg(a: Box3D, b: Box3D) -> float:
@@ -78,8 +81,7 @@ def test_the_label_line_is_bottom_centre_with_kittis_alpha_and_projects_onto_the
 def test_far_objects_are_where_they_are(distance):
     truth = Box3D(-10.0, 1.6, distance, 9.0, 2.5, 3.5, -math.pi / 2)
     depth, masks = render([truth], noise_px=0.02)
-    found = place(detection(masks[0], "truck"), depth, CAMERA, None, ONTOLOGY.by_id("truck"), SETTINGS)
-    assert isinstance(found, ObjectBox)
+    found = the_box(place(detection(masks[0], "truck"), depth, CAMERA, None, ONTOLOGY.by_id("truck"), SETTINGS))
     assert found.box.z == pytest.approx(distance, rel=0.05)
     assert found.distance_m == pytest.approx(distance - 4.5, rel=0.05)
     assert f"{found.box.z:.2f}" in kitti_labels.format_line(reconstruct.to_kitti(found))
@@ -139,8 +141,7 @@ def test_a_class_without_sizes_gets_the_measured_ones():
 def test_an_object_above_the_ground_is_not_pulled_down_to_it():
     truth = Box3D(3.0, -0.8, 12.0, 0.2, 0.8, 0.8, -math.pi / 2)
     depth, masks = render([truth])
-    found = place(detection(masks[0], "cone"), depth, CAMERA, fit_ground_plane(depth, CAMERA), ONTOLOGY.by_id("cone"), SETTINGS)
-    assert isinstance(found, ObjectBox)
+    found = the_box(place(detection(masks[0], "cone"), depth, CAMERA, fit_ground_plane(depth, CAMERA), ONTOLOGY.by_id("cone"), SETTINGS))
     assert found.box.y == pytest.approx(-0.8, abs=0.15)
 
 
@@ -148,8 +149,7 @@ def test_depth_that_bleeds_over_the_rim_does_not_move_the_box():
     truth = car(0.0, 12.0, 0.4)
     depth, masks = render([truth])
     grown = cv2.dilate(masks[0].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    result = place(detection(grown), depth, CAMERA, fit_ground_plane(depth, CAMERA), ONTOLOGY.by_id("car"), SETTINGS)
-    assert isinstance(result, ObjectBox)
+    result = the_box(place(detection(grown), depth, CAMERA, fit_ground_plane(depth, CAMERA), ONTOLOGY.by_id("car"), SETTINGS))
     assert math.hypot(result.box.x - truth.x, result.box.z - truth.z) < 0.6
     assert yaw_error_deg(result.box, truth) < 10
 
@@ -160,8 +160,7 @@ def test_the_detections_own_distance_is_kept():
     known = detection(masks[0])
     for given, expected in ((None, pytest.approx(11.0, abs=0.8)), (11.3, 11.3)):
         item = replace(known, distance_m=given)
-        result = place(item, depth, CAMERA, None, ONTOLOGY.by_id("car"), SETTINGS)
-        assert isinstance(result, ObjectBox)
+        result = the_box(place(item, depth, CAMERA, None, ONTOLOGY.by_id("car"), SETTINGS))
         assert result.distance_m == expected
 
 
@@ -213,8 +212,7 @@ def test_real_cars_and_people_of_kitti_stereo_are_where_the_labels_say(shared_da
             mask = np.zeros(depth.shape, dtype=bool)
             mask[round(y1) : round(y2), round(box_xyxy[0]) : round(box_xyxy[2])] = True
             item = replace(detection(mask, klass.id), box_xyxy=box_xyxy)
-            result = place(item, depth, camera, ground, klass, SETTINGS)
-            assert isinstance(result, ObjectBox), result
+            result = the_box(place(item, depth, camera, ground, klass, SETTINGS))
             error = abs(math.hypot(result.box.x, result.box.z) - math.hypot(label.box.x, label.box.z))
             scores = (iou_bev(result.box, label.box), iou_3d(result.box, label.box), error, yaw_error_deg(result.box, label.box))
             found[label.type == "Pedestrian"].append(scores)

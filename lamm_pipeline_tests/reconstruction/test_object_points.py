@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from lamm_pipeline.geometry.ground_plane import fit_ground_plane
 from lamm_pipeline.ontology.ontology import SizePrior
-from lamm_pipeline.reconstruction.object_points import back_project, densest_slice, erode, known, thin, without_ground, without_outliers
+from lamm_pipeline.reconstruction.object_points import (
+    back_project,
+    densest_slice,
+    erode,
+    known,
+    largest_cluster,
+    thin,
+    without_ground,
+    without_outliers,
+)
 from lamm_pipeline_tests.reconstruction.scenes import CAMERA, car, render
 
 CAR = SizePrior((3.5, 5.5), (1.5, 2.2), (1.3, 1.8))
@@ -89,3 +98,12 @@ def test_a_whole_2d_box_as_mask_still_gives_the_object():
     assert 0.9 * masks[0].sum() < len(points) < 1.6 * masks[0].sum()
     assert points[:, 2].max() < 20
     assert len(densest_slice(points[:0], CAR, CAMERA)) == 0
+
+
+@pytest.mark.requirement("REC-02")
+def test_a_hedge_a_metre_beside_a_car_is_cut_off_near_the_camera_and_kept_where_noise_is_wider_than_the_gap():
+    for distance, cut in ((8.0, True), (60.0, False)):
+        side = np.column_stack([np.full(200, 2.0), np.zeros(200), np.linspace(distance, distance + 4.0, 200)])
+        hedge = side[:60] + np.array([1.8, 0.0, 0.0])
+        kept = largest_cluster(np.concatenate([side, hedge]), CAR, CAMERA)
+        assert len(kept) == (200 if cut else 260)

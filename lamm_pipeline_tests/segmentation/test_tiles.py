@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from lamm_pipeline.segmentation.settings import TileProfile
-from lamm_pipeline.segmentation.tiles import Candidates, Tile, cut_by_tile, merge, tile_layout
+from lamm_pipeline.segmentation.tiles import GREY, Candidates, Tile, cut_by_tile, merge, tile_layout
 
 
 def candidates(boxes: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None, cut: ArrayLike | None = None) -> Candidates:
@@ -18,16 +18,28 @@ def candidates(boxes: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = N
 
 
 @pytest.mark.parametrize(
-    ("size", "counts"), [((1242, 375), (1, 7, 27)), ((1280, 720), (1, 4, 14)), ((2208, 1242), (1, 4, 14)), ((300, 400), (1, 2, 7))]
+    ("size", "counts"), [((1242, 375), (1, 7, 34)), ((1280, 720), (1, 4, 17)), ((2208, 1242), (1, 4, 17)), ((300, 400), (1, 2, 8))]
 )
-def test_profiles_take_more_and_more_looks_and_every_tile_lies_in_the_image(size: tuple[int, int], counts: tuple[int, int, int]) -> None:
+def test_profiles_take_more_and_more_looks_and_only_larger_tiles_leave_the_image(
+    size: tuple[int, int], counts: tuple[int, int, int]
+) -> None:
     width, height = size
     layouts = [tile_layout(width, height, profile) for profile in TileProfile]
     assert tuple(len(layout) for layout in layouts) == counts
     for tile in layouts[-1]:
-        assert 0 <= tile.x <= width - tile.width
-        assert 0 <= tile.y <= height - tile.height
+        assert max(tile.height - height, tile.width - width) > 0 or (
+            0 <= tile.x <= width - tile.width and 0 <= tile.y <= height - tile.height
+        )
     assert all(layout[0] == Tile(0, 0, width, height) for layout in layouts)
+
+
+def test_a_tile_that_reaches_beyond_the_image_shows_grey_there_and_the_image_in_its_proportions() -> None:
+    image = np.random.default_rng(1).integers(0, 255, (40, 120, 3), dtype=np.uint8)
+    tile = tile_layout(120, 40, TileProfile.accurate)[-1]
+    assert tile == Tile(0, -40, 120, 120)
+    pixels = tile.pixels(image)
+    assert np.array_equal(pixels[40:80], image)
+    assert np.unique(np.concatenate([pixels[:40], pixels[80:]])).tolist() == [GREY]
 
 
 def test_large_tiles_overlap_by_half_so_that_an_object_of_half_a_tile_is_whole_in_one() -> None:

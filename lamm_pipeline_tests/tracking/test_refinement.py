@@ -45,11 +45,15 @@ def detected(n, x, z, class_id="car", score=0.8):
 
 
 def scene():
-    """A parked car seen from 0 to 39 but for 15 to 19, and something seen for four frames only."""
+    """A parked car seen from 0 to 39 but for 15 to 19, and something seen for four frames only, with low scores."""
     for n in range(FRAMES):
         boxes = [] if 15 <= n < 20 else [detected(n, 4.0, 45.0 + 0.1 * (n * 7 % 5 - 2))]
         yield FrameBoxes(
-            f"drive:{n:06d}", n, 1_000_000_000 + n * 100_000_000, (*boxes, *([detected(n, -6.0, 40.0)] if 4 <= n < 8 else ())), ()
+            f"drive:{n:06d}",
+            n,
+            1_000_000_000 + n * 100_000_000,
+            (*boxes, *([detected(n, -6.0, 40.0, score=0.4)] if 4 <= n < 8 else ())),
+            (),
         )
 
 
@@ -80,7 +84,7 @@ def test_a_parked_car_has_one_box_in_the_world_also_where_it_was_not_detected(tm
         truth = detected(point.frame_index, 4.0, 45.0).box_xyxy
         assert point.box_xyxy == pytest.approx(truth, abs=3.0)
     assert np.linalg.norm(track.points[-1].velocity_m_s) < 2.0  # over ground; relative to the camera it is 5 m/s
-    assert found.untracked == {"track with fewer detections than min_support": 4}
+    assert found.untracked == {"track with less evidence than min_evidence": 4}
     assert tracks.read(tmp_path / "out" / "tracks.json") == found
 
 
