@@ -173,8 +173,7 @@ def test_a_run_in_the_background_of_a_script_can_be_stopped(tmp_path: Path) -> N
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with pytest.raises(KeyboardInterrupt), holding(tmp_path, "1"):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(60)
+            signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
