@@ -26,6 +26,9 @@ from lamm_pipeline.segmentation.settings import TileProfile
 
 FAILED = 1
 
+FAST = {"frames.stereo.quality": StereoQuality.half.value, "detections.tiles": TileProfile.fast.value}
+"""What `--fast` sets."""
+
 
 @options.command
 def run(
@@ -55,6 +58,10 @@ def run(
         Path | None,
         typer.Option(help="Calibration file SN<serial>.conf. Default: beside the file, LAMM_CALIBRATION_DIR, the SDK's folder."),
     ] = None,
+    fast: Annotated[
+        bool,
+        typer.Option("--fast", help="Trade accuracy for speed: stereo at half size and few looks, like --stereo half --tiles fast."),
+    ] = False,
     stereo: Annotated[StereoQuality | None, typer.Option(help="Stereo matching at full or half size.")] = None,
     tiles: Annotated[TileProfile | None, typer.Option(help="How hard the detector looks.")] = None,
     classes: Annotated[list[str] | None, typer.Option("--class", help="Class to detect; may be repeated. Default: all.")] = None,
@@ -72,6 +79,7 @@ def run(
         lamm run drive.svo2 --root data
         lamm run data/*.svo2 --root data --fps 5 --dataset night_drives --split 0.8/0.1/0.1
         lamm run drive --root data --stage tracking --set tracks.min_hits=2
+        lamm run drive.svo2 --root data --fast
         lamm run --root data --from 2026-11-01 --to 2026-11-03
     """
     given = {
@@ -85,7 +93,7 @@ def run(
         "detections.classes": classes,
         "detections.confidence_threshold": confidence,
     }
-    asset_config = _asset_config(config, sets or [], given)
+    asset_config = asset_config_of(config, sets or [], given, fast=fast)
     assets = assets_of(stages or USUAL)
     export = export and not stages
     exports = dataset_settings(split, formats) if export else None
@@ -207,8 +215,8 @@ def _row(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _asset_config(file: Path | None, sets: list[str], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by asset: the file's, then `--set`, then the named options."""
+def asset_config_of(file: Path | None, sets: list[str], given: Mapping[str, Any], *, fast: bool = False) -> dict[str, Any]:
+    """Settings by asset: the file's, then `--set`, then the named options; `--fast` gives way to none of them."""
     config: dict[str, Any] = {}
     if file is not None:
         try:
@@ -226,6 +234,10 @@ def _asset_config(file: Path | None, sets: list[str], given: Mapping[str, Any]) 
         if value is not None:
             _put(config, path, value)
     _check(config)
+    for path, value in FAST.items() if fast else ():
+        if _get(config, path) not in (None, value):
+            raise InputError(f"--fast means {path}={value}, and {path}={_get(config, path)} is given besides. Leave one of the two out.")
+        _put(config, path, value)
     return config
 
 
@@ -256,6 +268,14 @@ def _check(config: Mapping[str, Any]) -> None:
             special.get(asset, StageConfig)(**values)
         except dg.Failure as error:
             raise InputError(str(error.description)) from None
+
+
+def _get(config: Mapping[str, Any], path: str) -> Any:
+    """The setting, None where it is not given."""
+    value: Any = config
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def _put(config: dict[str, Any], path: str, value: Any) -> None:

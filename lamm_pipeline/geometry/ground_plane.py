@@ -18,6 +18,8 @@ _MAX_SAMPLES = 5000
 _MIN_SAMPLES = 200
 _SCORED_SAMPLES = 1000
 _HYPOTHESES = 300
+# as many as the processor's cache holds
+_SCORED_AT_ONCE = 20
 _MIN_INLIER_SHARE = 0.15
 _TOLERANCE_PX = 1.0
 _TOLERANCE_RELATIVE = 0.03
@@ -85,13 +87,20 @@ def fit_ground_plane(depth: NDArray[np.floating], camera: RectifiedCamera) -> Gr
     hypotheses = hypotheses[_plausible(hypotheses)]
     if len(hypotheses) == 0:
         return None
-    x, y, _, inverse_scored = samples[rng.permutation(len(samples))[:_SCORED_SAMPLES]].T
-    residual = inverse_scored - hypotheses[:, :1] * x - hypotheses[:, 1:2] * y - hypotheses[:, 2:]
-    tolerances = residual * (focal_baseline / _tolerance_px(inverse_scored, focal_baseline))
-    gain = np.maximum(1.0 - np.square(tolerances), 0.0).sum(axis=1)
-    below = (tolerances < -2.0).sum(axis=1)
-    best: NDArray[np.float64] = hypotheses[int(np.argmax(gain - below))]
+    scored = samples[rng.permutation(len(samples))[:_SCORED_SAMPLES]]
+    parts = np.split(hypotheses, range(_SCORED_AT_ONCE, len(hypotheses), _SCORED_AT_ONCE))
+    scores = np.concatenate([_scores(part, scored, focal_baseline) for part in parts])
+    best: NDArray[np.float64] = hypotheses[int(np.argmax(scores))]
     return _refit(best, rays, inverse, focal_baseline)
+
+
+def _scores(hypotheses: NDArray[np.float64], samples: NDArray[np.float64], focal_baseline: float) -> NDArray[np.float64]:
+    """What each plane gains from the samples on it, less the number of those below it."""
+    x, y, _, inverse = samples.T
+    residual = inverse - hypotheses[:, :1] * x - hypotheses[:, 1:2] * y - hypotheses[:, 2:]
+    tolerances = residual * (focal_baseline / _tolerance_px(inverse, focal_baseline))
+    gain = np.maximum(1.0 - np.square(tolerances), 0.0).sum(axis=1)
+    return np.asarray(gain - (tolerances < -2.0).sum(axis=1))
 
 
 def _refit(

@@ -9,6 +9,9 @@ from pycocotools import mask as coco_mask
 
 from lamm_pipeline.errors import InputError
 
+# five bits each: more than any image has pixels, and sums of them fit into 64 bits
+_MOST_DIGITS = 9
+
 
 def encode(mask: NDArray[Any]) -> dict[str, Any]:
     """Encode a mask.
@@ -40,7 +43,7 @@ def decode(mask_rle: Mapping[str, Any]) -> NDArray[np.bool_]:
         InputError: the runs do not fill the size.
     """
     runs = _checked(mask_rle)
-    mask: NDArray[np.bool_] = coco_mask.decode(runs).astype(bool)
+    mask: NDArray[np.bool_] = coco_mask.decode(runs).view(bool)
     return mask
 
 
@@ -73,6 +76,16 @@ def decode_segmentation(segmentation: Any, width: int, height: int) -> NDArray[n
         raise InputError("A mask is neither a list of polygons with three or more corners nor runs with `size` and `counts`.")
     mask: NDArray[np.bool_] = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))).astype(bool)
     return mask
+
+
+def box_xyxy(mask_rle: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    """Corners x1, y1, x2, y2 of the mask's pixels, the second pair one beyond the last pixel, without decoding; all 0 when it is empty.
+
+    Args:
+        mask_rle: `{"size": [H, W], "counts": text}`.
+    """
+    x, y, width, height = (int(value) for value in coco_mask.toBbox(_bytes(mask_rle)))
+    return x, y, x + width, y + height
 
 
 def area(mask_rle: Mapping[str, Any]) -> int:
@@ -117,13 +130,7 @@ def iou_matrix(a_rle: Sequence[Mapping[str, Any]], b_rle: Sequence[Mapping[str, 
     return np.asarray(found, dtype=np.float64)
 
 
-def box_xyxy(mask_rle: Mapping[str, Any]) -> tuple[int, int, int, int]:
-    """Corners x1, y1, x2, y2 of the mask's pixels, the second pair one beyond the last pixel; zeros for an empty mask."""
-    x, y, width, height = (round(float(value)) for value in coco_mask.toBbox(_bytes(mask_rle)))
-    return x, y, x + width, y + height
-
-
-def run_lengths(counts: str) -> list[int]:
+def run_lengths(counts: str) -> NDArray[np.int64]:
     """The run lengths behind COCO's text form: zeros first, then ones, and so on.
 
     This is the cheap way to check that the runs of a mask sum up to `H * W` (see COCO's maskApi.c, `rleFrString`).
@@ -134,23 +141,23 @@ def run_lengths(counts: str) -> list[int]:
     Raises:
         InputError: the text ends in the middle of a number.
     """
-    lengths: list[int] = []
-    position = 0
-    while position < len(counts):
-        value, shift, more = 0, 0, True
-        while more:
-            if position >= len(counts):
-                raise InputError("The run lengths of a mask end in the middle of a number; the file it comes from is damaged.")
-            digit = ord(counts[position]) - 48
-            value |= (digit & 0x1F) << shift
-            more = bool(digit & 0x20)
-            shift += 5
-            position += 1
-            if not more and digit & 0x10:
-                value |= -1 << shift
-        if len(lengths) > 2:
-            value += lengths[-2]
-        lengths.append(value)
+    digits = np.frombuffer(counts.encode("latin-1", "replace"), np.uint8).astype(np.int64) - 48
+    if len(digits) == 0:
+        return np.zeros(0, dtype=np.int64)
+    last = np.flatnonzero((digits & 0x20) == 0)
+    if len(last) == 0 or last[-1] != len(digits) - 1:
+        raise InputError("The run lengths of a mask end in the middle of a number; the file it comes from is damaged.")
+    first = np.concatenate([[0], last[:-1] + 1])
+    digits_each = last - first + 1
+    if digits_each.max() > _MOST_DIGITS:
+        raise InputError("A run length of a mask is too long a number; the file it comes from is damaged.")
+    shifts = 5 * (np.arange(len(digits)) - np.repeat(first, digits_each))
+    lengths: NDArray[np.int64] = np.add.reduceat((digits & 0x1F) << shifts, first)
+    negative = (digits[last] & 0x10) != 0
+    lengths[negative] -= np.left_shift(np.int64(1), 5 * digits_each[negative])
+    # from the fourth on, numbers are differences to the one before the last
+    for start in (1, 2):
+        lengths[start::2] = np.cumsum(lengths[start::2])
     return lengths
 
 
@@ -165,8 +172,8 @@ def _checked(mask_rle: Mapping[str, Any]) -> dict[str, Any]:
     counts = mask_rle["counts"]
     text = counts.decode("ascii") if isinstance(counts, bytes) else str(counts)
     lengths = run_lengths(text)
-    if sum(lengths) != height * width or min(lengths, default=0) < 0:
-        raise InputError(f"The run lengths of a mask sum up to {sum(lengths)} pixels, its size {height} x {width} has {height * width}.")
+    if lengths.sum() != height * width or lengths.min(initial=0) < 0:
+        raise InputError(f"The run lengths of a mask sum up to {lengths.sum()} pixels, its size {height} x {width} has {height * width}.")
     return _bytes(mask_rle)
 
 

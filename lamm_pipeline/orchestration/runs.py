@@ -137,7 +137,7 @@ def holding(home: Path, run_id: str) -> Iterator[None]:
     """Mark a run as alive in this process. Nobody signals this process for this run any more when the block has been left."""
     path = _lock_path(home, run_id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
+    with path.open("w") as lock, _interruptible():
         fcntl.flock(lock, fcntl.LOCK_EX)
         json.dump({"host": platform.node(), "pid": os.getpid()}, lock)
         lock.flush()
@@ -145,6 +145,19 @@ def holding(home: Path, run_id: str) -> Iterator[None]:
             yield
         finally:
             _let_go(home, run_id)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Heed interruptions also where a shell script that started this process in its background has it ignore them."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def stop_note(home: Path, run_id: str) -> Mapping[str, str]:

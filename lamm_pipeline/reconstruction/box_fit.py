@@ -7,6 +7,7 @@ methods, kept for comparison and for classes where they do better.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -197,8 +198,8 @@ class _Axis:
     def fit(
         cls, values: NDArray[np.float64], smear: NDArray[np.float64], limits: tuple[float, float] | None, typical_size: float
     ) -> "_Axis":
-        low, middle, high = np.percentile(values, [_FACE_PERCENTILE, 50.0, 100.0 - _FACE_PERCENTILE], axis=1)
-        first, last = np.percentile(values, [_SIZE_PERCENTILE, 100.0 - _SIZE_PERCENTILE], axis=1)
+        wanted = (_FACE_PERCENTILE, _SIZE_PERCENTILE, 50.0, 100.0 - _SIZE_PERCENTILE, 100.0 - _FACE_PERCENTILE)
+        low, first, middle, last, high = _row_percentiles(values, wanted)
         if limits is None:
             raw = high - low
             size = np.maximum(raw, _SMALLEST_M)
@@ -295,6 +296,17 @@ def is_elongated(prior: SizePrior, typical_size: float) -> bool:
 def typical(limits: tuple[float, float], typical_size: float) -> float:
     """The size at this share of a class's range."""
     return limits[0] + typical_size * (limits[1] - limits[0])
+
+
+def _row_percentiles(values: NDArray[np.float64], percents: Sequence[float]) -> NDArray[np.float64]:
+    """What `np.percentile` of each row gives, `(P, R)` for `(R, N)`; sorting the rows once is several times faster for many percentages."""
+    ranked = np.sort(values, axis=1)
+    positions = np.array(percents) / 100.0 * (values.shape[1] - 1)
+    below = np.floor(positions).astype(np.intp)
+    first, second, share = ranked[:, below], ranked[:, np.minimum(below + 1, values.shape[1] - 1)], positions - below
+    # from the nearer neighbour, as NumPy does, so that the last digit is the same too
+    between = np.where(share < 0.5, first + (second - first) * share, second - (second - first) * (1.0 - share))
+    return np.asarray(between.T)
 
 
 def _within(prior: SizePrior | None, raw: tuple[float, float, float]) -> tuple[float, float, float]:

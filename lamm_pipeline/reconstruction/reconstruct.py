@@ -29,6 +29,7 @@ from lamm_pipeline.reconstruction.box_fit import BoxFit, ObjectView, fit_box, ro
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox, RefusedBox
 from lamm_pipeline.reconstruction.kitti_labels import KittiObject
 from lamm_pipeline.reconstruction.object_points import (
+    MAX_EROSION_PX,
     back_project,
     densest_slice,
     erode,
@@ -41,6 +42,7 @@ from lamm_pipeline.reconstruction.object_points import (
 from lamm_pipeline.reconstruction.settings import BoxMethod, BoxSettings
 from lamm_pipeline.reconstruction.visibility import hidden_edges, occlusion_level, truncated_share
 from lamm_pipeline.segmentation import detections as detections_file
+from lamm_pipeline.segmentation.depth_masks import MaskCrop
 from lamm_pipeline.segmentation.detections import Detection, FailedFrame, FrameDetections
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft, RecordLog
 from lamm_pipeline.streaming import Progress, map_ordered, no_progress
@@ -182,7 +184,9 @@ def place(
 
     if depth is None:
         return refuse(NO_DEPTH)
-    points = back_project(depth, erode(_mask(detection, depth), settings.mask_erosion), camera)
+    mask = _mask(detection, depth)
+    shown = depth[mask.y : mask.y + mask.pixels.shape[0], mask.x : mask.x + mask.pixels.shape[1]]
+    points = back_project(shown, erode(mask.pixels, settings.mask_erosion), camera, (mask.x, mask.y))
     if len(points) < settings.min_points:
         return refuse(TOO_FEW_POINTS)
     points = without_ground(points, ground, settings.ground_clearance_m)
@@ -294,11 +298,14 @@ def _refuse_if_too_many(failed: tuple[FailedFrame, ...], selected: int, recordin
         )
 
 
-def _mask(detection: Detection, depth: NDArray[np.floating]) -> NDArray[np.bool_]:
-    mask = rle.decode(detection.mask_rle)
-    if mask.shape != depth.shape:
-        raise InputError(f"The mask of {detection.detection_id} has the shape {mask.shape}, its depth map {depth.shape}. Detect again.")
-    return mask
+def _mask(detection: Detection, depth: NDArray[np.floating]) -> MaskCrop:
+    """The mask with as much around it as erosion looks at."""
+    whole = rle.decode(detection.mask_rle)
+    if whole.shape != depth.shape:
+        raise InputError(f"The mask of {detection.detection_id} has the shape {whole.shape}, its depth map {depth.shape}. Detect again.")
+    x1, y1, x2, y2 = rle.box_xyxy(detection.mask_rle)
+    x, y = max(x1 - MAX_EROSION_PX, 0), max(y1 - MAX_EROSION_PX, 0)
+    return MaskCrop(x, y, np.ascontiguousarray(whole[y : y2 + MAX_EROSION_PX, x : x2 + MAX_EROSION_PX]))
 
 
 def _summary(log: RecordLog) -> ReconstructionSummary:

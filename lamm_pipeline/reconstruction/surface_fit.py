@@ -7,10 +7,12 @@ place are seen from another, so the size follows as far as it was seen; what nev
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lamm_pipeline.reconstruction.object_points import thin
 
 Array = NDArray[np.float64]
 
@@ -19,6 +21,8 @@ HEADINGS = 12
 _SHIFT_M, _TURN, _STRETCH_M = 0.4, math.radians(8.0), 0.3
 _FINEST = 1.0 / 32.0
 _MOST_ROUNDS = 60
+# points of all views together: few tell which of many headings are worth a closer look, some more where the sides are
+_ROUGH_POINTS, _FINE_POINTS = 500, 2000
 # views share what hides the object and what stereo gets wrong on it, so a small difference of costs tells nothing
 _CLEARLY_BETTER = 0.9
 # a point this far from the visible sides, in widths of the object, is a stray and counts no more the farther it is
@@ -81,7 +85,7 @@ def fit_footprint(
     Returns:
         Its heading is one of the two that the box has.
     """
-    problem = _Problem(views, lengths, widths, typical)
+    problem = _Problem(_thinned(views, _ROUGH_POINTS), lengths, widths, typical)
     boxes = problem.within(_turned(start, views))
     scale, narrowed = 1.0, False
     alike = np.abs(np.remainder(boxes[:, 2] - start.yaw + math.pi / 2.0, math.pi) - math.pi / 2.0) < math.pi / 4.0
@@ -97,9 +101,15 @@ def fit_footprint(
             if not narrowed:
                 # go on with the best of the headings like the one it began with, and the best of the others
                 boxes, narrowed = boxes[[int(np.where(group, costs.min(axis=1), np.inf).argmin()) for group in (alike, ~alike)]], True
+                problem = _Problem(_thinned(views, _FINE_POINTS), lengths, widths, typical)
     near, other = problem.costs(boxes)
     x, z, yaw, length, width = (float(value) for value in boxes[int(other < _CLEARLY_BETTER * near)])
     return Footprint(x, z, yaw, length, width)
+
+
+def _thinned(views: Sequence[SurfaceView], most: int) -> list[SurfaceView]:
+    """The views with at most about `most` points in all, at least one each."""
+    return [replace(view, points=thin(view.points, max(1, most // len(views)))) for view in views]
 
 
 def _neighbours(boxes: Array, scale: float) -> Array:

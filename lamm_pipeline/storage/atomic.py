@@ -63,9 +63,13 @@ def digest_json(value: Json) -> str:
 
 def fsync_folder(folder: Path) -> None:
     """Make renames inside `folder` durable. Where folders cannot be opened (Windows) there is nothing to do."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    if hasattr(os, "O_DIRECTORY"):
+        fsync(folder)
+
+
+def fsync(path: Path | str) -> None:
+    """Make a file's content durable, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lamm_pipeline.storage.artifacts import MANIFEST, RUN, Artifact, ArtifactKey, FileEntry, Identity, Manifest, Source, read_manifest
-from lamm_pipeline.storage.atomic import TEMPORARY, fsync_folder, sha256_file, write_json
+from lamm_pipeline.storage.atomic import TEMPORARY, fsync, fsync_folder, sha256_file, write_json
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import default_workers
 
@@ -197,11 +197,7 @@ def _make_durable(folder: Path) -> dict[str, FileEntry]:
 
 def _seal(path: Path) -> FileEntry:
     entry = FileEntry(path.stat().st_size, sha256_file(path))
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    fsync(path)
     if path.stat().st_mode & 0o222:  # a hard link may be another user's file, whose mode only its owner may change
         path.chmod(0o444)
     return entry

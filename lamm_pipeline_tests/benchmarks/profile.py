@@ -1,7 +1,8 @@
-"""The whole job on real street frames, with the detector's fast profile: the full frame and six tiles."""
+"""The whole job on real street frames with `lamm run --fast`: stereo at half size, the full frame and six tiles."""
 
 import statistics
 
+from lamm_pipeline.cli.running import asset_config_of
 from lamm_pipeline.orchestration.stages import STAGES, assets_of
 from lamm_pipeline_tests.benchmarks.harness import Means, Row, now
 from lamm_pipeline_tests.benchmarks.house import house
@@ -14,7 +15,7 @@ CORES = 2
 
 def run(means: Means) -> list[Row]:
     path, rounds = kitti39(means), 1 if means.tiny else 5
-    config = {"detections": {"tiles": "fast"}, "frames": {"end_frame": 2} if means.tiny else {}}
+    config = asset_config_of(None, [], {"frames.end_frame": 2 if means.tiny else None}, fast=True)
     import lamm_pipeline.definitions  # noqa: F401 - loading them is no part of a run
 
     stages: dict[str, list[float]] = {asset: [] for asset in ASSETS}

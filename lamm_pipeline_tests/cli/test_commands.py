@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from lamm_pipeline.catalog.catalog import Catalog
+from lamm_pipeline.cli.running import asset_config_of
+from lamm_pipeline.extraction.frame_registry import read
 from lamm_pipeline.recordings.ingest import take_in
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
@@ -201,6 +203,18 @@ def test_recordings_of_a_range_of_days_are_shown_and_run(recording: Path, tmp_pa
     ran = printed("run", "--root", root, "--from", before, "--to", after, "--stage", "extraction", "--stereo", "half")
     assert [each["key"] for each in ran["recordings"]] == ["street"]
     assert ran["recordings"][0]["artifacts"]["frames"]["counts"]["extracted_frames"] == FRAMES
+
+
+def test_fast_is_small_stereo_and_few_looks_and_refuses_what_contradicts_it(recording: Path, tmp_path: Path) -> None:
+    root, stage = tmp_path / "root", ("--stage", "extraction")
+    config = tmp_path / "settings.yaml"
+    config.write_text("detections: {tiles: accurate}")
+    for contradiction in (("--stereo", "full"), ("--set", "frames.stereo.quality=full"), ("--tiles", "full"), ("--config", config)):
+        assert "Leave one of the two out" in refused("run", recording, "--root", root, "--fast", *contradiction)
+    [row] = printed("run", recording, "--root", root, "--fast", *stage, "--tiles", "fast", "--end", "1")["recordings"]
+    registry = read(Path(row["artifacts"]["frames"]["folder"]) / "frame_registry.json")
+    assert registry.config["stereo"]["quality"] == "half"
+    assert asset_config_of(None, [], {}, fast=True) == {"frames": {"stereo": {"quality": "half"}}, "detections": {"tiles": "fast"}}
 
 
 @pytest.mark.requirement("ING-08", "ING-09")

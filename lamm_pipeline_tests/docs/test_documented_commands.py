@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from lamm_pipeline.cli.app import app
-from lamm_pipeline.cli.running import _asset_config
+from lamm_pipeline.cli.running import asset_config_of
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
 from lamm_pipeline_tests.command_line import lamm
@@ -75,7 +75,7 @@ def test_a_command_that_is_shown_is_understood(call: str) -> None:
         command = command.commands[name]
     context = command.make_context(command.name, words)
     assert not context.args
-    _asset_config(None, context.params.get("sets") or [], {})
+    asset_config_of(None, context.params.get("sets") or [], {}, fast=context.params.get("fast", False))
 
 
 @pytest.mark.parametrize(

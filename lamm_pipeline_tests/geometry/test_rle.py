@@ -43,7 +43,7 @@ def single_pixel(row: int, column: int) -> NDArray[np.bool_]:
 def test_runs_go_down_the_columns_and_start_with_zeros(mask: NDArray[np.bool_], runs: list[int]) -> None:
     encoded = rle.encode(mask)
     assert encoded["size"] == [5, 9]
-    assert rle.run_lengths(encoded["counts"]) == runs
+    assert rle.run_lengths(encoded["counts"]).tolist() == runs
     assert coco_mask.decode({"size": [5, 9], "counts": encoded["counts"].encode()}).tolist() == mask.astype(int).tolist()
 
 

@@ -169,6 +169,16 @@ def _report(instance: dg.DagsterInstance, made: dg.DagsterRun, kind: dg.DagsterE
     instance.report_dagster_event(dg.DagsterEvent(kind.value, made.job_name), made.run_id)
 
 
+def test_a_run_in_the_background_of_a_script_can_be_stopped(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt), holding(tmp_path, "1"):
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("noted", [True, False])
 def test_a_signal_for_a_run_that_has_just_ended_hits_nothing_else(tmp_path: Path, noted: bool) -> None:
     """The stopper's signal comes while the run lets go: it is for this run and no other. Ctrl-C is for the terminal and goes on."""

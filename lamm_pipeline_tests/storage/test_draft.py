@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lamm_pipeline.storage import atomic
+from lamm_pipeline.storage import draft as draft_module
 from lamm_pipeline.storage.draft import BOOKKEEPING, Draft
 
 
@@ -80,3 +82,26 @@ def test_the_state_comes_back_exactly(tmp_path_factory: pytest.TempPathFactory, 
     folder = tmp_path_factory.mktemp("state")
     Draft.open(folder).checkpoint(state)
     assert Draft.open(folder).state == state
+
+
+def test_a_checkpoint_flushes_what_is_new_or_still_being_written_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+
+    def fsync(path: Path | str) -> None:
+        flushed.append(Path(path).name)
+        atomic.fsync(path)
+
+    monkeypatch.setattr(draft_module, "fsync", fsync)
+    draft = Draft.open(tmp_path / "files", tmp_path)
+    (draft.directory / "below").mkdir()
+    (draft.directory / "below" / "1").write_text("one")
+    (draft.directory / "2").write_text("tw")
+    draft.log("rows").append({"n": 1})
+    draft.checkpoint({"done": 1})
+    assert sorted(flushed) == ["1", "2", "rows"]
+    flushed.clear()
+    with (draft.directory / "2").open("a") as file:
+        file.write("o")
+    (draft.directory / "3").write_text("three")
+    draft.checkpoint({"done": 2})
+    assert sorted(flushed) == ["2", "3", "rows"]
