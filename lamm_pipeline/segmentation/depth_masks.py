@@ -2,7 +2,8 @@
 
 Depth is the z coordinate of the rectified left camera in metres, NaN where unknown. An object is what stands above the ground within a
 band of depths around the box's dominant depth; how wide the band is depends on how long objects of the class are. Where the right eye
-sees nothing, at the left border, the box decides.
+sees nothing, at the left border, the box decides. A box may end before its object does: the mask of something small, such as a
+person, goes on to the left and right of it where depth goes on smoothly, up to the largest size of the class.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ MIN_MASK_SHARE = 0.15
 MIN_PIXELS = 30
 LOWEST_STRIP = 0.1
 """Largest share of a box's height by which a mask is drawn out to the ground."""
+LARGEST_WIDENED_M = 1.0
+"""Masks of classes that may be larger than this keep to the box: within a band of depths as wide as a car there are neighbours too."""
 CENTRAL_SHARE = 0.1
 CENTRAL_MIN_SAMPLES = 10
 
@@ -97,9 +100,14 @@ def object_depth(
     pixels = _one_part(_fill_unknown(inside | unseen, ~known), weights)
     if pixels.sum() < max(MIN_PIXELS, MIN_MASK_SHARE * crop.size):
         return None
+    mask = MaskCrop(x1, y1, pixels)
+    largest = max(prior.length[1], prior.width[1]) if prior is not None else np.inf
+    if largest <= LARGEST_WIDENED_M:
+        reach = round(largest * camera.fx / mode - (x2 - x1))
+        mask = _widened(mask, reach, depth, (nearest, farthest), camera, ground)
     if ground is not None:
-        pixels = _down_to_ground(pixels, np.where(inside, z, mode), (x1, y1), camera, ground)
-    return ObjectDepth(MaskCrop(x1, y1, pixels), mode, bottom_above_ground(box_xyxy, mode, camera, ground))
+        mask = _down_to_ground(mask, depth, mode, camera, ground)
+    return ObjectDepth(mask, mode, bottom_above_ground(box_xyxy, mode, camera, ground))
 
 
 def bottom_above_ground(box_xyxy: NDArray[np.float64], depth_m: float, camera: RectifiedCamera, ground: GroundPlane | None) -> float | None:
@@ -218,21 +226,47 @@ def _above_ground(
     return np.asarray(height > 0.02 + 0.5 * depth_noise(z, camera) * np.abs(down))
 
 
-def _down_to_ground(
-    pixels: NDArray[np.bool_], z: NDArray[np.float64], corner: tuple[int, int], camera: RectifiedCamera, ground: GroundPlane
-) -> NDArray[np.bool_]:
+def _widened(
+    mask: MaskCrop, reach: int, depth: Depth, band: tuple[float, float], camera: RectifiedCamera, ground: GroundPlane | None
+) -> MaskCrop:
+    """Let each row of a mask that touches a side of its box go on beyond it, at most `reach` pixels, as long as depth goes on smoothly."""
+    height, width = mask.pixels.shape
+    left, right = min(max(reach, 0), mask.x), min(max(reach, 0), depth.shape[1] - mask.x - width)
+    if not left and not right:
+        return mask
+    x = mask.x - left
+    crop = depth[mask.y : mask.y + height, x : mask.x + width + right].astype(np.float64)
+    known = np.isfinite(crop)
+    z = np.where(known, crop, 1.0)
+    fits = known & (z >= band[0]) & (z <= band[1]) & _above_ground(z, (x, mask.y), camera, ground)
+    smooth = np.abs(np.diff(z, axis=1)) <= depth_noise(z[:, 1:], camera)
+    pixels = np.pad(mask.pixels, ((0, 0), (left, right)))
+    end = left + width
+    pixels[:, end:] = _run(pixels[:, end - 1], fits[:, end:] & smooth[:, end - 1 :])
+    pixels[:, :left] = _run(pixels[:, left], (fits[:, :left] & smooth[:, :left])[:, ::-1])[:, ::-1]
+    return MaskCrop(x, mask.y, _fill_unknown(pixels, ~known))
+
+
+def _run(start: NDArray[np.bool_], allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which pixels each row reaches from its first column's left neighbour without leaving the allowed ones."""
+    result: NDArray[np.bool_] = np.logical_and.accumulate(np.column_stack([start, allowed]), axis=1)[:, 1:]
+    return result
+
+
+def _down_to_ground(mask: MaskCrop, depth: Depth, mode: float, camera: RectifiedCamera, ground: GroundPlane) -> MaskCrop:
     """Add the strip between the lowest pixels and the ground, which is too near to it to be told from it; wider gaps stay."""
-    height = len(pixels)
-    columns = np.flatnonzero(pixels.any(axis=0))
-    lowest = height - 1 - np.argmax(pixels[::-1, columns], axis=0)
-    depth = z[lowest, columns]
-    x = (columns + corner[0] - camera.cx) / camera.fx * depth
-    contact = np.array([ground.y_at(float(a), float(b)) for a, b in zip(x, depth, strict=True)]) / depth * camera.fy + camera.cy - corner[1]
+    height = len(mask.pixels)
+    columns = np.flatnonzero(mask.pixels.any(axis=0))
+    lowest = height - 1 - np.argmax(mask.pixels[::-1, columns], axis=0)
+    measured = depth[mask.y + lowest, mask.x + columns].astype(np.float64)
+    z = np.where(np.isfinite(measured), measured, mode)
+    x = (columns + mask.x - camera.cx) / camera.fx * z
+    contact = np.array([ground.y_at(float(a), float(b)) for a, b in zip(x, z, strict=True)]) / z * camera.fy + camera.cy - mask.y
     fills = contact - lowest <= LOWEST_STRIP * height
     rows = np.arange(height)[:, None]
-    result = pixels.copy()
+    result = mask.pixels.copy()
     result[:, columns] |= fills & (rows > lowest) & (rows <= contact)
-    return result
+    return MaskCrop(mask.x, mask.y, result)
 
 
 def _contact_depth(box_xyxy: NDArray[np.float64], camera: RectifiedCamera, ground: GroundPlane | None, height: int) -> float | None:

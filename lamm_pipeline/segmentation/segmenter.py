@@ -20,7 +20,7 @@ class RawDetection:
         class_id: of the ontology.
         confidence: in 0..1, None where a back end has none.
         box_xyxy: `(4,)` float64, pixels of the image.
-        mask: its pixels, within the box (given ones of `external` may leave it).
+        mask: its pixels; those from depth may go on beside the box, given ones of `external` may leave it anywhere.
         mask_source: how the mask was made: `depth`, `box`, `external`, or the name of a model.
     """
 

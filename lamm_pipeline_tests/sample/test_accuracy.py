@@ -1,7 +1,4 @@
-"""The main job on the sample: every object found and followed by one track, distances and masks near the truth, on two seeds.
-
-The bounds of distances and masks are those measured at this small size, a margin below; docs/accuracy.md has the numbers at full size.
-"""
+"""The main job on the sample at its own size: every object found, each in one track, distances and masks near the truth, on two seeds."""
 
 from pathlib import Path
 
@@ -21,13 +18,14 @@ from lamm_pipeline.segmentation import detections
 from lamm_pipeline_tests.test_pipeline import lamm
 
 TRACKS = {0, 1, 2, 3}
+FRAMES = 20
 
 
 @pytest.fixture(scope="module", params=[7, 8])
 def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A root in which a sample was run, and the sample's truth."""
     folder = tmp_path_factory.mktemp("sample")
-    rendered = render_sample(folder / "street.svo2", SampleSettings(frames=30, seed=request.param, width=672, height=376))
+    rendered = render_sample(folder / "street.svo2", SampleSettings(frames=FRAMES, seed=request.param))
     lamm("run", str(folder / "street.svo2"), "--root", str(folder / "root"), "--no-export")
     return folder / "root", rendered.truth
 
@@ -48,14 +46,17 @@ def test_every_object_is_found_and_has_at_most_one_track(house: tuple[Path, Path
 
 @pytest.mark.requirement("REC-01", "REC-07")
 def test_distances_are_near_the_true_ones(house: tuple[Path, Path]) -> None:
-    assert evaluate(*house, boxes=BoxSource.track).boxes_3d["distance_error_m"]["median_percent"] <= 4.5
+    boxes = evaluate(*house, boxes=BoxSource.track).boxes_3d
+    for part in [boxes, *(each for each in boxes["by_class"].values() if each["pairs"])]:
+        assert part["distance_error_m"]["median_percent"] <= 3.0
 
 
 @pytest.mark.requirement("TRK-02")
 def test_refined_boxes_are_no_worse_than_those_of_single_frames(house: tuple[Path, Path]) -> None:
     single, refined = (evaluate(*house, boxes=source).boxes_3d for source in (BoxSource.frame, BoxSource.track))
     assert refined["distance_error_m"]["median_percent"] <= single["distance_error_m"]["median_percent"] + 0.1
-    assert refined["iou_3d"]["median"] >= single["iou_3d"]["median"] - 0.01
+    for name in single["by_class"]:
+        assert refined["by_class"][name]["iou_3d"]["median"] >= single["by_class"][name]["iou_3d"]["median"] - 0.02
 
 
 @pytest.mark.requirement("SEG-03", "SEG-04")
@@ -69,7 +70,7 @@ def test_masks_overlap_the_true_ones(house: tuple[Path, Path]) -> None:
         for detection in frame.detections:
             mask = rle.decode(detection.mask_rle)
             overlaps.append(max(_overlap(mask, picture == track + 1) for track in TRACKS))
-    assert np.median(overlaps) >= 0.70
+    assert np.median(overlaps) >= 0.80
 
 
 def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

@@ -96,17 +96,43 @@ def test_too_little_known_depth_gives_no_mask() -> None:
     st.integers(0, 3),
 )
 @settings(max_examples=40, deadline=None)
-def test_no_mask_leaves_its_box(corner_and_size: tuple[float, float, float, float], seed: int) -> None:
+def test_masks_of_people_leave_their_box_only_sideways_up_to_their_size_and_those_of_cars_never(
+    corner_and_size: tuple[float, float, float, float], seed: int
+) -> None:
     x, y, width, height = corner_and_size
     box = np.array([x, y, min(x + width, 640.0), min(y + height, 360.0)])
     depth = np.random.default_rng(seed).uniform(3.0, 6.0, (360, 640)).astype(np.float32)
-    found = object_depth(box, depth, CAMERA, None, CAR)
-    for mask in [box_mask(box, 640, 360)] + ([found.mask] if found else []):
+    x1, y1, x2, y2 = pixel_box(box, 640, 360)
+    masks = [(box_mask(box, 640, 360), 0.0)]
+    for prior, widest in ((CAR, 0.0), (PERSON, 0.8)):
+        found = object_depth(box, depth, CAMERA, None, prior)
+        if found is not None:
+            masks.append((found.mask, max(widest * CAMERA.fx / found.depth_m - (x2 - x1) + 1.0, 0.0)))
+    for mask, reach in masks:
         rows, columns = np.nonzero(mask.full(640, 360))
-        x1, y1, x2, y2 = pixel_box(box, 640, 360)
         assert len(rows) > 0
-        assert x1 <= columns.min() <= columns.max() < x2
+        assert x1 - reach <= columns.min() <= columns.max() < x2 + reach
         assert y1 <= rows.min() <= rows.max() < y2
+
+
+def test_a_mask_goes_on_beyond_a_box_that_cuts_its_object_but_not_to_what_is_nearer_or_farther() -> None:
+    depth, truth = person_scene()
+    depth[158:264, 330:340] = 7.0
+    found = object_depth(np.array([304.0, 150.0, 322.0, 268.0]), depth, CAMERA, fit_ground_plane(depth, CAMERA), PERSON)
+    assert found is not None
+    mask = found.mask.full(640, 360)
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.95
+    assert not mask[:, 331:].any()
+
+
+def test_a_mask_does_not_go_on_along_a_wall_beyond_the_size_of_its_class() -> None:
+    depth, _ = person_scene(wall=8.0)
+    found = object_depth(np.array([304.0, 150.0, 322.0, 268.0]), depth, CAMERA, fit_ground_plane(depth, CAMERA), PERSON)
+    assert found is not None
+    columns = np.flatnonzero(found.mask.full(640, 360).any(axis=0))
+    # 0.8 m at 8 m are 50 px, 32 more than the box.
+    assert columns.min() >= 304 - 32
+    assert columns.max() < 322 + 32
 
 
 @pytest.mark.requirement("REC-07")

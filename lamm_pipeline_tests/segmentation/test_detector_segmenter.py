@@ -99,7 +99,7 @@ def test_real_cars_are_found_with_masks_on_them_at_their_labelled_distance(share
             near += distance is not None and -4.0 < distance - labelled_z[row] < 1.0
         assert {each.mask_source for each in found} <= {"depth", "box"}
         assert sum(each.mask_source == "depth" for each in found) > len(found) / 2
-        for each in found:
+        for each in vehicles:
             rows, columns = np.nonzero(each.mask.full(1242, 375))
             x1, y1, x2, y2 = each.box_xyxy
             assert x1 <= columns.min() <= columns.max() < x2
