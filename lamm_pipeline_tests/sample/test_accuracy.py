@@ -21,7 +21,7 @@ TRACKS = {0, 1, 2, 3}
 FRAMES = 20
 
 
-@pytest.fixture(scope="module", params=[7, 8])
+@pytest.fixture(scope="module", params=[7, pytest.param(8, marks=pytest.mark.stress)])
 def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A root in which a sample was run, and the sample's truth."""
     folder = tmp_path_factory.mktemp("sample")
