@@ -100,7 +100,7 @@ def choose_palette(
 
 
 class GifWriter:
-    """Writes a GIF frame by frame; a context manager.
+    """Writes a GIF frame by frame. Close it at the end, or use it as a context manager.
 
     Args:
         path: of the file.
@@ -113,7 +113,7 @@ class GifWriter:
         self._palette = palette
         self._table = np.zeros((_ENTRIES, 4), np.uint8)  # alpha, red, green, blue; the rest is transparent
         self._table[: len(palette.colors_rgb)] = np.insert(palette.colors_rgb, 0, 255, axis=1)
-        self._file = av.open(str(path), "w", format="gif", options={"loop": "0", "final_delay": str(FRAME_MS // 10)})
+        self._file: Any = av.open(str(path), "w", format="gif", options={"loop": "0", "final_delay": str(FRAME_MS // 10)})
         self._stream: Any = self._file.add_stream("gif", rate=1 / _TICK)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "pal8"
         self._stream.codec_context.time_base = _TICK
@@ -122,9 +122,7 @@ class GifWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None:
-            self._file.mux(self._stream.encode(None))
-        self._file.close()
+        self.close()
 
     def add(self, image_rgb: ImageRgb) -> None:
         """Add a frame, `(height, width, 3)` uint8."""
@@ -133,6 +131,14 @@ class GifWriter:
         frame.pts, frame.time_base = self.frames, _TICK
         self._file.mux(self._stream.encode(frame))
         self.frames += 1
+
+    def close(self) -> None:
+        """Write what is left; does nothing the second time."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            if self.frames:
+                file.mux(self._stream.encode(None))
+            file.close()
 
 
 def write_gif(path: Path, images_rgb: Sequence[ImageRgb], quality: GifQuality = GifQuality.standard) -> None:
