@@ -225,19 +225,21 @@ class _Maker:
             for box, image in self._pictures(boxes, skipped, steps):
                 for kind, writer in writers.items():
                     writer.add(render[kind](box, image))
-            names, size = {}, 0
+            names, sizes = {}, {}
             for kind, writer in writers.items():
                 writer.close()
-                size += files[kind].stat().st_size
+                sizes[kind] = files[kind].stat().st_size
                 names[kind] = self._named(files[kind], sequence, kind)
-                steps.append(f"{kind}: {writer.frames} frames written to {names[kind]}")
+                steps.append(f"{kind}: {writer.frames} frames, {sizes[kind]} bytes, {names[kind]}")
         finally:
             for kind, writer in writers.items():
                 writer.close()
                 files[kind].unlink(missing_ok=True)
         frames = len(boxes) - len(skipped)
         thinned = len(sequence.boxes) - len(boxes)
-        return SequenceGifs(sequence.sequence_id, names["main"], names["crop"], frames, thinned, tuple(skipped), size, None), steps
+        return SequenceGifs(
+            sequence.sequence_id, names["main"], names["crop"], frames, thinned, tuple(skipped), sum(sizes.values()), None
+        ), steps
 
     def _pictures(self, boxes: Iterable[SequenceBox], skipped: list[SkippedImage], steps: list[str]) -> Iterator[tuple[SequenceBox, Image]]:
         """The boxes whose images can be used, with these."""
@@ -281,7 +283,8 @@ def _whole(box: SequenceBox, image_bgr: Image, max_width: int | None) -> Image:
     picture = np.ascontiguousarray(_shrunk(image_bgr, max_width)[:, :, ::-1])
     height, width = picture.shape[:2]
     x1, y1, x2, y2 = (round(share * size) for share, size in zip(box.box_xyxyn, (width, height, width, height), strict=True))
-    cv2.rectangle(picture, (x1, y1), (x2, y2), GREEN_RGB, LINE_PX)
+    for beside in range(-(LINE_PX // 2), LINE_PX // 2 + 1):  # OpenCV draws a thickness of 3 with five pixels
+        cv2.rectangle(picture, (x1 - beside, y1 - beside), (x2 + beside, y2 + beside), GREEN_RGB, 1)
     return picture
 
 
