@@ -102,12 +102,14 @@ class Verdict:
     @property
     def class_id(self) -> str | None:
         """The class that it really is; None where nobody has said."""
-        return self._value("class_id", "class_id")
+        found: str | None = self._value("class_id", "class_id")
+        return found
 
     @property
     def is_positive(self) -> bool | None:
         """Whether it is what was looked for; None where nobody has said."""
-        return self._value("is_positive", "is_positive")
+        found: bool | None = self._value("is_positive", "is_positive")
+        return found
 
     @property
     def false_positive_types(self) -> tuple[str, ...] | None:
@@ -124,7 +126,8 @@ class Verdict:
     @property
     def mask_rle(self) -> dict[str, Any] | None:
         """The corrected mask; None where nobody has said."""
-        return self._value("mask_rle", "mask_rle")
+        found: dict[str, Any] | None = self._value("mask_rle", "mask_rle")
+        return found
 
     @property
     def note(self) -> str:
@@ -303,10 +306,11 @@ def _checked_mask(mask_rle: Any, where: str) -> dict[str, Any]:
     sides = isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in size)
     if not sides or not isinstance(counts, str) or not counts.isascii():
         raise InputError(f'{where}: mask_rle is COCO\'s compressed form {{"size": [rows, columns], "counts": text}}.')
-    found = {"size": [int(side) for side in size or ()], "counts": counts}
+    height, width = (int(side) for side in size or ())
     lengths = rle.run_lengths(counts)
-    if min(lengths, default=0) < 0 or sum(lengths) != found["size"][0] * found["size"][1]:
-        raise InputError(f"{where}: the runs of the mask do not fill its size {found['size']}.")
+    if min(lengths, default=0) < 0 or sum(lengths) != height * width:
+        raise InputError(f"{where}: the runs of the mask do not fill its {height} rows and {width} columns.")
+    found = {"size": [height, width], "counts": counts}
     if rle.area(found) == 0:
         raise InputError(f"{where}: the mask has no pixels; exclude the annotation instead.")
     return found
