@@ -136,9 +136,9 @@ class GifWriter:
         """Write what is left; does nothing the second time."""
         if self._file is not None:
             file, self._file = self._file, None
-            if self.frames:
-                file.mux(self._stream.encode(None))
-            file.close()
+            with file:
+                if self.frames:
+                    file.mux(self._stream.encode(None))
 
 
 def write_gif(path: Path, images_rgb: Sequence[ImageRgb], quality: GifQuality = GifQuality.standard) -> None:

@@ -11,8 +11,10 @@ An image that is missing or damaged is left out and reported. A sequence without
 """
 
 import json
+import math
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -91,7 +93,7 @@ def read(path: Path) -> dict[str, SequenceGifs]:
 
 def make_review_gifs(
     registry: FrameRegistry,
-    frames_folder: Path,
+    image_file: Callable[[str], Path],
     sequences: Sequence[SequenceAnnotation],
     settings: GifSettings,
     draft: Draft,
@@ -103,7 +105,7 @@ def make_review_gifs(
 
     Args:
         registry: the frames of the recording.
-        frames_folder: where their images are.
+        image_file: where an image of the registry is; `InputError` where it is not.
         sequences: see `chosen`.
         settings: size, quality, how many at a time, whether to go on after an error.
         draft: where the files go.
@@ -114,10 +116,10 @@ def make_review_gifs(
         Counts.
 
     Raises:
-        InputError: the GIFs of a sequence could not be made, and `settings.continue_on_error` is off.
+        OSError: the GIFs of a sequence could not be written, and `settings.continue_on_error` is off.
     """
     maker = _Maker(
-        {frame.frame_id: frame for frame in registry.frames}, registry.width, registry.height, frames_folder, settings, draft.directory
+        {frame.frame_id: frame for frame in registry.frames}, registry.width, registry.height, image_file, settings, draft.directory
     )
     log = draft.log("gifs.jsonl")
     begun = int(draft.state.get("sequences", 0))
@@ -176,6 +178,37 @@ def crop_xyxy(boxes_xyxyn: Sequence[BoxXyxy], width: int, height: int) -> tuple[
     return left, top, right, bottom
 
 
+def planned(
+    registry: FrameRegistry, sequences: Iterable[SequenceAnnotation], settings: GifSettings, there: Callable[[str], bool]
+) -> list[dict[str, Any]]:
+    """What `make_review_gifs` would make, for people: a row for each sequence annotation.
+
+    Args:
+        registry: the frames of the recording.
+        sequences: see `chosen`.
+        settings: size and number of frames.
+        there: whether an image of the registry is published.
+    """
+    published = {frame.frame_id for frame in registry.frames if frame.image_left is not None and there(frame.image_left)}
+    rows = []
+    for sequence in sequences:
+        boxes = shown_boxes(sequence, settings.max_frames)
+        usable = sum(box.frame_id in published for box in boxes)
+        left, top, right, bottom = crop_xyxy([box.box_xyxyn for box in sequence.boxes], registry.width, registry.height)
+        rows.append(
+            {
+                "sequence": sequence.sequence_id,
+                "class": sequence.class_id,
+                "frames": usable,
+                "thinned_frames": len(sequence.boxes) - len(boxes),
+                "missing_images": len(boxes) - usable,
+                "main": _size(registry.width, registry.height, settings.max_width),
+                "crop": _size(right - left, bottom - top, settings.max_width),
+            }
+        )
+    return rows
+
+
 @dataclass(frozen=True)
 class _Maker:
     """Makes the GIFs of single sequences; used by several threads."""
@@ -183,7 +216,7 @@ class _Maker:
     records: dict[str, FrameRecord]
     width: int
     height: int
-    frames_folder: Path
+    image_file: Callable[[str], Path]
     settings: GifSettings
     folder: Path
 
@@ -193,10 +226,7 @@ class _Maker:
             return self._make(sequence)
         except (InputError, OSError, cv2.error) as error:
             if not self.settings.continue_on_error:
-                raise InputError(
-                    f"The GIFs of {sequence.sequence_id} could not be made: {error}. Mend that, or set `continue_on_error` to go on "
-                    "with the others."
-                ) from error
+                raise
             return _none(sequence, (), f"failed: {error}"), [f"failed: {error}"]
 
     def _make(self, sequence: SequenceAnnotation) -> tuple[SequenceGifs, list[str]]:
@@ -212,34 +242,30 @@ class _Maker:
         if not samples:
             list(self._pictures(boxes, skipped, steps))
             return _none(sequence, tuple(skipped), f"none of its {len(boxes)} images can be used"), steps
-        writers: dict[str, GifWriter] = {}
         files = {kind: self.folder / f".{uuid.uuid4().hex}{TEMPORARY}" for kind in render}
-        try:
+        writers: dict[str, GifWriter] = {}
+        names, sizes = {}, {}
+        with ExitStack() as until_done:
             for kind, rendered in render.items():
                 pictures = [rendered(box, image) for box, image in samples]
                 height, width = pictures[0].shape[:2]
                 palette = choose_palette(pictures, self.settings.quality, [GREEN_RGB] if kind == "main" else [])
-                writers[kind] = GifWriter(files[kind], width, height, palette)
+                until_done.callback(files[kind].unlink, missing_ok=True)
+                writers[kind] = until_done.enter_context(GifWriter(files[kind], width, height, palette))
                 steps.append(f"{kind}: {width}x{height}, quality {self.settings.quality}")
-            samples.clear()
+            del samples, pictures
             for box, image in self._pictures(boxes, skipped, steps):
                 for kind, writer in writers.items():
                     writer.add(render[kind](box, image))
-            names, sizes = {}, {}
             for kind, writer in writers.items():
                 writer.close()
                 sizes[kind] = files[kind].stat().st_size
                 names[kind] = self._named(files[kind], sequence, kind)
                 steps.append(f"{kind}: {writer.frames} frames, {sizes[kind]} bytes, {names[kind]}")
-        finally:
-            for kind, writer in writers.items():
-                writer.close()
-                files[kind].unlink(missing_ok=True)
         frames = len(boxes) - len(skipped)
         thinned = len(sequence.boxes) - len(boxes)
-        return SequenceGifs(
-            sequence.sequence_id, names["main"], names["crop"], frames, thinned, tuple(skipped), sum(sizes.values()), None
-        ), steps
+        size = sum(sizes.values())
+        return SequenceGifs(sequence.sequence_id, names["main"], names["crop"], frames, thinned, tuple(skipped), size, None), steps
 
     def _pictures(self, boxes: Iterable[SequenceBox], skipped: list[SkippedImage], steps: list[str]) -> Iterator[tuple[SequenceBox, Image]]:
         """The boxes whose images can be used, with these."""
@@ -257,12 +283,13 @@ class _Maker:
         record = self.records.get(frame_id)
         if record is None or record.image_left is None:
             return "the frame is not among the extracted ones"
-        path = self.frames_folder / record.image_left
-        if not path.is_file():
+        try:
+            path = self.image_file(record.image_left)
+        except InputError:
             return f"{record.image_left} is missing"
         image = read_image(path)
         if image is None:
-            return f"{record.image_left} is damaged"
+            return f"{record.image_left} is {'damaged' if path.is_file() else 'missing'}"
         height, width = image.shape[:2]
         if (width, height) != (self.width, self.height):
             return f"{record.image_left} is {width}x{height} instead of {self.width}x{self.height}"
@@ -296,17 +323,25 @@ def _part(part_xyxy: tuple[int, int, int, int], _: SequenceBox, image_bgr: Image
 
 def _shrunk(image: Image, max_width: int | None) -> Image:
     height, width = image.shape[:2]
+    size = _shrunk_size(width, height, max_width)
+    return image if size == (width, height) else cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _shrunk_size(width: int, height: int, max_width: int | None) -> tuple[int, int]:
     if max_width is None or width <= max_width:
-        return image
-    return cv2.resize(image, (max_width, max(1, round(height * max_width / width))), interpolation=cv2.INTER_AREA).astype(
-        np.uint8, copy=False
-    )
+        return width, height
+    return max_width, max(1, round(height * max_width / width))
+
+
+def _size(width: int, height: int, max_width: int | None) -> str:
+    return "x".join(str(each) for each in _shrunk_size(width, height, max_width))
 
 
 def _padded(start: float, end: float, size: int) -> tuple[int, int]:
     padding = PADDING * (end - start)
-    low = min(max(0, int(np.floor(start - padding))), size - 1)
-    return low, max(low + 1, min(size, int(np.ceil(end + padding))))
+    low, high = (round(edge, 6) for edge in (start - padding, end + padding))  # shares of the image are pixels up to rounding errors
+    first = min(max(0, math.floor(low)), size - 1)
+    return first, max(first + 1, min(size, math.ceil(high)))
 
 
 def _spread_first(boxes: Sequence[SequenceBox]) -> list[SequenceBox]:

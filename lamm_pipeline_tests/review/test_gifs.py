@@ -14,7 +14,7 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.frame_registry import FrameRegistry
 from lamm_pipeline.review import gifs
 from lamm_pipeline.review.gif_settings import GifSettings
-from lamm_pipeline.review.gifs import SequenceGifs, chosen, crop_xyxy, make_review_gifs, shown_boxes
+from lamm_pipeline.review.gifs import SequenceGifs, chosen, crop_xyxy, make_review_gifs, planned, shown_boxes
 from lamm_pipeline.review.sequence_annotations import SequenceAnnotation, SequenceAnnotations, SequenceBox
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline_tests.review.gif_blocks import read_gif
@@ -46,7 +46,7 @@ def sequence(number: int, indices: range = range(8)) -> SequenceAnnotation:
 def make(root: Path, sequences: list[SequenceAnnotation], name: str = "out", **settings: Any) -> tuple[dict[str, Any], Path]:
     listed = registry(FRAMES) if (root / "frames").exists() else images(root / "frames")
     draft = Draft.open(root / name, root / f"{name}.book")
-    return make_review_gifs(listed, root / "frames", sequences, GifSettings(**settings), draft), root / name
+    return make_review_gifs(listed, (root / "frames").joinpath, sequences, GifSettings(**settings), draft), root / name
 
 
 def shown(path: Path) -> list[NDArray[np.uint8]]:
@@ -160,7 +160,7 @@ def test_a_sequence_without_a_usable_image_gets_no_gif_and_says_why(tmp_path: Pa
 def test_an_error_stops_or_is_reported_as_chosen(tmp_path: Path) -> None:
     (tmp_path / "out" / "gifs").mkdir(parents=True)
     (tmp_path / "out" / "gifs" / "sequence_0001").write_text("a file where a folder has to be")
-    with pytest.raises(InputError, match=r"drive:s0001 could not be made: .*continue_on_error"):
+    with pytest.raises(OSError, match="sequence_0001"):
         make(tmp_path, [sequence(1), sequence(2)])
     counts, folder = make(tmp_path, [sequence(1), sequence(2)], continue_on_error=True)
     assert counts["gifs"] == 2
@@ -207,13 +207,18 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_files(tmp_path: Path) -> No
     book = tmp_path / "cut.book"
     with pytest.raises(KeyboardInterrupt):
         make_review_gifs(
-            registry(FRAMES), tmp_path / "frames", sequences, GifSettings(), Draft.open(tmp_path / "cut", book), progress=killed_after
+            registry(FRAMES),
+            (tmp_path / "frames").joinpath,
+            sequences,
+            GifSettings(),
+            Draft.open(tmp_path / "cut", book),
+            progress=killed_after,
         )
     assert Draft.open(tmp_path / "cut", book).state["sequences"] == 5
     seen.clear()
     make_review_gifs(
         registry(FRAMES),
-        tmp_path / "frames",
+        (tmp_path / "frames").joinpath,
         sequences,
         GifSettings(),
         Draft.open(tmp_path / "cut", book),
@@ -247,13 +252,32 @@ def test_sequences_are_chosen_by_id() -> None:
         chosen(annotations, ["drive:s0009"])
 
 
+@pytest.mark.requirement("GIF-11")
+def test_a_plan_says_what_would_be_made(tmp_path: Path) -> None:
+    listed = images(tmp_path / "frames")
+    (tmp_path / "frames" / "image_left" / "000003.png").unlink()
+    there = lambda name: (tmp_path / "frames" / name).is_file()  # noqa: E731
+    sequences = [sequence(1), sequence(2, range(6, 9))]
+    assert planned(listed, sequences, GifSettings(max_width=40, max_frames=4), there) == [
+        row(1, frames=4, thinned_frames=4, missing_images=0, crop="25x24"),
+        row(2, frames=2, thinned_frames=0, missing_images=1, crop="24x24"),
+    ]
+    assert planned(listed, sequences, GifSettings(), there)[0] == row(1, frames=7, missing_images=1, main="80x60", crop="25x24")
+    counts, _ = make(tmp_path, sequences)
+    assert counts["frames"] == sum(each["frames"] for each in planned(listed, sequences, GifSettings(), there))
+
+
+def row(number: int, **values: Any) -> dict[str, Any]:
+    return {"sequence": f"drive:s{number:04d}", "class": "car", "thinned_frames": 0, "missing_images": 0, "main": "40x30", **values}
+
+
 @pytest.mark.requirement("GIF-15")
 def test_each_step_is_told(tmp_path: Path) -> None:
     listed = images(tmp_path / "frames")
     (tmp_path / "frames" / "image_left" / "000001.png").unlink()
     told: list[str] = []
     draft = Draft.open(tmp_path / "out")
-    make_review_gifs(listed, tmp_path / "frames", [sequence(1, range(3))], GifSettings(), draft, tell=told.append)
+    make_review_gifs(listed, (tmp_path / "frames").joinpath, [sequence(1, range(3))], GifSettings(), draft, tell=told.append)
     made = one(tmp_path / "out")
     assert told == [
         "drive:s0001: main: 80x60, quality standard",
