@@ -110,7 +110,7 @@ def make_review_gifs(
         settings: size, quality, how many at a time, whether to go on after an error.
         draft: where the files go.
         progress: told how many frames are shown.
-        tell: told each step, for a debug log.
+        tell: told the steps of each sequence, for a debug log.
 
     Returns:
         Counts.
@@ -127,8 +127,7 @@ def make_review_gifs(
     for number, (sequence, (made, steps)) in enumerate(
         map_ordered(maker.make, sequences[begun:], settings.max_concurrent), start=begun + 1
     ):
-        for step in steps:
-            tell(f"{sequence.sequence_id}: {step}")
+        tell("\n  ".join([f"{sequence.sequence_id}:", *steps]))
         log.append(asdict(made))
         done += len(sequence.boxes)
         progress(done, total)
