@@ -2,7 +2,7 @@
 
 import typer
 
-from lamm_pipeline.cli import datasets, evaluating, operating, recordings, running
+from lamm_pipeline.cli import datasets, evaluating, gifs, operating, recordings, running
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,6 +34,7 @@ for command in (
     operating.checkout,
     operating.verify,
     operating.gc,
+    gifs.gifs,
     evaluating.evaluate,
 ):
     app.command()(command)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("own_environment")
 
 FRAMES = 3
 COMMANDS = ("browse", "info", "sample", "pack", "add", "scan", "run", "status", "up", "evaluate")
-COMMANDS += ("pause", "resume", "cancel", "restart", "checkout", "verify", "gc")
+COMMANDS += ("pause", "resume", "cancel", "restart", "checkout", "verify", "gc", "gifs")
 
 
 @pytest.fixture(scope="module")
