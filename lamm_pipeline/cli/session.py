@@ -169,7 +169,7 @@ class Session:
         for name in (asset for stage in STAGES.values() for asset in stage.assets):
             artifact = self.workspace.store.current(ArtifactKey("recordings", key, name))
             if artifact is not None:
-                artifacts[name] = {"version": artifact.version, "folder": str(artifact.folder), "counts": dict(artifact.counts)}
+                artifacts[name] = {"version": artifact.version, "folder": artifact.location, "counts": dict(artifact.counts)}
         run = newest_run(self.instance, key)
         last = None if run is None else {"id": run.run_id, "state": state_of(self.home, run), "progress": run.tags.get(PROGRESS_TAG)}
         return {
@@ -188,7 +188,7 @@ class Session:
         row = self.workspace.catalog.version(key)
         lineage = self.workspace.store.current(ArtifactKey("datasets", key, "lineage"))
         exports = {
-            name: str(artifact.folder / name)
+            name: f"{artifact.location}/{name}"
             for name, asset in EXPORTS.items()
             if (artifact := self.workspace.store.current(ArtifactKey("datasets", key, asset))) is not None
         }

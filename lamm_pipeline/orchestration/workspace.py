@@ -30,7 +30,11 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
     @cached_property
     def store(self) -> ArtifactStore:
         """Published artifacts."""
-        return LocalStore(Path(self.root))
+        if self.settings.store is None:
+            return LocalStore(Path(self.root))
+        from lamm_pipeline.storage.s3_store import open_s3_store  # noqa: PLC0415  boto3 takes a quarter of a second to load
+
+        return open_s3_store(self.settings.store, self.settings.s3_endpoint, Path(self.root))
 
     @cached_property
     def catalog(self) -> Catalog:

@@ -36,10 +36,11 @@ def checkout(artifacts: Iterable[Artifact], folder: Path) -> Checkout:
         raise InputError(f"{folder} exists already. Name another folder, or remove it first.")
     sources: dict[str, Path] = {}
     for artifact in artifacts:
+        published = artifact.folder
         for name in artifact.manifest.files:
             if name in sources:
-                raise InputError(f"Both {sources[name]} and {artifact.folder / name} would become {folder / name}.")
-            sources[name] = artifact.folder / name
+                raise InputError(f"Both {sources[name]} and {published / name} would become {folder / name}.")
+            sources[name] = published / name
     linked = 0
     for name, source in sources.items():
         target = folder / name
