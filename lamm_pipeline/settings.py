@@ -6,6 +6,7 @@
 | `LAMM_CATALOG_URL` | SQLAlchemy URL of the catalog; the one place that may hold a password | SQLite file `catalog.sqlite` in the root |
 | `LAMM_CALIBRATION_DIR` | folder with `SN<serial>.conf` files | none |
 | `LAMM_ONTOLOGY` | YAML file of the classes | the one in the package |
+| `LAMM_FALSE_POSITIVES` | YAML file of the words for false alarms | the one in the package |
 | `LAMM_EXECUTOR` | `multiprocess` or `in_process` | `multiprocess` |
 | `LAMM_DEVICE` | `cpu` or `cuda`; `cuda` sends model stages to the `gpu` pool | `cpu` |
 | `LAMM_WATCH` | folders that the sensor `new_recordings` watches beside the source datasets, separated like `PATH` | none |
@@ -38,6 +39,7 @@ class Settings:
     catalog_url: str
     calibration_folder: Path | None
     ontology_file: Path | None
+    false_positives_file: Path | None
     executor: str
     device: str
     watch_folders: tuple[Path, ...]
@@ -60,6 +62,7 @@ class Settings:
             catalog_url=environment.get("LAMM_CATALOG_URL") or f"sqlite:///{root / 'catalog.sqlite'}",
             calibration_folder=_path(environment.get("LAMM_CALIBRATION_DIR")),
             ontology_file=_path(environment.get("LAMM_ONTOLOGY")),
+            false_positives_file=_path(environment.get("LAMM_FALSE_POSITIVES")),
             executor=_one_of("LAMM_EXECUTOR", environment.get("LAMM_EXECUTOR") or "multiprocess", EXECUTORS),
             device=_one_of("LAMM_DEVICE", environment.get("LAMM_DEVICE") or "cpu", DEVICES),
             watch_folders=tuple(
