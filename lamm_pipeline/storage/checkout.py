@@ -46,14 +46,15 @@ def checkout(artifacts: Iterable[Artifact], folder: Path) -> Checkout:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.suffix in LINKED:
-            _link(source, target)
+            link(source, target)
             linked += 1
         else:
             shutil.copyfile(source, target)  # without the write protection
     return Checkout(folder, linked, len(sources) - linked)
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
+    """Make `target` a hard link to `source`, or a symbolic one where that cannot be."""
     try:
         os.link(source, target)
     except OSError as error:

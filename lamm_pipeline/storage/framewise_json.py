@@ -13,7 +13,7 @@ A file in another layout (edited by hand, pretty-printed) is still read, as a wh
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -46,8 +46,13 @@ def write(
         file.write("\n}\n")
 
 
-def read_frames(path: Path, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_frames(path: Path, key: str, only: Collection[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Stream `(frame id, frame)` in file order.
+
+    Args:
+        path: of the file.
+        key: under which the frames are.
+        only: ids of the frames that are wanted, None for all; the others are passed over without being decoded.
 
     Raises:
         InputError: the file is missing, not JSON, or has no object under `key`.
@@ -57,6 +62,8 @@ def read_frames(path: Path, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
             for line in file:
                 if line.startswith("}"):
                     return
+                if only is not None and line[1 : line.find('"', 1)] not in only:
+                    continue
                 try:
                     yield from json.loads(f"{{{line.rstrip().removesuffix(',')}}}").items()
                 except json.JSONDecodeError as error:
@@ -65,7 +72,7 @@ def read_frames(path: Path, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
     whole = _load(path)
     if not isinstance(whole.get(key), dict):
         raise InputError(f"{path} has no object {key!r}; it is not a file of this kind.")
-    yield from whole[key].items()
+    yield from ((frame_id, frame) for frame_id, frame in whole[key].items() if only is None or frame_id in only)
 
 
 def read_head(path: Path, key: str) -> dict[str, Any]:

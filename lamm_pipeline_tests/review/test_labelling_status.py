@@ -25,7 +25,7 @@ def test_the_words_of_every_tool_mean_one_status(word: str, status: str, stage: 
 
 
 def test_an_unknown_word_is_refused_with_those_there_are() -> None:
-    with pytest.raises(InputError, match="'finished' is no labelling status.*unlabelled, in_progress.*annotated"):
+    with pytest.raises(InputError, match=r"'finished' is no labelling status.*unlabelled, in_progress.*annotated"):
         parse_status("finished")
 
 

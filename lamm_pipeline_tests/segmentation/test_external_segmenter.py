@@ -89,6 +89,8 @@ def test_s4_predictions_become_detections_with_the_box_in_pixels(tmp_path: Path)
         ("shot_b", 2),
         ("shot_b.png", 2),
         ("images/shot_b.jpeg", 2),
+        ("3f9a01bc-drive_000003.png", 3),
+        ("../../label-studio/data/media/upload/1/3f9a01bc-drive_000003.png", 3),
     ],
 )
 @pytest.mark.requirement("SEG-09")
