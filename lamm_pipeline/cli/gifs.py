@@ -171,8 +171,9 @@ def _facts(session: Session, key: str) -> dict[str, Any]:
         "frames": counts["frames"],
         "skipped images": counts["skipped_images"],
         "stage": session.workspace.catalog.labelling(key).status,
-        "folder": str(artifact.folder),
+        "folder": artifact.location,
         "files": {name: {"main": each.main, "crop": each.crop} for name, each in made.items()},
+        "links": review_gifs.links(session.workspace.store, artifact),
     }
 
 
@@ -180,5 +181,5 @@ def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         options.print_json(rows)
     else:
-        short = [{name: value for name, value in row.items() if name != "files"} for row in rows]
+        short = [{name: value for name, value in row.items() if name not in {"files", "links"}} for row in rows]
         options.print_table(short, "There is nothing to make GIFs of.")

@@ -35,7 +35,7 @@ class ReviewGifsConfig(GifSettings, StageConfig):
 
     OPERATIONAL = OPERATIONAL_FIELDS | {"dry_run", "update_stage"}
 
-    dry_run: bool = Field(False, description="Tell in the log what would be made, and make nothing.")
+    dry_run: bool = Field(False, description="Tell what would be made, as an observation, and make nothing.")
     update_stage: bool = Field(
         False, description="Note in the catalog that the recording is ready to be annotated, if at least one GIF was made."
     )
@@ -58,9 +58,9 @@ def review_gifs(context: dg.AssetExecutionContext, config: ReviewGifsConfig, wor
         annotations = annotations_file.read(annotated.file(annotations_file.FILE_NAME))
         sequences = gifs.chosen(annotations, config.annotation_ids)
         if config.dry_run:
-            for row in gifs.planned(registry, sequences, config, frames.manifest.files.__contains__):
-                context.log.info(", ".join(f"{name} {value}" for name, value in row.items()))
-            context.log.info(f"Dry run: GIFs of {len(sequences)} sequence annotations would be made; nothing was.")
+            plan = gifs.planned(registry, sequences, config, frames.manifest.files.__contains__)
+            told: dict[str, Any] = {"dry_run": True, "sequences": len(plan), "planned": table(plan)}
+            context.log_event(dg.AssetObservation(asset_key=context.asset_key, partition=context.partition_key, metadata=told))
             return
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:

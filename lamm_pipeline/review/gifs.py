@@ -31,6 +31,7 @@ from lamm_pipeline.review.gif_encoder import PALETTE_FRAMES, GifWriter, choose_p
 from lamm_pipeline.review.gif_settings import GifSettings
 from lamm_pipeline.review.sequence_annotations import BoxXyxy, SequenceAnnotation, SequenceAnnotations, SequenceBox
 from lamm_pipeline.segmentation.segment_frames import read_image
+from lamm_pipeline.storage.artifacts import Artifact, ArtifactStore
 from lamm_pipeline.storage.atomic import TEMPORARY, sha256_file, write_json
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress, map_ordered, no_progress
@@ -89,6 +90,19 @@ def read(path: Path) -> dict[str, SequenceGifs]:
         return {name: _from_json(name, stored) for name, stored in json.loads(path.read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is no list of review GIFs ({error!r}). Materialize `review_gifs` again.") from error
+
+
+def links(store: ArtifactStore, artifact: Artifact, seconds: int = 3600) -> dict[str, dict[str, str | None]]:
+    """Addresses of the GIFs for a browser, `main` and `crop` by sequence annotation, made now and never to be stored.
+
+    None where there is no GIF, or where the store's files have no address of their own.
+    """
+    return {
+        name: {
+            kind: None if file is None else store.link(artifact, file, seconds) for kind, file in (("main", each.main), ("crop", each.crop))
+        }
+        for name, each in read(artifact.file(FILE_NAME)).items()
+    }
 
 
 def make_review_gifs(

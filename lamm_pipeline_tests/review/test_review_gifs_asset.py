@@ -1,5 +1,6 @@
 """The asset `review_gifs`, run by Dagster on a recording of a few small frames."""
 
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,8 @@ def test_a_dry_run_makes_nothing_and_force_makes_all_again(tmp_path: Path) -> No
     dry = house.run(dry_run=True, update_stage=True)
     assert dry.success
     assert dry.asset_materializations_for_node("review_gifs") == []
+    [observed] = dry.asset_observations_for_node("review_gifs")
+    assert [each.data["sequence"] for each in observed.metadata["planned"].value.records] == ["drive:s0001", "drive:s0002"]
     assert house.artifact is None
     assert house.workspace.catalog.labelling("drive").status == "unlabelled"
     house.run()
@@ -148,3 +151,34 @@ def test_how_it_is_run_makes_no_new_version(tmp_path: Path) -> None:
     assert house.artifact is not None
     assert house.artifact.version == first.version
     assert not house.run(max_concurrent=11).success
+
+
+@pytest.mark.requirement("GIF-06", "GIF-07", "GIF-08")
+def test_images_come_from_a_bucket_and_gifs_go_there_and_get_links_when_asked_for(
+    tmp_path: Path, s3_bucket: Any, s3_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAMM_STORE", f"s3://{s3_bucket.name}/lamm")
+    monkeypatch.setenv("LAMM_S3_ENDPOINT", s3_server)
+    house = House(tmp_path / "one")
+    told = metadata(house.run())
+    assert told["gifs"] == 4
+    elsewhere = Workspace(root=str(tmp_path / "another machine"))
+    artifact = elsewhere.recording_artifact("drive", "review_gifs")
+    links = gifs.links(elsewhere.store, artifact)
+    for number, each in enumerate(links.values(), start=1):
+        for kind, link in each.items():
+            assert f"/lamm/recordings/drive/review_gifs/{artifact.version}/" in str(link)
+            assert f"/gifs/sequence_000{number}/{kind}_" in str(link)
+            assert "Signature=" in str(link)
+            with urllib.request.urlopen(str(link), timeout=30) as answer:  # noqa: S310  the test server's
+                assert answer.read(6) == b"GIF89a"
+    assert "Signature" not in artifact.file(gifs.FILE_NAME).read_text() + str(told)
+
+
+def test_gifs_on_a_disk_have_no_links_of_their_own(tmp_path: Path) -> None:
+    house = House(tmp_path, (sequence(1), sequence(2, range(90, 92))))
+    house.run()
+    assert house.artifact is not None
+    assert gifs.links(house.workspace.store, house.artifact) == {
+        name: {"main": None, "crop": None} for name in ("drive:s0001", "drive:s0002")
+    }
