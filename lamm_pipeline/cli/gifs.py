@@ -40,7 +40,9 @@ def gifs(
     all_imported: Annotated[
         bool, typer.Option("--all-imported", help="All recordings with sequence annotations that nobody has begun to review.")
     ] = False,
-    quality: Annotated[GifQuality, typer.Option(help="`high` finds colours about 2.5 dB closer, and takes longer.")] = GifQuality.standard,
+    quality: Annotated[
+        GifQuality, typer.Option(help="`high` finds colours about 1.5 dB closer, and takes about four times as long.")
+    ] = GifQuality.standard,
     max_width: Annotated[int, typer.Option(help="Shrink wider pictures to this; 0 keeps the size of the images.")] = 640,
     max_frames: Annotated[int, typer.Option(help="Thin longer sequences evenly to this many frames; 0 keeps all.")] = 60,
     max_concurrent: Annotated[int, typer.Option(help="Sequences worked on at the same time, 1 to 10.")] = 3,

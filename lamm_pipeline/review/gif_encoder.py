@@ -30,8 +30,6 @@ ImageRgb = NDArray[np.uint8]
 
 _ENTRIES = 256
 _PALETTE_PIXELS = 400_000
-_REFINING_PIXELS = 50_000
-_REFINING_ROUNDS = 10
 _SEED = 0
 _TICK = Fraction(FRAME_MS, 1000)
 
@@ -41,6 +39,10 @@ class GifQuality(StrEnum):
 
     standard = "standard"
     high = "high"
+
+
+_REFINING = {GifQuality.standard: (10_000, 6), GifQuality.high: (50_000, 12)}
+"""Pixels looked at and rounds."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ def choose_palette(
 
     Args:
         images_rgb: at least one frame, `(H, W, 3)` uint8; some of the sequence's will do, see `PALETTE_FRAMES`.
-        quality: `standard` cuts the space of colours at medians; `high` then moves each colour to the mean of the pixels nearest to it
-            until that changes little (k-means).
+        quality: the space of colours is cut at medians, then each colour moves to the mean of the pixels nearest to it, a few times
+            (k-means); for `high` more often and by more pixels.
         always: colours to have exactly, red, green, blue.
     """
     pixels = np.concatenate([image.reshape(-1, 3) for image in images_rgb])
@@ -93,8 +95,7 @@ def choose_palette(
     free = _ENTRIES - 1 - len(always)
     cut = Image.fromarray(pixels[None]).quantize(free, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).getpalette()
     colors = np.array(cut, np.float64).reshape(-1, 3)[:free]
-    if quality is GifQuality.high:
-        colors = _refined(colors, pixels)
+    colors = _refined(colors, pixels, *_REFINING[quality])
     fixed = np.array(always, np.uint8).reshape(-1, 3)
     return Palette(np.concatenate([fixed, np.rint(colors).astype(np.uint8)]), quality)
 
@@ -154,10 +155,10 @@ def spread(count: int, wanted: int) -> Iterable[int]:
     return dict.fromkeys(round(n) for n in np.linspace(0, count - 1, min(count, wanted)).tolist())
 
 
-def _refined(colors: NDArray[np.float64], pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+def _refined(colors: NDArray[np.float64], pixels: NDArray[np.uint8], looked_at: int, rounds: int) -> NDArray[np.float64]:
     """Lloyd's algorithm for k-means on a sample of the pixels, `(M, 3)`, from `colors`, `(N, 3)`. A colour without pixels stays."""
-    sample = pixels[np.random.default_rng(_SEED).permutation(len(pixels))[:_REFINING_PIXELS]].astype(np.float64)
-    for _ in range(_REFINING_ROUNDS):
+    sample = pixels[np.random.default_rng(_SEED).permutation(len(pixels))[:looked_at]].astype(np.float64)
+    for _ in range(rounds):
         nearest = cKDTree(colors).query(sample)[1]
         counts = np.bincount(nearest, minlength=len(colors))[:, None]
         sums = np.stack([np.bincount(nearest, sample[:, channel], len(colors)) for channel in range(3)], axis=1)

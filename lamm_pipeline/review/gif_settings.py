@@ -15,7 +15,7 @@ class GifSettings(BaseModel):
 
     annotation_ids: list[str] = Field([], description="Sequence annotations to make GIFs of, e.g. drive:s0003; empty means all.")
     quality: GifQuality = Field(
-        GifQuality.standard, description="`high` finds colours about 2.5 dB closer and takes about four times as long."
+        GifQuality.standard, description="`high` finds colours about 1.5 dB closer and takes about four times as long."
     )
     max_width: int | None = Field(640, ge=16, le=8192, description="Wider pictures are shrunk to this; empty keeps the size of the images.")
     max_frames: int | None = Field(
