@@ -11,6 +11,8 @@ from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reconstruction import assets as reconstruction
 from lamm_pipeline.recordings import assets as recordings
 from lamm_pipeline.recordings.sensors import new_recordings
+from lamm_pipeline.review import assets as review
+from lamm_pipeline.review.schedules import yesterdays_recordings
 from lamm_pipeline.segmentation import assets as segmentation
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.tracking import assets as tracking
@@ -23,12 +25,13 @@ PER_RECORDING = [
     segmentation.mask_candidates,
     reconstruction.boxes_3d,
     tracking.tracks,
+    review.sequence_annotations,
 ]
 
 annotate_only = dg.define_asset_job(
     "annotate_only",
-    selection=dg.AssetSelection.assets("recording", "frames", "detections", "boxes_3d", "tracks"),
-    description="One recording up to its tracks: read, extract, detect, rebuild, track.",
+    selection=dg.AssetSelection.assets("recording", "frames", "detections", "boxes_3d", "tracks", "sequence_annotations"),
+    description="One recording up to what people review: read, extract, detect, rebuild, track, make sequence annotations.",
 )
 production = dg.define_asset_job(
     "production",
@@ -44,6 +47,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         asset_checks=[extraction_checks.disk_headroom],
         jobs=[annotate_only, production, dataset_jobs.create_dataset, dataset_jobs.export],
         sensors=[new_recordings, dataset_jobs.export_new_versions],
+        schedules=[yesterdays_recordings],
         resources={"workspace": Workspace(root=str(settings.root))},
         executor=executor(settings),
     )

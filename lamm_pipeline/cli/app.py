@@ -2,7 +2,7 @@
 
 import typer
 
-from lamm_pipeline.cli import datasets, evaluating, operating, recordings, running
+from lamm_pipeline.cli import datasets, evaluating, operating, recordings, running, sequences
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,6 +16,8 @@ dataset_app = typer.Typer(
     no_args_is_help=True, help="Create and look at dataset versions. A version never changes; a change is a new version."
 )
 app.add_typer(dataset_app, name="dataset")
+sequences_app = typer.Typer(no_args_is_help=True, help="Make, compare and export what is to be reviewed: each object once over time.")
+app.add_typer(sequences_app, name="sequences")
 
 for command in (
     recordings.browse,
@@ -40,6 +42,9 @@ for command in (
 dataset_app.command("create")(datasets.create)
 dataset_app.command("list")(datasets.list_versions)
 dataset_app.command("show")(datasets.show)
+sequences_app.command("run")(sequences.run)
+sequences_app.command("compare")(sequences.compare)
+sequences_app.command("export")(sequences.export)
 
 if __name__ == "__main__":
     app()
