@@ -214,7 +214,8 @@ def _make(
     operations: dict[str, Mapping[str, Any]] = {ASSET: config}
     if predictions is not None:
         assets += ["detections"] * ("detections" not in assets)
-        operations["detections"] = {"backend": "external", "predictions": str(predictions.expanduser().resolve())}
+        given = {"backend": "external", "predictions": str(predictions.expanduser().resolve())}
+        operations["detections"] = {**given, "confidence_threshold": 0.0}  # the threshold of the sequence annotations decides
     session.materialize(JOB, key, assets, operations)
     made = session.workspace.recording_artifact(key, ASSET)
     found = _read(made)
