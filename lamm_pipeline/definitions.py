@@ -11,6 +11,7 @@ from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reconstruction import assets as reconstruction
 from lamm_pipeline.recordings import assets as recordings
 from lamm_pipeline.recordings.sensors import new_recordings
+from lamm_pipeline.review import jobs as review_jobs
 from lamm_pipeline.segmentation import assets as segmentation
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.tracking import assets as tracking
@@ -42,7 +43,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[*PER_RECORDING, *datasets.ASSETS],
         asset_checks=[extraction_checks.disk_headroom],
-        jobs=[annotate_only, production, dataset_jobs.create_dataset, dataset_jobs.export],
+        jobs=[annotate_only, production, review_jobs.decide, dataset_jobs.create_dataset, dataset_jobs.export],
         sensors=[new_recordings, dataset_jobs.export_new_versions],
         resources={"workspace": Workspace(root=str(settings.root))},
         executor=executor(settings),

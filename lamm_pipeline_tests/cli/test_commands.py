@@ -20,7 +20,8 @@ pytestmark = pytest.mark.usefixtures("own_environment")
 
 FRAMES = 3
 COMMANDS = ("browse", "info", "sample", "pack", "add", "scan", "run", "status", "up", "evaluate")
-COMMANDS += ("pause", "resume", "cancel", "restart", "checkout", "verify", "gc")
+COMMANDS += ("pause", "resume", "cancel", "restart", "checkout", "verify", "gc", "decide", "decisions")
+LABEL_COMMANDS = ("show", "status", "labeler", "tag", "export", "import")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,15 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", [(), *((name,) for name in COMMANDS), ("dataset",), *(("dataset", n) for n in ("create", "list", "show"))]
+    "command",
+    [
+        (),
+        *((name,) for name in COMMANDS),
+        ("dataset",),
+        *(("dataset", name) for name in ("create", "list", "show")),
+        ("label",),
+        *(("label", name) for name in LABEL_COMMANDS),
+    ],
 )
 def test_every_command_has_help_that_teaches(command: tuple[str, ...]) -> None:
     text = lamm(*command, "--help").output
