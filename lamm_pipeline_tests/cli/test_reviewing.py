@@ -159,6 +159,14 @@ def test_a_recording_without_decisions_says_how_to_take_some(annotated_root: Pat
     assert "lamm decide street" in lamm("decisions", "street", "--root", annotated_root).stdout
 
 
+def test_a_team_has_its_own_words_for_false_positives(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "words.yaml").write_text("false_positive_types: [fog]")
+    monkeypatch.setenv("LAMM_FALSE_POSITIVES", str(tmp_path / "words.yaml"))
+    lamm("decide", "street", "--root", root, "--false-positive", "000000:0=fog")
+    assert log(root)[0]["says"] == ["fog"]
+    assert "There are: fog." in refused("decide", "street", "--root", root, "--false-positive", "000000:0=dust")
+
+
 def run_job(root: Path, config: dict[str, Any]) -> dg.ExecuteInProcessResult:
     job = build_definitions(Settings.from_environment({}, root=root)).resolve_job_def("decide")
     return job.execute_in_process(
