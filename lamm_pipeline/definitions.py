@@ -12,6 +12,7 @@ from lamm_pipeline.reconstruction import assets as reconstruction
 from lamm_pipeline.recordings import assets as recordings
 from lamm_pipeline.recordings.sensors import new_recordings
 from lamm_pipeline.review import assets as review
+from lamm_pipeline.review import jobs as review_jobs
 from lamm_pipeline.review.schedules import yesterdays_recordings
 from lamm_pipeline.segmentation import assets as segmentation
 from lamm_pipeline.settings import Settings
@@ -45,7 +46,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[*PER_RECORDING, *datasets.ASSETS],
         asset_checks=[extraction_checks.disk_headroom],
-        jobs=[annotate_only, production, dataset_jobs.create_dataset, dataset_jobs.export],
+        jobs=[annotate_only, production, review_jobs.decide, dataset_jobs.create_dataset, dataset_jobs.export],
         sensors=[new_recordings, dataset_jobs.export_new_versions],
         schedules=[yesterdays_recordings],
         resources={"workspace": Workspace(root=str(settings.root))},

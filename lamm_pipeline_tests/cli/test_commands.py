@@ -20,7 +20,8 @@ pytestmark = pytest.mark.usefixtures("own_environment")
 
 FRAMES = 3
 COMMANDS = ("browse", "info", "sample", "pack", "add", "scan", "run", "status", "up", "evaluate")
-COMMANDS += ("pause", "resume", "cancel", "restart", "checkout", "verify", "gc")
+COMMANDS += ("pause", "resume", "cancel", "restart", "checkout", "verify", "gc", "decide", "decisions")
+LABEL_COMMANDS = ("show", "status", "labeler", "tag", "export", "import")
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +37,11 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (),
         *((name,) for name in COMMANDS),
         ("dataset",),
-        *(("dataset", n) for n in ("create", "list", "show")),
         ("sequences",),
-        *(("sequences", n) for n in ("run", "compare", "export")),
+        *(("sequences", name) for name in ("run", "compare", "export")),
+        *(("dataset", name) for name in ("create", "list", "show")),
+        ("label",),
+        *(("label", name) for name in LABEL_COMMANDS),
     ],
 )
 def test_every_command_has_help_that_teaches(command: tuple[str, ...]) -> None:
