@@ -12,6 +12,8 @@ from lamm_pipeline.reconstruction import assets as reconstruction
 from lamm_pipeline.recordings import assets as recordings
 from lamm_pipeline.recordings.sensors import new_recordings
 from lamm_pipeline.review import assets as review
+from lamm_pipeline.review import jobs as review_jobs
+from lamm_pipeline.review.schedules import yesterdays_recordings
 from lamm_pipeline.segmentation import assets as segmentation
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.tracking import assets as tracking
@@ -24,12 +26,13 @@ PER_RECORDING = [
     segmentation.mask_candidates,
     reconstruction.boxes_3d,
     tracking.tracks,
+    review.sequence_annotations,
 ]
 
 annotate_only = dg.define_asset_job(
     "annotate_only",
-    selection=dg.AssetSelection.assets("recording", "frames", "detections", "boxes_3d", "tracks"),
-    description="One recording up to its tracks: read, extract, detect, rebuild, track.",
+    selection=dg.AssetSelection.assets("recording", "frames", "detections", "boxes_3d", "tracks", "sequence_annotations"),
+    description="One recording up to what people review: read, extract, detect, rebuild, track, make sequence annotations.",
 )
 production = dg.define_asset_job(
     "production",
@@ -49,8 +52,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[*PER_RECORDING, review.review_gifs, *datasets.ASSETS],
         asset_checks=[extraction_checks.disk_headroom],
-        jobs=[annotate_only, production, gifs, dataset_jobs.create_dataset, dataset_jobs.export],
+        jobs=[annotate_only, production, gifs, review_jobs.decide, dataset_jobs.create_dataset, dataset_jobs.export],
         sensors=[new_recordings, dataset_jobs.export_new_versions],
+        schedules=[yesterdays_recordings],
         resources={"workspace": Workspace(root=str(settings.root))},
         executor=executor(settings),
     )

@@ -233,6 +233,7 @@ def _check(config: Mapping[str, Any]) -> None:
     from lamm_pipeline.extraction.assets import FramesConfig  # noqa: PLC0415
     from lamm_pipeline.reconstruction.assets import Boxes3DConfig  # noqa: PLC0415
     from lamm_pipeline.recordings.assets import RecordingConfig  # noqa: PLC0415
+    from lamm_pipeline.review.assets import SequenceAnnotationsConfig  # noqa: PLC0415
     from lamm_pipeline.segmentation.assets import DetectionsConfig  # noqa: PLC0415
     from lamm_pipeline.tracking.assets import TracksConfig  # noqa: PLC0415
 
@@ -242,6 +243,7 @@ def _check(config: Mapping[str, Any]) -> None:
         "detections": DetectionsConfig,
         "boxes_3d": Boxes3DConfig,
         "tracks": TracksConfig,
+        "sequence_annotations": SequenceAnnotationsConfig,
     }
     known = assets_of(STAGES)
     for asset, values in config.items():

@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,7 +24,7 @@ from lamm_pipeline.orchestration.produce import PROGRESS_TAG
 from lamm_pipeline.orchestration.runs import CANCELED_TAG, NO_RETRIES, PAUSED_TAG, holding, newest_run, state_of, stop_note
 from lamm_pipeline.orchestration.stages import STAGES
 from lamm_pipeline.orchestration.workspace import Workspace
-from lamm_pipeline.recordings.open_recording import open_recording
+from lamm_pipeline.recordings.recorded import recorded_between
 from lamm_pipeline.settings import Settings, actor
 from lamm_pipeline.storage.artifacts import ArtifactKey
 
@@ -117,17 +117,12 @@ class Session:
         Raises:
             InputError: the first day lies behind the last.
         """
-        last = last or datetime.now(UTC).date()
-        if first is not None and first > last:
+        if first is not None and first > (last := last or datetime.now(UTC).date()):
             raise InputError(f"--from {first} lies behind --to {last}. Give the earlier day first.")
-        for row in self.workspace.catalog.undated():
-            try:
-                with open_recording(Path(row.path)) as reader:
-                    self.workspace.catalog.set_recorded_at(row.key, reader.info.frame_timestamps_ns[0])
-            except (InputError, OSError) as error:
-                note(f"{row.key} is left out, its date is unknown: {error}")
-        start = None if first is None else datetime.combine(first, time.min, UTC)
-        return self.workspace.catalog.recorded_between(start, datetime.combine(last + timedelta(days=1), time.min, UTC))
+        keys, problems = recorded_between(self.workspace.catalog, first, last)
+        for sentence in problems:
+            note(sentence)
+        return keys
 
     def _settle_stop(self, result: dg.ExecuteInProcessResult) -> Mapping[str, str] | None:
         """Have a run that was stopped rather than failed stand as canceled; returns who stopped it, nobody = Ctrl-C, None = it was not."""

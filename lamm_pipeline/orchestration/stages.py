@@ -23,6 +23,7 @@ STAGES = {
         Stage("segmentation", ("detections",), ("extraction",), 50),
         Stage("reconstruction", ("boxes_3d",), ("segmentation",), 15),
         Stage("tracking", ("tracks",), ("reconstruction",), 10),
+        Stage("review", ("sequence_annotations",), ("segmentation",), 1),
     )
 }
 

@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.geometry.boxes_2d import area_xyxy, clip_xyxy
@@ -122,15 +121,16 @@ def sequences_of(
         say: is told what is filtered, clustered and left out.
     """
     objects, below = (_clusters if parameters.source is Source.cluster else _identities)(boxes, parameters)
-    say(
-        f"{below} boxes are left out by the confidence threshold {parameters.confidence_threshold:g}; the others make {len(objects)} objects"
-    )
+    say(f"{below} boxes have too little confidence ({parameters.confidence_threshold:g}); the others make {len(objects)} objects")
     whole = sorted((_Object.of(members, parameters.source) for members in objects), key=lambda each: each.order)
     kept = [each for each in whole if len(each.boxes) >= parameters.min_cluster_size]
+    for each in whole:
+        if len(each.boxes) < parameters.min_cluster_size:
+            say(f"An object is left out: frames {each.boxes[0].frame_index} to {each.boxes[-1].frame_index}, seen in {len(each.boxes)}")
     sequences = tuple(each.annotation(sequence_id(recording, number)) for number, each in enumerate(kept, start=1))
-    for each in sequences:
-        say(f"{each.sequence_id}: {each.class_id}, frames {each.first_frame} to {each.last_frame}, seen in {len(each.boxes)}")
-    used = [box for each in sequences for box in each.boxes]
+    for made in sequences:
+        say(f"{made.sequence_id}: {made.class_id}, frames {made.first_frame} to {made.last_frame}, seen in {len(made.boxes)}")
+    used = [box for made in sequences for box in made.boxes]
     summary = {
         "frames": counts.get("frames", 0),
         "boxes": counts.get("boxes", 0),

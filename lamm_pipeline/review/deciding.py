@@ -127,6 +127,18 @@ def annotated(store: ArtifactStore, artifact: Artifact, frame_ids: Iterable[str]
         yield Annotated(sequence.sequence_id, sequence.class_id, boxes)
 
 
+def current_artifact(store: ArtifactStore, recording: str, kind: SubjectKind) -> Artifact:
+    """The artifact in force that the subjects of a kind are part of.
+
+    Raises:
+        InputError: there is none yet.
+    """
+    found = store.current(ArtifactKey("recordings", recording, ASSETS[kind]))
+    if found is None:
+        raise InputError(f"There is no {ASSETS[kind]!r} of {recording!r} yet. Materialize it first.")
+    return found
+
+
 def sequences_by_annotation(store: ArtifactStore, recording: str) -> dict[str, list[str]]:
     """Ids of the sequence annotations in force that each detection is part of; detections of none are not in it."""
     artifact = store.current(ArtifactKey("recordings", recording, ASSETS[SubjectKind.sequence]))
@@ -203,12 +215,11 @@ def _refuse_other_sizes(store: ArtifactStore, recording: str, decisions: Iterabl
 
 
 def _artifact(store: ArtifactStore, recording: str, kind: SubjectKind, version: str | None) -> Artifact:
-    key = ArtifactKey("recordings", recording, ASSETS[kind])
-    artifact = store.current(key) if version is None else store.find(key, version)
-    if artifact is None and version is None:
-        raise InputError(f"There is no {key.asset!r} of {recording!r} yet, so nothing can be said about a {kind}.")
+    if version is None:
+        return current_artifact(store, recording, kind)
+    artifact = store.find(ArtifactKey("recordings", recording, ASSETS[kind]), version)
     if artifact is None:
-        raise InputError(f"Version {version} of {key.asset!r} of {recording!r} is not there any more. Look at the present one.")
+        raise InputError(f"Version {version} of {ASSETS[kind]!r} of {recording!r} is not there any more. Look at the present one.")
     return artifact
 
 

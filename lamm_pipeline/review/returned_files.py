@@ -4,8 +4,9 @@ Many tools drop what they do not know, so an image is known by frame id, file na
 (`segmentation/prediction_matching.py`), an annotation by its `detection_id` or else by the best overlap.
 
 The file is compared with what is there now. Another class, box or mask becomes a decision; so does an annotation that is gone (`exclude`),
-one that is as it was (`keep`) and an image without any (`reviewed_empty`): an image in the file has been looked at. New objects and
-everything else that does not match are reported. Importing a file a second time says nothing new.
+one that is as it was (`keep`) and an image without any (`reviewed_empty`): an image in the file has been looked at. New objects, objects of
+classes that the ontology does not have, and everything else that does not match are reported, and nothing is said of them. Importing a file
+a second time says nothing new.
 """
 
 from collections import Counter
@@ -172,7 +173,8 @@ class _Comparison:
         before = len(self.decisions)
         if one.known is None:
             self._unknown[one.label] += 1
-        elif one.known.id != shown.class_id:
+            return
+        if one.known.id != shown.class_id:
             self._say(Action.set_class, detection_id, class_id=one.known.id)
         if max(abs(a - b) for a, b in zip(one.box_xyxy, shown.box_xyxy, strict=True)) > BOX_TOLERANCE_PX:
             self._say(Action.set_box, detection_id, box_xyxy=list(one.box_xyxy))

@@ -128,21 +128,13 @@ class SequenceAnnotations:
 def write(path: Path, annotations: SequenceAnnotations) -> None:
     """Write the file, one sequence a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = {
-        "recording": annotations.recording,
-        "source": annotations.source,
-        "algorithm": annotations.algorithm,
-        "parameters": dict(annotations.parameters),
-        "processing_stage": annotations.processing_stage,
-        **annotations.derived(),
-        "summary": dict(annotations.summary),
-        "reason": annotations.reason,
-    }
+    head = document(annotations)
+    sequences = head.pop("sequences_bbox")
     with path.open("w", encoding="utf-8") as file:
         file.write("{\n")
         file.writelines(f"{json.dumps(name)}: {_json(value)},\n" for name, value in head.items())
         file.write('"sequences_bbox": [')
-        file.write(",".join(f"\n{_json(_sequence_to_json(each))}" for each in annotations.sequences))
+        file.write(",".join(f"\n{_json(each)}" for each in sequences))
         file.write("\n]\n}\n")
 
 
@@ -168,6 +160,21 @@ def read(path: Path) -> SequenceAnnotations:
 def sequence_id(recording: str, number: int) -> str:
     """The id of the sequence annotation with this number, from 1."""
     return f"{recording}:s{number:04d}"
+
+
+def document(annotations: SequenceAnnotations) -> dict[str, Any]:
+    """The content of the file."""
+    return {
+        "recording": annotations.recording,
+        "source": annotations.source,
+        "algorithm": annotations.algorithm,
+        "parameters": dict(annotations.parameters),
+        "processing_stage": annotations.processing_stage,
+        **annotations.derived(),
+        "summary": dict(annotations.summary),
+        "reason": annotations.reason,
+        "sequences_bbox": [_sequence_to_json(each) for each in annotations.sequences],
+    }
 
 
 def s4_document(annotations: SequenceAnnotations, gif_urls: Mapping[str, Mapping[str, str | None]] | None = None) -> dict[str, Any]:

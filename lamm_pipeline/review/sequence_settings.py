@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lamm_pipeline.review.clustering import Algorithm
 
-OPERATIONAL_FIELDS = frozenset({"dry_run"})
-
 
 class Source(StrEnum):
     """What makes boxes of several frames to one object."""

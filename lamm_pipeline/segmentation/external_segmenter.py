@@ -21,6 +21,8 @@ from lamm_pipeline.segmentation.segmenter import Picture, RawDetection, Segmenta
 from lamm_pipeline.segmentation.settings import SegmentationSettings
 
 MAX_UNKNOWN_NAMES = 50
+MATCHING = 2
+"""Raised by hand whenever a file would be read, or brought together with frames, in another way; part of the version."""
 
 
 class ExternalSegmenter:
@@ -54,6 +56,7 @@ class ExternalSegmenter:
         settings = self._settings
         return {
             "backend": "external",
+            "matching": MATCHING,
             "predictions_sha256": self._digest,
             "ontology": self._ontology.digest,
             "classes": sorted(self._wanted),

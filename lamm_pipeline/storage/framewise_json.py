@@ -62,17 +62,18 @@ def read_frames(path: Path, key: str, only: Collection[str] | None = None) -> It
             for line in file:
                 if line.startswith("}"):
                     return
-                if only is not None and line[1 : line.find('"', 1)] not in only:
+                if only is not None and (name := _plain_id(line)) is not None and name not in only:
                     continue
                 try:
-                    yield from json.loads(f"{{{line.rstrip().removesuffix(',')}}}").items()
+                    decoded = json.loads(f"{{{line.rstrip().removesuffix(',')}}}")
                 except json.JSONDecodeError as error:
                     raise InputError(f"{path} is not valid JSON ({error}). Restore the file or run its stage again.") from error
+                yield from _wanted(decoded, only)
             raise InputError(f"{path} ends in the middle of {key!r}. Restore the file or run its stage again.")
     whole = _load(path)
     if not isinstance(whole.get(key), dict):
         raise InputError(f"{path} has no object {key!r}; it is not a file of this kind.")
-    yield from ((frame_id, frame) for frame_id, frame in whole[key].items() if only is None or frame_id in only)
+    yield from _wanted(whole[key], only)
 
 
 def read_head(path: Path, key: str) -> dict[str, Any]:
@@ -98,6 +99,16 @@ def read_head(path: Path, key: str) -> dict[str, Any]:
 
 def _entry(name: str, value: Any) -> str:
     return f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False, separators=(',', ':'), allow_nan=False)}"
+
+
+def _plain_id(line: str) -> str | None:
+    """The frame id that a line begins with; None where it is written with escapes."""
+    name = line[1 : line.find('"', 1)]
+    return None if "\\" in name else name
+
+
+def _wanted(frames: Mapping[str, Any], only: Collection[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    return ((frame_id, frame) for frame_id, frame in frames.items() if only is None or frame_id in only)
 
 
 def _open(path: Path) -> TextIO:

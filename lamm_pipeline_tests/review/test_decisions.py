@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamm_pipeline.catalog.decisions import UNDO, Decision
-from lamm_pipeline.review.decisions import Action, FrameState, Verdict, frame_state, in_force
+from lamm_pipeline.review.decisions import Action, FrameState, Verdict, frame_state, in_force, outcome
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 CAR = "drive:000001:0"
@@ -146,3 +146,53 @@ def test_any_decisions_and_undos_give_the_state_of_replaying_them(log: list[Deci
 def test_a_frame_is_a_negative_only_when_a_person_says_so(action: str | None, labelled: bool, annotations: int, state: str) -> None:
     verdict = Verdict({} if action is None else {"verdict": said(1, action, "frame", "drive:000001")})
     assert frame_state(verdict, labelled=labelled, annotations=annotations) == state
+
+
+FRAME, SEQUENCE = "drive:000001", "drive:s0001"
+CLASS_OUT = said(1, "exclude", "class", "car")
+SEQUENCE_OUT = said(2, "exclude", "sequence", SEQUENCE)
+SEQUENCE_NEGATIVE = said(3, "set_positive", "sequence", SEQUENCE, is_positive=False)
+EMPTY = said(4, "reviewed_empty", "frame", FRAME)
+OWN_OUT = said(5, "exclude")
+OWN_KEPT = said(6, "keep")
+OWN_NEGATIVE = said(7, "set_positive", is_positive=False)
+SEQUENCE_KEPT = said(8, "keep", "sequence", SEQUENCE)
+TRUCK = said(9, "set_class", class_id="truck")
+SEQUENCE_VAN = said(10, "set_class", "sequence", SEQUENCE, class_id="van")
+
+
+@pytest.mark.requirement("CUR-02", "CUR-03", "SEQ-15")
+@pytest.mark.parametrize(
+    ("log", "excluded_by"),
+    [
+        ([], None),
+        ([CLASS_OUT], 1),
+        ([CLASS_OUT, SEQUENCE_OUT], 2),
+        ([CLASS_OUT, SEQUENCE_KEPT], None),
+        ([SEQUENCE_OUT, SEQUENCE_NEGATIVE], 3),
+        ([SEQUENCE_NEGATIVE, SEQUENCE_KEPT], None),
+        ([EMPTY], 4),
+        ([EMPTY, OWN_KEPT], None),
+        ([OWN_OUT, SEQUENCE_KEPT], 5),
+        ([OWN_OUT, OWN_KEPT], None),
+        ([OWN_KEPT, OWN_NEGATIVE], 7),
+        ([CLASS_OUT, OWN_KEPT], None),
+        ([CLASS_OUT, TRUCK], None),
+    ],
+)
+def test_the_special_goes_before_the_general_and_the_newest_before_the_older(log: list[Decision], excluded_by: int | None) -> None:
+    found = outcome(in_force(log), FRAME, CAR, "car", [SEQUENCE]).excluded_by
+    assert (None if found is None else found.id) == excluded_by
+
+
+@pytest.mark.requirement("SEQ-15")
+def test_the_class_of_an_annotation_is_its_own_correction_else_that_of_its_sequence() -> None:
+    assert outcome(in_force([TRUCK, SEQUENCE_VAN]), FRAME, CAR, "car", [SEQUENCE]).class_id == "truck"
+    assert outcome(in_force([SEQUENCE_VAN]), FRAME, CAR, "car", [SEQUENCE]).class_id == "van"
+    assert outcome(in_force([SEQUENCE_VAN]), FRAME, CAR, "car").class_id == "car"
+
+
+def test_corrections_come_with_the_outcome() -> None:
+    log = [said(1, "set_box", box_xyxy=[1.0, 2.0, 3.0, 4.0]), said(2, "set_mask", mask_rle={"size": [1, 1], "counts": "01"})]
+    seen = outcome(in_force(log), FRAME, CAR, "car")
+    assert (seen.box_xyxy, seen.mask_rle, seen.excluded_by, seen.reviewed) == ((1.0, 2.0, 3.0, 4.0), log[1].value["mask_rle"], None, True)

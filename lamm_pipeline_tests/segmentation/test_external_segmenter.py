@@ -259,6 +259,15 @@ def test_coco_images_without_results_are_empty_frames_and_not_missing_ones(tmp_p
 
 
 @pytest.mark.requirement("SEG-09")
+def test_the_frame_id_of_a_coco_image_goes_before_its_name(tmp_path: Path) -> None:
+    document = coco([{"image_id": 7, "category_id": 40, "bbox": [1, 2, 30, 40]}])
+    document["images"][0] |= {"file_name": "000003.png", "frame_id": "drive:000001"}
+    document["images"].pop()
+    _, frames = run(tmp_path, document)
+    assert [each.frame_index for each in frames if each.detections] == [1]
+
+
+@pytest.mark.requirement("SEG-09")
 def test_a_bare_list_of_results_names_its_images_itself_or_in_a_file_beside_it(tmp_path: Path) -> None:
     named = [{"file_name": "drive/000002.png", "category_id": 1, "bbox": [1, 2, 30, 40], "score": 0.5}]
     _, frames = run(tmp_path, named)
