@@ -11,6 +11,9 @@ from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reconstruction import assets as reconstruction
 from lamm_pipeline.recordings import assets as recordings
 from lamm_pipeline.recordings.sensors import new_recordings
+from lamm_pipeline.review import assets as review
+from lamm_pipeline.review import jobs as review_jobs
+from lamm_pipeline.review.schedules import yesterdays_recordings
 from lamm_pipeline.segmentation import assets as segmentation
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.tracking import assets as tracking
@@ -25,12 +28,13 @@ PER_RECORDING = [
     tracking.tracks,
     tracking.masklets,
     tracking.identities,
+    review.sequence_annotations,
 ]
 
 annotate_only = dg.define_asset_job(
     "annotate_only",
-    selection=dg.AssetSelection.assets("recording", "frames", "detections", "boxes_3d", "tracks"),
-    description="One recording up to its tracks: read, extract, detect, rebuild, track.",
+    selection=dg.AssetSelection.assets("recording", "frames", "detections", "boxes_3d", "tracks", "sequence_annotations"),
+    description="One recording up to what people review: read, extract, detect, rebuild, track, make sequence annotations.",
 )
 production = dg.define_asset_job(
     "production",
@@ -38,14 +42,21 @@ production = dg.define_asset_job(
     description="One recording up to everything curation needs: annotate_only, the diversity metrics, and masklets with their identities.",
 )
 
+gifs = dg.define_asset_job(
+    "gifs",
+    selection=dg.AssetSelection.assets("review_gifs"),
+    description="The GIFs of one recording's sequence annotations, for people who review; over many recordings as a backfill.",
+)
+
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The whole graph for a root folder and an executor; tests and the command line build it with their own."""
     return dg.Definitions(
-        assets=[*PER_RECORDING, *datasets.ASSETS],
+        assets=[*PER_RECORDING, review.review_gifs, *datasets.ASSETS],
         asset_checks=[extraction_checks.disk_headroom],
-        jobs=[annotate_only, production, dataset_jobs.create_dataset, dataset_jobs.export],
+        jobs=[annotate_only, production, gifs, review_jobs.decide, dataset_jobs.create_dataset, dataset_jobs.export],
         sensors=[new_recordings, dataset_jobs.export_new_versions],
+        schedules=[yesterdays_recordings],
         resources={"workspace": Workspace(root=str(settings.root))},
         executor=executor(settings),
     )

@@ -3,14 +3,19 @@
 | variable | meaning | default |
 | --- | --- | --- |
 | `LAMM_ROOT` | folder of artifacts, datasets, catalog and Dagster's instance | `lamm-data` in the working directory |
-| `LAMM_CATALOG_URL` | SQLAlchemy URL of the catalog; the one place that may hold a password | SQLite file `catalog.sqlite` in the root |
+| `LAMM_STORE` | where artifacts are published: `s3://BUCKET/PREFIX`; the root then holds drafts and fetched files | the root |
+| `LAMM_S3_ENDPOINT` | URL of the S3 server that has the bucket | Amazon's |
+| `LAMM_CATALOG_URL` | SQLAlchemy URL of the catalog; nothing else here may hold a password | SQLite file `catalog.sqlite` in the root |
 | `LAMM_CALIBRATION_DIR` | folder with `SN<serial>.conf` files | none |
 | `LAMM_ONTOLOGY` | YAML file of the classes | the one in the package |
+| `LAMM_FALSE_POSITIVES` | YAML file of the words for false alarms | the one in the package |
 | `LAMM_EXECUTOR` | `multiprocess` or `in_process` | `multiprocess` |
 | `LAMM_DEVICE` | `cpu` or `cuda`; `cuda` sends model stages to the `gpu` pool | `cpu` |
 | `LAMM_WATCH` | folders that the sensor `new_recordings` watches beside the source datasets, separated like `PATH` | none |
 | `LAMM_WATCH_BATCH` | most files that the sensor takes in at one tick, 1 to 1000 | 100 |
 | `LAMM_USER` | who acts, when `--as` does not say | the user of the operating system |
+
+Credentials for S3 are none of these: boto3 finds them (`AWS_ACCESS_KEY_ID`, `AWS_PROFILE`, a role), and nothing here reads or repeats them.
 """
 
 import getpass
@@ -35,9 +40,12 @@ class Settings:
     """The environment, read and checked; the module's docstring has the table of variables."""
 
     root: Path
+    store: str | None
+    s3_endpoint: str | None
     catalog_url: str
     calibration_folder: Path | None
     ontology_file: Path | None
+    false_positives_file: Path | None
     executor: str
     device: str
     watch_folders: tuple[Path, ...]
@@ -57,9 +65,12 @@ class Settings:
         root = (root or Path(environment.get("LAMM_ROOT") or "lamm-data")).expanduser().resolve()
         return cls(
             root=root,
+            store=environment.get("LAMM_STORE") or None,
+            s3_endpoint=environment.get("LAMM_S3_ENDPOINT") or None,
             catalog_url=environment.get("LAMM_CATALOG_URL") or f"sqlite:///{root / 'catalog.sqlite'}",
             calibration_folder=_path(environment.get("LAMM_CALIBRATION_DIR")),
             ontology_file=_path(environment.get("LAMM_ONTOLOGY")),
+            false_positives_file=_path(environment.get("LAMM_FALSE_POSITIVES")),
             executor=_one_of("LAMM_EXECUTOR", environment.get("LAMM_EXECUTOR") or "multiprocess", EXECUTORS),
             device=_one_of("LAMM_DEVICE", environment.get("LAMM_DEVICE") or "cpu", DEVICES),
             watch_folders=tuple(

@@ -1,11 +1,22 @@
 """Fixtures that several folders of tests share."""
 
+import contextlib
 import os
 import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
+
+S3_KEY_ID = "AKIALAMMTESTKEY"
+S3_SECRET = "secretOfTheTests/0123456789+abcdef"  # noqa: S105  of the test server
 
 
 def pytest_configure() -> None:
@@ -32,3 +43,44 @@ def own_environment() -> Iterator[None]:
             patch.delenv(name)
         patch.setenv("LAMM_USER", "ada")
         yield
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Endpoint of an S3 server (moto's) in a process of its own; buckets live as long as the tests."""
+    for _ in range(5):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if _answers(server, port):
+            break
+    else:
+        pytest.fail("moto's server does not start")
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(10)
+
+
+@pytest.fixture
+def s3_bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A new bucket on the test server, as plain boto3 sees it; credentials are in the environment."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", S3_KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", S3_SECRET)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_CONFIG_FILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    bucket = boto3.resource("s3", endpoint_url=s3_server, region_name="us-east-1").Bucket(f"test-{uuid.uuid4().hex[:12]}")
+    bucket.create()
+    return bucket
+
+
+def _answers(server: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether the server takes connections within a minute; False once it has ended."""
+    until = time.monotonic() + 60
+    while server.poll() is None and time.monotonic() < until:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+        time.sleep(0.1)
+    server.kill()
+    return False

@@ -32,6 +32,7 @@ def contents(definitions: dg.Definitions) -> dict[str, Any]:
         },
         "jobs": sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")),
         "sensors": sorted(sensor.name for sensor in repository.sensor_defs),
+        "schedules": sorted(schedule.name for schedule in repository.schedule_defs),
         "resources": sorted(definitions.resources or {}),
     }
 

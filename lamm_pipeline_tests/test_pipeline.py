@@ -25,7 +25,7 @@ from lamm_pipeline_tests.command_line import lamm
 pytestmark = pytest.mark.usefixtures("own_environment")
 
 FRAMES = 36
-PER_RECORDING = ("recording", "frames", "diversity_metrics", "detections", "boxes_3d", "tracks")
+PER_RECORDING = ("recording", "frames", "diversity_metrics", "detections", "boxes_3d", "tracks", "sequence_annotations")
 FAST = ("--stereo", "half", "--tiles", "full")
 
 

@@ -14,16 +14,27 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from lamm_pipeline.catalog.models import AuditEvent, DatasetVersion, Recording, SourceDataset, now
+from lamm_pipeline.catalog.decisions import UNDO, Decision, NewDecision, Watermark, decision_of, undone, utc
+from lamm_pipeline.catalog.models import (
+    AuditEvent,
+    DatasetVersion,
+    DecisionRow,
+    Labelling,
+    Recording,
+    RecordingTag,
+    SourceDataset,
+    now,
+)
 from lamm_pipeline.errors import InputError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 SQLITE_WAIT_S = 30
+UNLABELLED = "unlabelled"
 
 _DATASET_NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}")
 
@@ -234,6 +245,135 @@ class Catalog:
             )
         return row
 
+    def add_decisions(self, recording: str, decisions: Iterable[NewDecision], actor: str) -> list[int]:
+        """Remember what somebody says about a recording's data: all of it or nothing. `review/deciding.py` checks it first.
+
+        Returns:
+            The ids, one for each decision in order.
+
+        Raises:
+            InputError: there is no such recording.
+        """
+        at = now()
+        rows = [DecisionRow(at=at, actor=actor, recording=recording, reverts=None, **_columns(each)) for each in decisions]
+        with self._changing(recording) as session:
+            session.add_all(rows)
+            session.flush()
+            return [row.id for row in rows]
+
+    def undo(self, decision_id: int, actor: str) -> int:
+        """Take a decision back; undoing an undo puts it in force again. Returns the id of the undo.
+
+        Raises:
+            InputError: there is no such decision, or it is taken back already.
+        """
+        with self._session() as session:
+            found = session.get(DecisionRow, decision_id)
+        if found is None:
+            raise InputError(f"There is no decision {decision_id}. `lamm decisions RECORDING` lists them.")
+        with self._changing(found.recording) as session:
+            rows = session.scalars(select(DecisionRow).where(DecisionRow.recording == found.recording))
+            if decision_id in undone(map(decision_of, rows)):
+                raise InputError(f"Decision {decision_id} is undone already. Undo its undo to put it in force again.")
+            row = DecisionRow(
+                at=now(),
+                actor=actor,
+                recording=found.recording,
+                subject_kind=found.subject_kind,
+                subject=found.subject,
+                action=UNDO,
+                value={},
+                data_version=found.data_version,
+                reverts=decision_id,
+                note="",
+            )
+            session.add(row)
+            session.flush()
+            return row.id
+
+    def decisions(self, recording: str) -> list[Decision]:
+        """All decisions on a recording, undone ones and undos among them, oldest first."""
+        query = select(DecisionRow).where(DecisionRow.recording == recording).order_by(DecisionRow.id)
+        with self._session() as session:
+            return [decision_of(row) for row in session.scalars(query)]
+
+    def decision_watermark(self, recording: str) -> int:
+        """The highest id of a decision on this recording, 0 when there is none. It grows with every decision, undos among them."""
+        with self._session() as session:
+            return session.scalar(select(func.max(DecisionRow.id)).where(DecisionRow.recording == recording)) or 0
+
+    def decision_watermarks(self) -> dict[str, Watermark]:
+        """How far the decisions on each recording go; recordings without any are not in it. One query."""
+        newest = select(func.max(DecisionRow.id)).group_by(DecisionRow.recording)
+        query = select(DecisionRow.recording, DecisionRow.id, DecisionRow.at).where(DecisionRow.id.in_(newest))
+        with self._session() as session:
+            return {recording: Watermark(number, utc(at)) for recording, number, at in session.execute(query)}
+
+    def set_labelling(self, recording: str, actor: str, *, status: str | None = None, labeler: str | None = None) -> Labelling:
+        """Set how far labelling is, who does it, or both; None leaves what is known, an empty labeler takes the recording from them.
+
+        Raises:
+            InputError: there is no such recording.
+        """
+        with self._changing(recording) as session:
+            row = session.get(Labelling, recording) or _unlabelled(recording)
+            before = {"status": row.status, "labeler": row.labeler}
+            row.status = row.status if status is None else status
+            row.labeler = row.labeler if labeler is None else labeler or None
+            after = {"status": row.status, "labeler": row.labeler}
+            if after != before:
+                row.updated_at, row.updated_by = now(), actor
+                session.add(row)
+                _audit(session, actor, "labelling.set", recording, {"before": before, "after": after})
+        return row
+
+    def labelling(self, recording: str) -> Labelling:
+        """How far labelling of a recording is; `unlabelled` where nobody has said anything."""
+        with self._session() as session:
+            return session.get(Labelling, recording) or _unlabelled(recording)
+
+    def labellings(self) -> dict[str, Labelling]:
+        """How far labelling is, of every recording of which somebody has said anything; one query."""
+        with self._session() as session:
+            return {row.recording: row for row in session.scalars(select(Labelling))}
+
+    def tag(self, recording: str, tags: Iterable[str], actor: str) -> None:
+        """Put tags on a recording.
+
+        Raises:
+            InputError: there is no such recording.
+        """
+        with self._changing(recording) as session:
+            have = set(session.scalars(select(RecordingTag.tag).where(RecordingTag.recording == recording)))
+            for each in sorted(set(tags) - have):
+                session.add(RecordingTag(recording=recording, tag=each))
+                _audit(session, actor, "tag.add", recording, {"tag": each})
+
+    def untag(self, recording: str, tags: Iterable[str], actor: str) -> None:
+        """Take tags off a recording; those that it does not have make no difference.
+
+        Raises:
+            InputError: there is no such recording.
+        """
+        with self._changing(recording) as session:
+            for each in sorted(set(tags)):
+                row = session.get(RecordingTag, (recording, each))
+                if row is not None:
+                    session.delete(row)
+                    _audit(session, actor, "tag.remove", recording, {"tag": each})
+
+    def tags(self, recording: str) -> list[str]:
+        """Tags of a recording, in alphabetical order."""
+        return self.all_tags().get(recording, [])
+
+    def all_tags(self) -> dict[str, list[str]]:
+        """Tags by recording, in alphabetical order; one query."""
+        found: dict[str, list[str]] = {}
+        with self._session() as session:
+            for row in session.scalars(select(RecordingTag)):
+                found.setdefault(row.recording, []).append(row.tag)
+        return {recording: sorted(tags) for recording, tags in sorted(found.items())}
+
     def audit(self, actor: str, action: str, subject: str, details: dict[str, Any]) -> None:
         """Remember that somebody did something."""
         with self._session() as session:
@@ -248,6 +388,16 @@ class Catalog:
     @contextmanager
     def _session(self) -> Iterator[Session]:
         with Session(self._engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def _changing(self, recording: str) -> Iterator[Session]:
+        """A transaction that nobody else's on the same recording runs beside, so that ids become visible in their order."""
+        with self._session() as session:
+            if self.url.get_backend_name() == "sqlite":
+                session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+            if session.scalar(select(Recording.key).where(Recording.key == recording).with_for_update()) is None:
+                raise InputError(f"No recording is called {recording!r}. `lamm status` lists them.")
             yield session
 
     def _migrate(self) -> None:
@@ -266,6 +416,14 @@ class Catalog:
 
 def _found(row: Recording) -> dict[str, Any]:
     return {"path": row.path, "size": row.size, "quick_digest": row.quick_digest}
+
+
+def _columns(decision: NewDecision) -> dict[str, Any]:
+    return {**vars(decision), "value": dict(decision.value)}
+
+
+def _unlabelled(recording: str) -> Labelling:
+    return Labelling(recording=recording, status=UNLABELLED, labeler=None)
 
 
 def _audit(session: Session, actor: str, action: str, subject: str, details: dict[str, Any]) -> None:

@@ -97,6 +97,46 @@ class AuditEvent(Base):
     details: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
+class DecisionRow(Base):
+    """Somebody said something about a recording's data. Rows are only ever added: the database refuses to change or delete them."""
+
+    __tablename__ = "decisions"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    actor: Mapped[str] = mapped_column(String(200))
+    recording: Mapped[str] = mapped_column(ForeignKey("recordings.key"), index=True)
+    subject_kind: Mapped[str] = mapped_column(String(16))
+    subject: Mapped[str] = mapped_column(String(200))
+    action: Mapped[str] = mapped_column(String(50))
+    value: Mapped[dict[str, Any]] = mapped_column(JSON)
+    data_version: Mapped[str | None] = mapped_column(String(64))
+    reverts: Mapped[int | None] = mapped_column(ForeignKey("decisions.id"))
+    note: Mapped[str] = mapped_column(Text)
+
+
+class Labelling(Base):
+    """How far people are with labelling a recording, and who does it. What it was before is in the audit trail."""
+
+    __tablename__ = "labelling"
+
+    recording: Mapped[str] = mapped_column(ForeignKey("recordings.key"), primary_key=True)
+    status: Mapped[str] = mapped_column(String(32))
+    labeler: Mapped[str | None] = mapped_column(String(200))
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    updated_by: Mapped[str] = mapped_column(String(200))
+
+
+class RecordingTag(Base):
+    """A word that people put on a recording."""
+
+    __tablename__ = "recording_tags"
+
+    recording: Mapped[str] = mapped_column(ForeignKey("recordings.key"), primary_key=True)
+    tag: Mapped[str] = mapped_column(String(100), primary_key=True, index=True)
+
+
 def now() -> datetime:
     """The present, in UTC."""
     return datetime.now(UTC)

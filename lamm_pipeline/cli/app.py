@@ -2,7 +2,7 @@
 
 import typer
 
-from lamm_pipeline.cli import datasets, evaluating, operating, recordings, running
+from lamm_pipeline.cli import datasets, evaluating, gifs, operating, recordings, reviewing, running, sequences
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,6 +16,12 @@ dataset_app = typer.Typer(
     no_args_is_help=True, help="Create and look at dataset versions. A version never changes; a change is a new version."
 )
 app.add_typer(dataset_app, name="dataset")
+sequences_app = typer.Typer(no_args_is_help=True, help="Make, compare and export what is to be reviewed: each object once over time.")
+app.add_typer(sequences_app, name="sequences")
+label_app = typer.Typer(
+    no_args_is_help=True, help="How far people are with labelling recordings; COCO files for labelling tools, and back from them."
+)
+app.add_typer(label_app, name="label")
 
 for command in (
     recordings.browse,
@@ -34,12 +40,24 @@ for command in (
     operating.checkout,
     operating.verify,
     operating.gc,
+    gifs.gifs,
     evaluating.evaluate,
+    reviewing.decide,
+    reviewing.decisions,
 ):
     app.command()(command)
 dataset_app.command("create")(datasets.create)
 dataset_app.command("list")(datasets.list_versions)
 dataset_app.command("show")(datasets.show)
+sequences_app.command("run")(sequences.run)
+sequences_app.command("compare")(sequences.compare)
+sequences_app.command("export")(sequences.export)
+label_app.command("show")(reviewing.show_labels)
+label_app.command("status")(reviewing.set_status)
+label_app.command("labeler")(reviewing.set_labeler)
+label_app.command("tag")(reviewing.set_tags)
+label_app.command("export")(reviewing.export_labels)
+label_app.command("import")(reviewing.import_labels)
 
 if __name__ == "__main__":
     app()

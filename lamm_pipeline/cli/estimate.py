@@ -14,7 +14,7 @@ from lamm_pipeline.extraction.settings import FrameSettings
 from lamm_pipeline.recordings.assets import FILE_NAME
 from lamm_pipeline.recordings.frame_timing import measure
 from lamm_pipeline.recordings.svo2_reader import open_svo2
-from lamm_pipeline.storage.artifacts import RUN, ArtifactKey, ArtifactStore
+from lamm_pipeline.storage.artifacts import ArtifactKey, ArtifactStore
 
 MUCH_BYTES = 20 * 10**9
 MUCH_SECONDS = 30 * 60.0
@@ -129,10 +129,8 @@ def _rate(session: Session, asset: str) -> float | None:
 
 def _measured(store: ArtifactStore, key: str, asset: str) -> float | None:
     made, recording = (store.current(ArtifactKey("recordings", key, name)) for name in (asset, "recording"))
-    if made is None or recording is None or not (made.folder / RUN).is_file():
-        return None
-    run = json.loads((made.folder / RUN).read_text())
-    if run.get("units", 0) < MIN_UNITS or run.get("units_per_second", 0) <= 0:
+    run = None if made is None else store.run(made)
+    if run is None or recording is None or run.get("units", 0) < MIN_UNITS or run.get("units_per_second", 0) <= 0:
         return None
     facts = json.loads(recording.file(FILE_NAME).read_text())
     return float(run["units_per_second"]) * (facts["width"] * facts["height"] / DEFAULT_PIXELS if asset in SCALING else 1.0)

@@ -33,7 +33,6 @@ from lamm_pipeline.storage import checkout as checkouts
 from lamm_pipeline.storage import garbage
 from lamm_pipeline.storage import verify as verification
 from lamm_pipeline.storage.artifacts import ArtifactKey
-from lamm_pipeline.storage.local_store import LocalStore
 
 DAMAGED = 1
 SHOWN = 50
@@ -144,7 +143,7 @@ def verify(
     lamm verify drive --root data
     """
     with open_session(root) as session:
-        store = LocalStore(session.settings.root)
+        store = session.workspace.store
         keys = [key for key in store.all_keys() if not partitions or key.partition in partitions]
         for unknown in sorted(set(partitions or []) - {key.partition for key in keys}):
             raise InputError(f"Nothing is published of {unknown!r}. `lamm status` and `lamm dataset list` show what there is.")
@@ -178,11 +177,12 @@ def gc(
         lamm gc --root data --yes
     """
     with open_session(root) as session:
-        store = LocalStore(session.settings.root)
+        store = session.workspace.store
         collect = garbage.remove_garbage if remove else garbage.find_garbage
         found = collect(store, _pinned(session), draft_days=draft_days)
+        root_folder = f"{session.settings.root}/"
         rows: list[dict[str, Any]] = [
-            {"path": str(each.path.relative_to(session.settings.root)), "bytes": each.size, "reason": each.reason} for each in found.garbage
+            {"path": each.place.removeprefix(root_folder), "bytes": each.size, "reason": each.reason} for each in found.garbage
         ]
         if remove and rows:
             session.workspace.catalog.audit(session.actor, "gc", "store", {"removed": [row["path"] for row in rows], "bytes": found.size})

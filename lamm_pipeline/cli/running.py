@@ -247,6 +247,7 @@ def _check(config: Mapping[str, Any]) -> None:
     from lamm_pipeline.extraction.assets import FramesConfig  # noqa: PLC0415
     from lamm_pipeline.reconstruction.assets import Boxes3DConfig  # noqa: PLC0415
     from lamm_pipeline.recordings.assets import RecordingConfig  # noqa: PLC0415
+    from lamm_pipeline.review.assets import SequenceAnnotationsConfig  # noqa: PLC0415
     from lamm_pipeline.segmentation.assets import DetectionsConfig, MaskCandidatesConfig  # noqa: PLC0415
     from lamm_pipeline.tracking.assets import IdentitiesConfig, MaskletsConfig, TracksConfig  # noqa: PLC0415
 
@@ -259,6 +260,7 @@ def _check(config: Mapping[str, Any]) -> None:
         "mask_candidates": MaskCandidatesConfig,
         "masklets": MaskletsConfig,
         "identities": IdentitiesConfig,
+        "sequence_annotations": SequenceAnnotationsConfig,
     }
     known = assets_of(STAGES)
     for asset, values in config.items():

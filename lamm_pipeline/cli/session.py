@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,7 +24,7 @@ from lamm_pipeline.orchestration.produce import PROGRESS_TAG
 from lamm_pipeline.orchestration.runs import CANCELED_TAG, NO_RETRIES, PAUSED_TAG, holding, newest_run, state_of, stop_note
 from lamm_pipeline.orchestration.stages import STAGES
 from lamm_pipeline.orchestration.workspace import Workspace
-from lamm_pipeline.recordings.open_recording import open_recording
+from lamm_pipeline.recordings.recorded import recorded_between
 from lamm_pipeline.settings import Settings, actor
 from lamm_pipeline.storage.artifacts import ArtifactKey
 
@@ -117,17 +117,12 @@ class Session:
         Raises:
             InputError: the first day lies behind the last.
         """
-        last = last or datetime.now(UTC).date()
-        if first is not None and first > last:
+        if first is not None and first > (last := last or datetime.now(UTC).date()):
             raise InputError(f"--from {first} lies behind --to {last}. Give the earlier day first.")
-        for row in self.workspace.catalog.undated():
-            try:
-                with open_recording(Path(row.path)) as reader:
-                    self.workspace.catalog.set_recorded_at(row.key, reader.info.frame_timestamps_ns[0])
-            except (InputError, OSError) as error:
-                note(f"{row.key} is left out, its date is unknown: {error}")
-        start = None if first is None else datetime.combine(first, time.min, UTC)
-        return self.workspace.catalog.recorded_between(start, datetime.combine(last + timedelta(days=1), time.min, UTC))
+        keys, problems = recorded_between(self.workspace.catalog, first, last)
+        for sentence in problems:
+            note(sentence)
+        return keys
 
     def _settle_stop(self, result: dg.ExecuteInProcessResult) -> Mapping[str, str] | None:
         """Have a run that was stopped rather than failed stand as canceled; returns who stopped it, nobody = Ctrl-C, None = it was not."""
@@ -169,7 +164,7 @@ class Session:
         for name in (asset for stage in STAGES.values() for asset in stage.assets):
             artifact = self.workspace.store.current(ArtifactKey("recordings", key, name))
             if artifact is not None:
-                artifacts[name] = {"version": artifact.version, "folder": str(artifact.folder), "counts": dict(artifact.counts)}
+                artifacts[name] = {"version": artifact.version, "folder": artifact.location, "counts": dict(artifact.counts)}
         run = newest_run(self.instance, key)
         last = None if run is None else {"id": run.run_id, "state": state_of(self.home, run), "progress": run.tags.get(PROGRESS_TAG)}
         return {
@@ -188,7 +183,7 @@ class Session:
         row = self.workspace.catalog.version(key)
         lineage = self.workspace.store.current(ArtifactKey("datasets", key, "lineage"))
         exports = {
-            name: str(artifact.folder / name)
+            name: f"{artifact.location}/{name}"
             for name, asset in EXPORTS.items()
             if (artifact := self.workspace.store.current(ArtifactKey("datasets", key, asset))) is not None
         }

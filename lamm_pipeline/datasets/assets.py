@@ -195,7 +195,7 @@ def _export_asset(export_format: ExportFormat, code_version: str, description: s
                     "annotations": sum(counts["annotations"].values()),
                     "written": table(rows),
                     "files": table([{"what": name, "count": count} for name, count in counts["counts"].items()]),
-                    "dataset": dg.MetadataValue.path(str(artifact.folder / export_format)),
+                    "dataset": dg.MetadataValue.path(f"{artifact.location}/{export_format}"),
                     "sample": _preview(artifact),
                 },
             )
@@ -259,7 +259,7 @@ def lineage(context: dg.AssetExecutionContext, config: StageConfig, workspace: W
                 "training_dataset_id": content["training_dataset_id"],
                 "curated_dataset_id": content["curated_dataset_id"] or "none: nothing was filtered",
                 "recordings": table(_inputs(version)),
-                "lineage": dg.MetadataValue.path(str(artifact.folder / LINEAGE_FILE)),
+                "lineage": dg.MetadataValue.path(f"{artifact.location}/{LINEAGE_FILE}"),
             },
         )
 

@@ -169,9 +169,12 @@ def _preview(artifact: Artifact) -> dg.MetadataValue[Any]:
     if not selected:
         return dg.MetadataValue.text("no frames")
     frame = selected[len(selected) // 2]
-    image = cv2.imread(str(artifact.folder / str(frame.image_left)), cv2.IMREAD_COLOR)
+    image = cv2.imread(str(artifact.file(str(frame.image_left))), cv2.IMREAD_COLOR)
     pictures = [np.asarray(image, np.uint8)]
-    depth = None if registry.camera is None else read_depth(artifact.folder, frame, registry.camera)
+    depth = None
+    if registry.camera is not None and frame.depth is not None:
+        artifact.file(frame.depth)
+        depth = read_depth(artifact.file(frame_registry.FILE_NAME).parent, frame, registry.camera)
     if depth is not None:
         inverse = 1.0 / depth
         scaled = np.nan_to_num(255 * inverse / max(float(np.nanpercentile(inverse, 98)), 1e-6)).clip(0, 255).astype(np.uint8)

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,19 @@ class Ontology:
 
     classes: tuple[ObjectClass, ...]
     digest: str
+
+    @cached_property
+    def by_label(self) -> Mapping[str, ObjectClass]:
+        """Classes by id, then name, then detector label, in small letters; a label of several classes means the first of them."""
+        known: dict[str, ObjectClass] = {}
+        for texts in (
+            [(each.id, each) for each in self.classes],
+            [(each.name, each) for each in self.classes],
+            [(label, each) for each in self.classes for label in each.detector_labels],
+        ):
+            for text, each in texts:
+                known.setdefault(text.casefold(), each)
+        return known
 
     def by_id(self, class_id: str) -> ObjectClass:
         """Return the class with this id.

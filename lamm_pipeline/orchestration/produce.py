@@ -106,7 +106,7 @@ def result(artifact: Artifact, metadata: Mapping[str, Any], checks: list[dg.Asse
             **metadata,
             "size_mb": round(artifact.manifest.size / 1e6, 3),
             "version": artifact.version,
-            "folder": dg.MetadataValue.path(str(artifact.folder)),
+            "folder": dg.MetadataValue.path(artifact.location),
         },
         check_results=checks or [],
         data_version=dg.DataVersion(artifact.version),

@@ -7,6 +7,7 @@ import dagster as dg
 
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.ontology.false_positives import load_false_positive_types
 from lamm_pipeline.ontology.ontology import Ontology, load_ontology
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore
@@ -29,7 +30,11 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
     @cached_property
     def store(self) -> ArtifactStore:
         """Published artifacts."""
-        return LocalStore(Path(self.root))
+        if self.settings.store is None:
+            return LocalStore(Path(self.root))
+        from lamm_pipeline.storage.s3_store import open_s3_store  # noqa: PLC0415  boto3 takes a quarter of a second to load
+
+        return open_s3_store(self.settings.store, self.settings.s3_endpoint, Path(self.root))
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -40,6 +45,11 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
     def ontology(self) -> Ontology:
         """The classes in force."""
         return load_ontology(self.settings.ontology_file)
+
+    @cached_property
+    def false_positive_types(self) -> tuple[str, ...]:
+        """The words for what a false alarm is instead."""
+        return load_false_positive_types(self.settings.false_positives_file)
 
     def recording_artifact(self, recording: str, asset: str) -> Artifact:
         """The version in force of a recording's artifact.

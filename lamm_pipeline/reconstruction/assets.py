@@ -97,7 +97,7 @@ def _preview(artifact: Artifact, frames: Artifact, ontology: Ontology) -> dg.Met
     fullest = max(frame_boxes.read(artifact.file(frame_boxes.FILE_NAME)), key=lambda each: len(each.boxes), default=None)
     if fullest is None or registry.camera is None:
         return dg.MetadataValue.text("no frames")
-    image = np.asarray(cv2.imread(str(frames.folder / "image_left" / f"{fullest.frame_index:06d}.png"), cv2.IMREAD_COLOR), np.uint8)
+    image = np.asarray(cv2.imread(str(frames.file(f"image_left/{fullest.frame_index:06d}.png")), cv2.IMREAD_COLOR), np.uint8)
     for item in fullest.boxes:
         draw_box_3d(image, item.box, registry.camera.projection_left, ontology.by_id(item.class_id).color_rgb)
     return thumbnail(image, f"{fullest.frame_id}: {len(fullest.boxes)} boxes")

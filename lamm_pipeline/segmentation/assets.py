@@ -110,7 +110,7 @@ def _preview(artifact: Artifact, frames: Artifact, ontology: Ontology) -> dg.Met
     fullest = max(detections_file.read(artifact.file(detections_file.FILE_NAME)), key=lambda each: len(each.detections), default=None)
     if fullest is None:
         return dg.MetadataValue.text("no frames")
-    image = np.asarray(cv2.imread(str(frames.folder / "image_left" / f"{fullest.frame_index:06d}.png"), cv2.IMREAD_COLOR), np.uint8)
+    image = np.asarray(cv2.imread(str(frames.file(f"image_left/{fullest.frame_index:06d}.png")), cv2.IMREAD_COLOR), np.uint8)
     for found in fullest.detections:
         color = ontology.by_id(found.class_id).color_rgb
         draw_mask(image, found.mask_rle, color)
@@ -184,7 +184,7 @@ def _candidates_preview(artifact: Artifact, frames: Artifact) -> dg.MetadataValu
     fullest: FrameCandidates | None = max(candidates_tree.read_level(folder), key=lambda each: len(each.candidates), default=None)
     if fullest is None:
         return dg.MetadataValue.text("no frames")
-    image = read_image(frames.folder / "image_left" / f"{fullest.frame_index:06d}.png")
+    image = read_image(frames.file(f"image_left/{fullest.frame_index:06d}.png"))
     if image is None:
         return dg.MetadataValue.text(f"the image of {fullest.frame_id} is missing or damaged")
     for number, candidate in enumerate(fullest.candidates):

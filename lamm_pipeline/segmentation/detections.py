@@ -4,7 +4,7 @@ The keys are those of the format's first tool (`total_frames`, `total_detections
 line, so that long recordings stream. No timings are in it (`inference_time_ms` of the first tool): equal inputs give equal bytes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,13 +87,17 @@ def write(path: Path, head: Mapping[str, Any], frames: Iterable[FrameDetections]
     framewise_json.write(path, head, FRAMES_KEY, ((frame.frame_id, frame_to_json(frame)) for frame in frames))
 
 
-def read(path: Path) -> Iterator[FrameDetections]:
+def read(path: Path, only: Collection[str] | None = None) -> Iterator[FrameDetections]:
     """Stream the frames of the file in its order.
+
+    Args:
+        path: of the file.
+        only: ids of the frames that are wanted, None for all.
 
     Raises:
         InputError: the file is missing, damaged, or lacks keys of this format.
     """
-    for frame_id, stored in framewise_json.read_frames(path, FRAMES_KEY):
+    for frame_id, stored in framewise_json.read_frames(path, FRAMES_KEY, only):
         try:
             frame = frame_from_json(frame_id, stored)
         except (KeyError, TypeError, ValueError) as error:

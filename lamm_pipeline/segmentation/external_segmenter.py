@@ -21,6 +21,8 @@ from lamm_pipeline.segmentation.segmenter import Picture, RawDetection, Segmenta
 from lamm_pipeline.segmentation.settings import SegmentationSettings
 
 MAX_UNKNOWN_NAMES = 50
+MATCHING = 2
+"""Raised by hand whenever a file would be read, or brought together with frames, in another way; part of the version."""
 
 
 class ExternalSegmenter:
@@ -44,7 +46,7 @@ class ExternalSegmenter:
         self._digest = digest_predictions(self._path, images)
         self._predicted = read_predictions(self._path, images)
         self._wanted = {each.id for each in (ontology.select(settings.classes) if settings.classes else ontology.classes)}
-        self._classes = _classes_by_label(ontology)
+        self._classes = ontology.by_label
         self._by_number = {each.category_id: each for each in ontology.classes}
         self._matches = Matches({}, (), (), ())
 
@@ -54,6 +56,7 @@ class ExternalSegmenter:
         settings = self._settings
         return {
             "backend": "external",
+            "matching": MATCHING,
             "predictions_sha256": self._digest,
             "ontology": self._ontology.digest,
             "classes": sorted(self._wanted),
@@ -138,19 +141,6 @@ class ExternalSegmenter:
         if one.label is not None:
             return self._classes.get(one.label.casefold())
         return self._by_number.get(one.category_id or 0)
-
-
-def _classes_by_label(ontology: Ontology) -> dict[str, ObjectClass]:
-    """Classes by id, then name, then detector label; a label of several classes means the one that the ontology says first."""
-    known: dict[str, ObjectClass] = {}
-    for texts in (
-        [(each.id, each) for each in ontology.classes],
-        [(each.name, each) for each in ontology.classes],
-        [(label, each) for each in ontology.classes for label in each.detector_labels],
-    ):
-        for text, each in texts:
-            known.setdefault(text.casefold(), each)
-    return known
 
 
 def _said(one: Prediction) -> str:

@@ -4,7 +4,8 @@
   one file `{frame key: {...}}`, or `{recording: {frame key: {...}}}`, or a folder with a file a frame (`<frame key>.json`,
   `<recording>/<frame key>.json`).
 - COCO: one file with the lists `images`, `annotations` (or `predictions`) and `categories`, or a bare list of results beside a file with
-  the other lists. Boxes are x, y, width, height in pixels; masks are polygons or runs.
+  the other lists. Boxes are x, y, width, height in pixels; masks are polygons or runs. An image is named by its `frame_id`, as our own
+  files have it, else by its `file_name`.
 
 Everything is checked when it is read. Whose frame a key means is settled in `prediction_matching.py`.
 """
@@ -33,6 +34,7 @@ class Prediction:
         box_xyxy: corners, None where only the mask is given.
         in_shares: True when the corners are shares of the image's width and height instead of pixels.
         segmentation: COCO polygons or runs, None without a mask.
+        detection_id: our detection that it was made from, as files for labelling tools have it; None elsewhere.
     """
 
     label: str | None
@@ -41,6 +43,7 @@ class Prediction:
     box_xyxy: BoxXyxy | None
     in_shares: bool
     segmentation: Any
+    detection_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -152,13 +155,13 @@ def _coco_frames(results: list[Any], lists: Any, path: Path) -> tuple[PredictedF
         raise InputError(f"The file `predictions_images` beside {path} is not a COCO file: it has no list `images`.")
     images = {each["id"]: each for each in _entries(lists, "images", ("id", "file_name"), path)}
     names = {each["id"]: str(each["name"]) for each in _entries(lists, "categories", ("id", "name"), path)}
-    frames: dict[str, list[Prediction]] = {str(image["file_name"]): [] for image in images.values()}
+    frames: dict[str, list[Prediction]] = {_image_key(image): [] for image in images.values()}
     for number, result in enumerate(results, start=1):
         where = f"Result {number} of {path}"
         if not isinstance(result, dict):
             raise InputError(f"{where} is not an object with image_id, category_id, bbox and score.")
         frames.setdefault(_coco_key(result, images, where), []).append(_coco_prediction(result, names, where))
-    sizes = {str(image["file_name"]): _size(image) for image in images.values()}
+    sizes = {_image_key(image): _size(image) for image in images.values()}
     return tuple(PredictedFrame(key, sizes.get(key), tuple(found)) for key, found in frames.items())
 
 
@@ -177,12 +180,17 @@ def _coco_key(result: Mapping[str, Any], images: Mapping[Any, Mapping[str, Any]]
     if not isinstance(image_id, int | str):
         raise InputError(f"{where} has neither image_id nor file_name.")
     if image_id in images:
-        return str(images[image_id]["file_name"])
+        return _image_key(images[image_id])
     if isinstance(image_id, str):
         return image_id
     if not images:
         raise InputError(f"{where} has the image_id {image_id}, but no list `images` says which frame that is; set `predictions_images`.")
     return f"image_id {image_id}"
+
+
+def _image_key(image: Mapping[str, Any]) -> str:
+    frame_id = image.get("frame_id")
+    return frame_id if isinstance(frame_id, str) else str(image["file_name"])
 
 
 def _coco_prediction(result: Mapping[str, Any], names: Mapping[Any, str], where: str) -> Prediction:
@@ -199,7 +207,10 @@ def _coco_prediction(result: Mapping[str, Any], names: Mapping[Any, str], where:
         x, y, width, height = _four_numbers(result.get("bbox"), "bbox", "[x, y, width, height] in pixels", where)
         box = (x, y, x + width, y + height)
     confidence = _confidence(result.get("score"), "score", where)
-    return Prediction(label, number if label is None else None, confidence, box, False, segmentation)
+    attributes = result.get("attributes")
+    detection_id = result.get("detection_id") or (attributes.get("detection_id") if isinstance(attributes, dict) else None)
+    made_from = detection_id if isinstance(detection_id, str) else None
+    return Prediction(label, number if label is None else None, confidence, box, False, segmentation, made_from)
 
 
 def _size(image: Mapping[str, Any]) -> tuple[int, int] | None:

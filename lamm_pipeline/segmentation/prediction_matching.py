@@ -1,13 +1,17 @@
 """Which frame of a recording a key in a file of predictions means.
 
 The last part of a key names the frame: its frame id (`drive:000012`), its index (`12`, `000012`, `drive_000012`), the name of the image it
-was packed from, or its timestamp in nanoseconds; the suffix of a file makes no difference. Folders before it name the recording; without
-any, the file is taken to be about the recording at hand. `image_left` and `images` are no recordings.
+was packed from, or its Unix time in nanoseconds, microseconds or milliseconds, where the nearest frame within half a frame's time is meant;
+the suffix of a file makes no difference, nor do the eight hexadecimal digits and the hyphen that Label Studio puts before names. Folders
+before it name the recording, unless the name itself does (`drive_000012`); without any, the file is taken to be about the recording at
+hand. `image_left` and `images` are no recordings.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -17,6 +21,9 @@ from lamm_pipeline.segmentation.prediction_files import PredictedFrame
 
 FILE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".json", ".npy"})
 PLAIN_FOLDERS = frozenset({"", ".", "image_left", "images"})
+LABEL_STUDIO_PREFIX = re.compile(r"^[0-9a-f]{8}-")
+UNITS_NS = {19: 1, 16: 1_000, 13: 1_000_000}
+"""Nanoseconds of the unit of a Unix time, by its number of digits (from 2001 to 2286)."""
 FIRST = 10
 """How many ids are listed of what did not match; the counts are complete."""
 
@@ -99,16 +106,19 @@ class _Names:
     recording: str
     by_index: Mapping[int, str]
     by_image: Mapping[str, str]
-    by_timestamp: Mapping[int, str]
+    timestamps_ns: tuple[int, ...]
+    at_timestamps: tuple[str, ...]
 
     @classmethod
     def of(cls, registry: FrameRegistry) -> "_Names":
         frames = registry.selected_frames
+        in_time = sorted((frame.timestamp_ns, frame.frame_id) for frame in frames)
         return cls(
             registry.recording,
             {frame.svo2_frame_index: frame.frame_id for frame in frames},
             {name: frame.frame_id for frame in frames for name in _image_names(frame)},
-            {frame.timestamp_ns: frame.frame_id for frame in frames},
+            tuple(timestamp_ns for timestamp_ns, _ in in_time),
+            tuple(frame_id for _, frame_id in in_time),
         )
 
     def frames(self, name: str) -> set[str]:
@@ -117,11 +127,28 @@ class _Names:
             number = name.rpartition(":")[2]
             return _known(self.by_index.get(int(number))) if number.isdecimal() else set()
         stem = _without_suffix(name)
-        number = re.sub(rf"^{re.escape(self.recording)}_", "", stem)
+        found = self._meant(stem)
+        return found or self._meant(LABEL_STUDIO_PREFIX.sub("", stem))
+
+    def _meant(self, stem: str) -> set[str]:
+        number = stem.removeprefix(f"{self.recording}_")
         found = _known(self.by_image.get(stem))
         if number.isdecimal():
-            found |= _known(self.by_index.get(int(number)), self.by_timestamp.get(int(number)))
+            found |= _known(self.by_index.get(int(number)), self._at(number))
         return found
+
+    def _at(self, digits: str) -> str | None:
+        """The frame at a Unix time, whose unit shows in the number of its digits; other numbers must be a timestamp exactly."""
+        if not self.timestamps_ns:
+            return None
+        unit_ns = UNITS_NS.get(len(digits))
+        timestamp_ns = int(digits) * (unit_ns or 1)
+        behind = bisect_left(self.timestamps_ns, timestamp_ns)
+        candidates = range(max(behind - 1, 0), min(behind + 1, len(self.timestamps_ns)))
+        near = min(candidates, key=lambda n: abs(self.timestamps_ns[n] - timestamp_ns))
+        gaps = [b - a for a, b in pairwise(self.timestamps_ns[max(near - 1, 0) : near + 2])]
+        reach_ns = 0 if unit_ns is None else max(min(gaps, default=0) // 2, unit_ns - 1)
+        return self.at_timestamps[near] if abs(self.timestamps_ns[near] - timestamp_ns) <= reach_ns else None
 
 
 def _own_name(key: str, recording: str) -> str | None:
@@ -131,7 +158,8 @@ def _own_name(key: str, recording: str) -> str | None:
     if colon:
         return name if owner == recording else None
     named = [folder for folder in folders if folder not in PLAIN_FOLDERS]
-    return name if not named or recording in named else None
+    says_itself = re.fullmatch(rf"{re.escape(recording)}_\d+", LABEL_STUDIO_PREFIX.sub("", _without_suffix(name))) is not None
+    return name if not named or recording in named or says_itself else None
 
 
 def _image_names(frame: FrameRecord) -> tuple[str, ...]:

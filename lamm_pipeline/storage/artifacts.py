@@ -3,11 +3,12 @@
     <root>/<scope>/<partition>/<asset>/<version>/manifest.json, run.json, files...
     <root>/<scope>/<partition>/<asset>/current.json        which version is in force
 
-A version is published as a whole or not at all; published files are read-only and never change.
+A version is published as a whole or not at all; published files are read-only and never change. The root is a folder (`LocalStore`) or a
+prefix in a bucket (`S3Store`).
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from lamm_pipeline.storage.draft import Draft
 
 MANIFEST = "manifest.json"
 RUN = "run.json"
+CURRENT = "current.json"
 
 
 @dataclass(frozen=True)
@@ -116,12 +118,34 @@ class Manifest:
 
 
 class Artifact:
-    """A published artifact, ready to be read."""
+    """A published artifact, ready to be read.
 
-    def __init__(self, key: ArtifactKey, manifest: Manifest, folder: Path) -> None:
+    Attributes:
+        location: where it lies, for people: a folder or an `s3://` address.
+    """
+
+    def __init__(
+        self,
+        key: ArtifactKey,
+        manifest: Manifest,
+        folder: Path,
+        location: str | None = None,
+        fetch: Callable[[Iterable[str]], None] | None = None,
+    ) -> None:
+        """Made by stores.
+
+        Args:
+            key: which artifact.
+            manifest: what it consists of.
+            folder: where its files are to be read.
+            location: where it lies when that is not `folder`.
+            fetch: brings the named files into `folder`; None where they are there.
+        """
         self.key = key
         self.manifest = manifest
-        self.folder = folder
+        self.location = location or str(folder)
+        self._folder = folder
+        self._fetch = fetch
 
     @property
     def version(self) -> str:
@@ -133,6 +157,14 @@ class Artifact:
         """Numbers the stage reported when it made the artifact."""
         return self.manifest.counts
 
+    @property
+    def folder(self) -> Path:
+        """Folder with all its files; they are fetched first where the store is not on a disk. For some of them take `file`."""
+        if self._fetch is not None:
+            self._fetch(self.manifest.files)
+            self._fetch = None
+        return self._folder
+
     def file(self, name: str) -> Path:
         """Path of one file to read.
 
@@ -141,14 +173,50 @@ class Artifact:
         """
         if name not in self.manifest.files:
             raise InputError(f"The artifact {self.key.path}/{self.version} has no file {name!r}. Run its stage again.")
-        return self.folder / name
+        if self._fetch is not None:
+            self._fetch([name])
+        return self._folder / name
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file as it lies in the store now.
+
+    Attributes:
+        size: in bytes.
+        place: files with equal places are the same one under several names.
+    """
+
+    size: int
+    place: Hashable
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """One thing that can go.
+
+    Attributes:
+        place: path or `s3://` address, for people.
+        reason: why it can go, for people.
+        size: bytes it gives back; files with other names elsewhere give nothing back.
+        remove: removes it.
+    """
+
+    place: str
+    reason: str
+    size: int
+    remove: Callable[[], None]
 
 
 class ArtifactStore(Protocol):
-    """Where artifacts live. `LocalStore` is the one on a disk."""
+    """Where artifacts live. `LocalStore` is the one on a disk, `S3Store` the one in a bucket."""
 
     def current(self, key: ArtifactKey) -> Artifact | None:
         """The version in force, or None."""
+        ...
+
+    def current_version(self, key: ArtifactKey) -> str | None:
+        """Name of the version in force, whether it can be read or not; None when none is."""
         ...
 
     def find(self, key: ArtifactKey, version: str) -> Artifact | None:
@@ -191,6 +259,39 @@ class ArtifactStore(Protocol):
         sources: Sequence[Source] = (),
     ) -> Artifact:
         """Turn a draft into a published version and put it in force; atomic."""
+        ...
+
+    def run(self, artifact: Artifact) -> Mapping[str, Any] | None:
+        """What `publish` was told about the run that made it, or None."""
+        ...
+
+    def link(self, artifact: Artifact, name: str, seconds: int = 3600) -> str | None:
+        """An address under which a browser can read one file, without our help and for so many seconds; None where there is none.
+
+        Never to be stored: it holds a signature.
+        """
+        ...
+
+    def contents(self, artifact: Artifact) -> dict[str, StoredFile]:
+        """The files that lie in the store as this artifact, whatever its manifest says."""
+        ...
+
+    def digest(self, artifact: Artifact, name: str) -> str:
+        """Hex SHA-256 of a file as it lies in the store now."""
+        ...
+
+    def held(self, keys: Iterable[ArtifactKey]) -> AbstractContextManager[bool]:
+        """Hold all drafts of these artifacts, so that nobody on this machine writes; False if somebody does already."""
+        ...
+
+    def garbage(self, key: ArtifactKey, kept: set[str], oldest: float) -> Iterable[Garbage]:
+        """What can go of one artifact.
+
+        Args:
+            key: the artifact; `held`.
+            kept: the versions that must stay.
+            oldest: time stamp; what somebody may still be working with stays when it is younger.
+        """
         ...
 
 

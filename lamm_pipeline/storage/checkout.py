@@ -36,23 +36,25 @@ def checkout(artifacts: Iterable[Artifact], folder: Path) -> Checkout:
         raise InputError(f"{folder} exists already. Name another folder, or remove it first.")
     sources: dict[str, Path] = {}
     for artifact in artifacts:
+        published = artifact.folder
         for name in artifact.manifest.files:
             if name in sources:
-                raise InputError(f"Both {sources[name]} and {artifact.folder / name} would become {folder / name}.")
-            sources[name] = artifact.folder / name
+                raise InputError(f"Both {sources[name]} and {published / name} would become {folder / name}.")
+            sources[name] = published / name
     linked = 0
     for name, source in sources.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.suffix in LINKED:
-            _link(source, target)
+            link(source, target)
             linked += 1
         else:
             shutil.copyfile(source, target)  # without the write protection
     return Checkout(folder, linked, len(sources) - linked)
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
+    """Make `target` a hard link to `source`, or a symbolic one where that cannot be."""
     try:
         os.link(source, target)
     except OSError as error:

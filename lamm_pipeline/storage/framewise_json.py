@@ -13,7 +13,7 @@ A file in another layout (edited by hand, pretty-printed) is still read, as a wh
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -46,8 +46,13 @@ def write(
         file.write("\n}\n")
 
 
-def read_frames(path: Path, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_frames(path: Path, key: str, only: Collection[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Stream `(frame id, frame)` in file order.
+
+    Args:
+        path: of the file.
+        key: under which the frames are.
+        only: ids of the frames that are wanted, None for all; the others are passed over without being decoded.
 
     Raises:
         InputError: the file is missing, not JSON, or has no object under `key`.
@@ -57,15 +62,18 @@ def read_frames(path: Path, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
             for line in file:
                 if line.startswith("}"):
                     return
+                if only is not None and (name := _plain_id(line)) is not None and name not in only:
+                    continue
                 try:
-                    yield from json.loads(f"{{{line.rstrip().removesuffix(',')}}}").items()
+                    decoded = json.loads(f"{{{line.rstrip().removesuffix(',')}}}")
                 except json.JSONDecodeError as error:
                     raise InputError(f"{path} is not valid JSON ({error}). Restore the file or run its stage again.") from error
+                yield from _wanted(decoded, only)
             raise InputError(f"{path} ends in the middle of {key!r}. Restore the file or run its stage again.")
     whole = _load(path)
     if not isinstance(whole.get(key), dict):
         raise InputError(f"{path} has no object {key!r}; it is not a file of this kind.")
-    yield from whole[key].items()
+    yield from _wanted(whole[key], only)
 
 
 def read_head(path: Path, key: str) -> dict[str, Any]:
@@ -91,6 +99,16 @@ def read_head(path: Path, key: str) -> dict[str, Any]:
 
 def _entry(name: str, value: Any) -> str:
     return f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False, separators=(',', ':'), allow_nan=False)}"
+
+
+def _plain_id(line: str) -> str | None:
+    """The frame id that a line begins with; None where it is written with escapes."""
+    name = line[1 : line.find('"', 1)]
+    return None if "\\" in name else name
+
+
+def _wanted(frames: Mapping[str, Any], only: Collection[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    return ((frame_id, frame) for frame_id, frame in frames.items() if only is None or frame_id in only)
 
 
 def _open(path: Path) -> TextIO:

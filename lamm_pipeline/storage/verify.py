@@ -1,14 +1,11 @@
 """Whether published artifacts still are what their manifests say: every file is digested again."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
-from lamm_pipeline.storage.artifacts import MANIFEST, RUN, Artifact, ArtifactKey, FileEntry
-from lamm_pipeline.storage.atomic import sha256_file
-from lamm_pipeline.storage.local_store import LocalStore
+from lamm_pipeline.storage.artifacts import MANIFEST, Artifact, ArtifactKey, ArtifactStore, FileEntry, StoredFile
 from lamm_pipeline.streaming import default_workers
 
 
@@ -31,7 +28,7 @@ class Verification:
     damage: tuple[Damage, ...]
 
 
-def verify(store: LocalStore, keys: Iterable[ArtifactKey] | None = None) -> Verification:
+def verify(store: ArtifactStore, keys: Iterable[ArtifactKey] | None = None) -> Verification:
     """Digest every file of every published version again.
 
     A file with several names (exports are hard links to frames) is read once.
@@ -42,7 +39,7 @@ def verify(store: LocalStore, keys: Iterable[ArtifactKey] | None = None) -> Veri
     """
     damage: list[Damage] = []
     artifacts = files = size = 0
-    digests: dict[tuple[int, int], str] = {}
+    digests: dict[Hashable, str] = {}
     for key in store.all_keys() if keys is None else keys:
         damage += _lost_pointer(store, key)
         for version in store.versions(key):
@@ -57,39 +54,46 @@ def verify(store: LocalStore, keys: Iterable[ArtifactKey] | None = None) -> Veri
             artifacts += 1
             files += len(artifact.manifest.files)
             size += artifact.manifest.size
-            damage += (Damage(name, file, problem) for file, problem in _damage(artifact, digests))
+            damage += (Damage(name, file, problem) for file, problem in _damage(store, artifact, version, digests))
     return Verification(artifacts, files, size, tuple(damage))
 
 
-def _damage(artifact: Artifact, digests: dict[tuple[int, int], str]) -> Iterator[tuple[str, str]]:
-    if artifact.manifest.identity.version != artifact.version or artifact.folder.name != artifact.version:
+def _damage(store: ArtifactStore, artifact: Artifact, version: str, digests: dict[Hashable, str]) -> Iterator[tuple[str, str]]:
+    if not artifact.manifest.identity.version == artifact.version == version:
         yield MANIFEST, "does not belong to this version"
+    contents = store.contents(artifact)
+
+    def problem(item: tuple[str, FileEntry]) -> str | None:
+        name, entry = item
+        return _problem(store, artifact, name, entry, contents.get(name), digests)
+
     with ThreadPoolExecutor(default_workers()) as pool:
         entries = artifact.manifest.files.items()
-        for (file, _), problem in zip(entries, pool.map(lambda item: _problem(artifact.folder / item[0], item[1], digests), entries)):  # noqa: B905
-            if problem is not None:
-                yield file, problem
-    present = {path.relative_to(artifact.folder).as_posix() for path in artifact.folder.rglob("*") if not path.is_dir()}
-    for file in sorted(present - artifact.manifest.files.keys() - {MANIFEST, RUN}):
+        for (file, _), found in zip(entries, pool.map(problem, entries)):  # noqa: B905
+            if found is not None:
+                yield file, found
+    for file in sorted(contents.keys() - artifact.manifest.files.keys()):
         yield file, "was not published with it"
 
 
-def _problem(path: Path, entry: FileEntry, digests: dict[tuple[int, int], str]) -> str | None:
+def _problem(
+    store: ArtifactStore, artifact: Artifact, name: str, entry: FileEntry, stored: StoredFile | None, digests: dict[Hashable, str]
+) -> str | None:
+    if stored is None:
+        return "is missing"
+    if stored.size != entry.size:
+        return f"has {stored.size} bytes instead of {entry.size}"
     try:
-        state = path.stat()
-        if state.st_size != entry.size:
-            return f"has {state.st_size} bytes instead of {entry.size}"
-        inode = (state.st_dev, state.st_ino)
-        if inode not in digests:
-            digests[inode] = sha256_file(path)
+        if stored.place not in digests:
+            digests[stored.place] = store.digest(artifact, name)
     except FileNotFoundError:
         return "is missing"
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    return None if digests[inode] == entry.sha256 else "has another content"
+        return f"cannot be read: {error.strerror or error}"
+    return None if digests[stored.place] == entry.sha256 else "has another content"
 
 
-def _lost_pointer(store: LocalStore, key: ArtifactKey) -> Iterator[Damage]:
+def _lost_pointer(store: ArtifactStore, key: ArtifactKey) -> Iterator[Damage]:
     """A `current.json` that is unreadable or names a version that is not there."""
     try:
         version = store.current_version(key)

@@ -1,6 +1,6 @@
 """What can be measured, by name."""
 
-from lamm_pipeline_tests.benchmarks import detection, estimate, extraction, masklet_memory, memory, overhead, profile, tracking
+from lamm_pipeline_tests.benchmarks import detection, estimate, extraction, gifs, masklet_memory, memory, overhead, profile, tracking
 from lamm_pipeline_tests.benchmarks.harness import Subject
 
 SUBJECTS: dict[str, Subject] = {
@@ -11,5 +11,6 @@ SUBJECTS: dict[str, Subject] = {
     "tracking": tracking.run,
     "estimate": estimate.run,
     "profile": profile.run,
+    "gifs": gifs.run,
     "masklet_memory": masklet_memory.run,
 }

@@ -8,7 +8,7 @@ import pytest
 from lamm_pipeline_tests.benchmarks.harness import Means, NotRunError, Row, Took, Turns, print_table, rates, take_turns
 from lamm_pipeline_tests.benchmarks.subjects import SUBJECTS
 
-REAL = {"tracking", "profile"}
+REAL = {"tracking", "profile", "gifs"}
 WITH_TORCH = {"masklet_memory"}
 
 

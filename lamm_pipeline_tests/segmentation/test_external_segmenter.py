@@ -89,6 +89,8 @@ def test_s4_predictions_become_detections_with_the_box_in_pixels(tmp_path: Path)
         ("shot_b", 2),
         ("shot_b.png", 2),
         ("images/shot_b.jpeg", 2),
+        ("3f9a01bc-drive_000003.png", 3),
+        ("../../label-studio/data/media/upload/1/3f9a01bc-drive_000003.png", 3),
     ],
 )
 @pytest.mark.requirement("SEG-09")
@@ -254,6 +256,15 @@ def test_coco_images_without_results_are_empty_frames_and_not_missing_ones(tmp_p
     assert report(summary)["first_frames_without_predictions"] == ["drive:000002", "drive:000004"]
     assert report(summary)["first_unmatched_entries"] == ["image_id 12"]
     assert report(summary)["unknown_classes"] == {"category_id 99": 1, "zebra": 1}
+
+
+@pytest.mark.requirement("SEG-09")
+def test_the_frame_id_of_a_coco_image_goes_before_its_name(tmp_path: Path) -> None:
+    document = coco([{"image_id": 7, "category_id": 40, "bbox": [1, 2, 30, 40]}])
+    document["images"][0] |= {"file_name": "000003.png", "frame_id": "drive:000001"}
+    document["images"].pop()
+    _, frames = run(tmp_path, document)
+    assert [each.frame_index for each in frames if each.detections] == [1]
 
 
 @pytest.mark.requirement("SEG-09")

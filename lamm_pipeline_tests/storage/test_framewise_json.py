@@ -28,6 +28,19 @@ def test_written_files_are_ordinary_json_and_stream_back(
     assert framewise_json.read_head(path, "frames") == {**head, **tail}
 
 
+@given(frames=st.dictionaries(st.text(max_size=3), objects, max_size=5), chosen=st.sets(st.text(max_size=3)), data=st.data())
+def test_of_a_file_only_the_wanted_frames_are_read(
+    tmp_path_factory: pytest.TempPathFactory, frames: dict[str, dict[str, object]], chosen: set[str], data: st.DataObject
+) -> None:
+    wanted = chosen | set(data.draw(st.lists(st.sampled_from(sorted(frames)), max_size=3)) if frames else [])
+    path = tmp_path_factory.mktemp("json") / "a.json"
+    framewise_json.write(path, {}, "frames", frames.items())
+    expected = [(frame_id, frame) for frame_id, frame in frames.items() if frame_id in wanted]
+    assert list(framewise_json.read_frames(path, "frames", wanted)) == expected
+    path.write_text(json.dumps({"frames": frames}, indent=4))
+    assert list(framewise_json.read_frames(path, "frames", wanted)) == expected
+
+
 def test_a_file_in_another_layout_is_read_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "edited.json"
     path.write_text(json.dumps({"a": 1, "frames": {"r:000000": {"n": 1}, "r:000001": {"n": 2}}}, indent=4))

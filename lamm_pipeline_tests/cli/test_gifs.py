@@ -1,0 +1,94 @@
+"""`lamm gifs` on a root with two small recordings."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lamm_pipeline.catalog.models import Recording, now
+from lamm_pipeline.orchestration.workspace import Workspace
+from lamm_pipeline_tests.command_line import lamm, printed, refused
+from lamm_pipeline_tests.review.test_review_gifs_asset import House
+
+pytestmark = pytest.mark.usefixtures("own_environment")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """`drive` has two sequence annotations, `empty` nothing at all."""
+    house = House(tmp_path)
+    facts = {"source_path": "empty.svo2", "path": "empty.svo2", "size": 1, "mtime_ns": 1, "quick_digest": "e"}
+    assert house.workspace.catalog.add_recording(Recording(key="empty", **facts, added_at=now(), added_by="ada"))
+    return tmp_path
+
+
+def made(root: Path, *arguments: str) -> dict[str, Any]:
+    [facts] = printed("gifs", *arguments, "--root", root)
+    return dict(facts)
+
+
+@pytest.mark.requirement("GIF-10", "GIF-11", "GIF-13", "GIF-14")
+def test_gifs_of_a_recording_are_planned_and_then_made(root: Path) -> None:
+    plan = printed("gifs", "drive", "--dry-run", "--max-frames", "2", "--root", root)
+    assert [(each["sequence"], each["frames"], each["thinned_frames"]) for each in plan] == [("drive:s0001", 2, 6), ("drive:s0002", 2, 1)]
+    assert not (root / "recordings" / "drive" / "review_gifs").exists()
+    facts = made(root, "drive", "--max-concurrent", "1", "--continue-on-error")
+    assert (facts["recording"], facts["gifs"], facts["frames"], facts["skipped images"], facts["stage"]) == (
+        "drive",
+        4,
+        11,
+        0,
+        "unlabelled",
+    )
+    assert all((Path(facts["folder"]) / name).is_file() for files in facts["files"].values() for name in files.values())
+    assert "drive      4     11" in lamm("gifs", "drive", "--root", root).stdout
+
+
+@pytest.mark.requirement("GIF-10")
+def test_single_annotations_join_those_that_have_gifs_already(root: Path) -> None:
+    assert list(made(root, "--annotation", "drive:s0002")["files"]) == ["drive:s0002"]
+    assert list(made(root, "--annotation", "drive:s0001")["files"]) == ["drive:s0001", "drive:s0002"]
+    both = made(root, "drive")["folder"]
+    assert made(root, "--annotation", "drive:s0001,drive:s0002")["folder"] == both
+    assert "no sequence annotation 'drive:s0009'" in refused("gifs", "--annotation", "drive:s0009", "--root", root)
+    assert "of the form drive:s0003" in refused("gifs", "--annotation", "7", "--root", root)
+
+
+@pytest.mark.requirement("GIF-10", "GIF-12")
+def test_all_imported_are_those_that_nobody_has_begun(root: Path) -> None:
+    outcome = lamm("gifs", "--all-imported", "--update-stage", "--root", root)
+    assert "in_progress" in outcome.stdout
+    assert "no sequence annotations yet: empty" in outcome.stderr
+    assert printed("gifs", "--all-imported", "--root", root) == []
+
+
+@pytest.mark.requirement("GIF-10")
+def test_recordings_of_a_range_of_days(root: Path) -> None:
+    for key in ("drive", "empty"):
+        Workspace(root=str(root)).catalog.set_recorded_at(key, round(now().timestamp() * 1e9))
+    today = f"{now():%Y-%m-%d}"
+    assert made(root, "--from", today, "--to", today)["recording"] == "drive"
+    assert printed("gifs", "--to", "2001-01-01", "--root", root) == []
+    assert "lies behind" in refused("gifs", "--from", "2024-01-02", "--to", "2024-01-01", "--root", root)
+
+
+def test_what_cannot_be_is_said_in_a_sentence(root: Path) -> None:
+    assert "Choose by one of these" in refused("gifs", "--root", root)
+    assert "Choose by one of these" in refused("gifs", "drive", "--all-imported", "--root", root)
+    assert "no 'sequence_annotations' of 'empty' yet" in refused("gifs", "empty", "--root", root)
+    assert "max_concurrent = 11" in refused("gifs", "drive", "--max-concurrent", "11", "--root", root)
+
+
+@pytest.mark.requirement("GIF-14", "GIF-16")
+def test_a_failure_stops_or_is_reported_as_chosen(root: Path) -> None:
+    outcome = lamm("gifs", "empty", "drive", "--continue-on-error", "--root", root, code=1)
+    assert "empty failed: There is no 'sequence_annotations' of 'empty' yet" in outcome.stderr
+    assert "drive      4     11" in outcome.stdout
+
+
+@pytest.mark.requirement("GIF-15")
+def test_a_debug_log_shows_images_and_sizes(root: Path) -> None:
+    said = lamm("gifs", "drive", "--log-level", "debug", "--root", root).stderr
+    assert "drive:000003 read" in said
+    assert "main: 80x60, quality standard" in said
+    assert "bytes, gifs/sequence_0001/crop_" in said

@@ -1,0 +1,93 @@
+"""A whole small run whose artifacts are published to a bucket, read back with plain boto3."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from pycocotools.coco import COCO
+
+from lamm_pipeline.orchestration.instance import open_instance
+from lamm_pipeline.sample.render import render_sample
+from lamm_pipeline.sample.settings import SampleSettings
+from lamm_pipeline_tests.command_line import lamm, printed
+from lamm_pipeline_tests.conftest import S3_KEY_ID, S3_SECRET
+
+pytestmark = pytest.mark.usefixtures("own_environment")
+
+FAST = ("--stereo", "half", "--tiles", "full")
+
+
+@pytest.fixture
+def bucket(s3_server: str, s3_bucket: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("LAMM_STORE", f"s3://{s3_bucket.name}/team/data")
+    monkeypatch.setenv("LAMM_S3_ENDPOINT", s3_server)
+    return s3_bucket
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sample") / "street.svo2"
+    render_sample(path, SampleSettings(frames=12, width=672, height=376))
+    return path
+
+
+def secrets_in(root: Path) -> list[Path]:
+    """Files below `root` with anything of the credentials: catalog, Dagster's events and logs, metadata, manifests."""
+    files = [path for path in root.rglob("*") if path.is_file()]
+    return [path for path in files if any(secret.encode() in path.read_bytes() for secret in (S3_SECRET, S3_KEY_ID))]
+
+
+@pytest.mark.requirement("NFR-10", "NFR-12")
+def test_a_run_publishes_to_the_bucket_and_other_machines_go_on_from_there(
+    sample: Path, bucket: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        outcome = lamm("run", sample, "--root", tmp_path / "one", "--json", *FAST)
+    facts = json.loads(outcome.stdout)
+    objects = {each.key: each.get()["Body"].read() for each in bucket.objects.all()}
+    assert all(key.startswith("team/data/") for key in objects)
+    for asset in ("recording", "frames", "detections", "boxes_3d", "tracks"):
+        base = f"team/data/recordings/street/{asset}"
+        version = json.loads(objects[f"{base}/current.json"])["version"]
+        manifest = json.loads(objects[f"{base}/{version}/manifest.json"])
+        for name, entry in manifest["files"].items():
+            content = objects[f"{base}/{version}/{manifest['folder']}/{name}"]
+            assert (len(content), hashlib.sha256(content).hexdigest()) == (entry["size"], entry["sha256"])
+    assert facts["recordings"][0]["artifacts"]["frames"]["folder"].startswith(f"s3://{bucket.name}/team/data/recordings/street/frames/")
+    coco = facts["dataset"]["exports"]["coco"].removeprefix(f"s3://{bucket.name}/")
+    [annotations] = [content for key, content in objects.items() if key == f"{coco}/train/annotations.json"]
+    (tmp_path / "train.json").write_bytes(annotations)
+    assert len(COCO(str(tmp_path / "train.json")).getImgIds()) > 0
+    assert not list((tmp_path / "one" / "recordings").glob("*/*/*/manifest.json"))
+
+    assert printed("verify", "--root", tmp_path / "one")["damage"] == []
+    before = {each.key: each.e_tag for each in bucket.objects.all()}
+    lamm("run", sample, "--root", tmp_path / "two", "--no-export", *FAST)
+    assert {each.key: each.e_tag for each in bucket.objects.all()} == before  # all was there: nothing was computed or sent again
+    fetched = tmp_path / "two" / "s3" / bucket.name / "team" / "data" / "recordings" / "street" / "frames"
+    assert not list(fetched.rglob("*.bin"))  # a reused stage fetches only what it shows
+
+    assert secrets_in(tmp_path) == []
+    assert not any(secret in text for secret in (S3_SECRET, S3_KEY_ID) for text in (outcome.output, caplog.text))
+    assert not any(secret.encode() in content for secret in (S3_SECRET, S3_KEY_ID) for content in objects.values())
+
+
+def test_a_run_without_its_bucket_fails_at_once_with_a_sentence_and_tells_no_secret(
+    sample: Path, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("LAMM_STORE", "s3://no-such-bucket")
+    with caplog.at_level(logging.DEBUG):
+        outcome = lamm("run", sample, "--root", tmp_path, "--no-export", *FAST, code=1)
+    assert "has no bucket 'no-such-bucket'" in outcome.output
+    with open_instance(tmp_path) as instance:
+        [run] = instance.get_runs()
+        events = [record.event_log_entry for record in instance.get_records_for_run(run.run_id).records]
+    kinds = {event.dagster_event.event_type for event in events if event.dagster_event is not None}
+    assert dg.DagsterEventType.STEP_FAILURE in kinds
+    assert dg.DagsterEventType.STEP_UP_FOR_RETRY not in kinds
+    assert secrets_in(tmp_path) == []
+    assert not any(secret in text for secret in (S3_SECRET, S3_KEY_ID) for text in (outcome.output, caplog.text))
