@@ -9,22 +9,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from lamm_pipeline.storage.atomic import fsync, fsync_folder, write_json
+from lamm_pipeline.storage.atomic import sync_file_system, write_json
 
 CHECKPOINT_EVERY = 25
 BOOKKEEPING = ".draft"
 CHECKPOINT = "checkpoint.json"
-
-
-# the journal of a file system takes many flushes at once
-_FLUSHED_AT_ONCE = 8
-
-_State = tuple[int, int]
 
 
 class RecordLog:
@@ -77,7 +69,6 @@ class Draft:
         self.state = state
         self._stored_logs = dict(logs)
         self._logs: dict[str, RecordLog] = {}
-        self._flushed: dict[str, _State] = {}
 
     @classmethod
     def open(cls, directory: Path, bookkeeping: Path | None = None) -> Self:
@@ -105,27 +96,8 @@ class Draft:
         """Make everything written so far durable, then remember `state` and the length of every log."""
         self.state = dict(state)
         self._stored_logs |= {name: log.position() for name, log in self._logs.items()}
-        self._make_durable()
+        sync_file_system(self.directory)
         write_json(self._bookkeeping / CHECKPOINT, {"state": self.state, "logs": self._stored_logs})
-
-    def _make_durable(self) -> None:
-        """Flush the logs, the outputs that were written since the last checkpoint, and the folders.
-
-        Not the whole disk: others may be writing to it. A file of a later unit that is still being written is flushed again with the next
-        checkpoint, because it has grown by then.
-        """
-        written: dict[str, _State] = {}
-        folders = []
-        for folder, below, names in os.walk(self.directory):
-            below[:] = [name for name in below if name != BOOKKEEPING]
-            folders.append(Path(folder))
-            states = {path: _state(path) for path in (f"{folder}/{name}" for name in names)}
-            written |= {path: state for path, state in states.items() if self._flushed.get(path) != state}
-        logs = [str(self._bookkeeping / name) for name in self._logs]
-        with ThreadPoolExecutor(_FLUSHED_AT_ONCE) as pool:
-            list(pool.map(_flush, [*written, *logs]))
-            list(pool.map(fsync_folder, folders))
-        self._flushed |= written
 
     def finish(self) -> None:
         """Drop the bookkeeping: only the outputs stay."""
@@ -137,17 +109,3 @@ class Draft:
         for log in self._logs.values():
             log.close()
         self._logs.clear()
-
-
-def _state(path: str) -> _State:
-    """What tells whether a file was written since; (-1, -1) when it has gone: workers rename files at the same time."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - Path objects of tens of thousands of files take their time
-    except FileNotFoundError:
-        return -1, -1
-    return found.st_size, found.st_mtime_ns
-
-
-def _flush(path: str) -> None:
-    with suppress(FileNotFoundError):
-        fsync(path)

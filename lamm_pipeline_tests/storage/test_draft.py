@@ -1,3 +1,5 @@
+import ctypes
+import os
 from pathlib import Path
 
 import pytest
@@ -84,24 +86,24 @@ def test_the_state_comes_back_exactly(tmp_path_factory: pytest.TempPathFactory, 
     assert Draft.open(folder).state == state
 
 
-def test_a_checkpoint_flushes_what_is_new_or_still_being_written_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flushed: list[str] = []
-
-    def fsync(path: Path | str) -> None:
-        flushed.append(Path(path).name)
-        atomic.fsync(path)
-
-    monkeypatch.setattr(draft_module, "fsync", fsync)
+def test_a_checkpoint_is_written_only_when_the_outputs_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draft = Draft.open(tmp_path / "files", tmp_path)
-    (draft.directory / "below").mkdir()
-    (draft.directory / "below" / "1").write_text("one")
-    (draft.directory / "2").write_text("tw")
-    draft.log("rows").append({"n": 1})
     draft.checkpoint({"done": 1})
-    assert sorted(flushed) == ["1", "2", "rows"]
-    flushed.clear()
-    with (draft.directory / "2").open("a") as file:
-        file.write("o")
-    (draft.directory / "3").write_text("three")
-    draft.checkpoint({"done": 2})
-    assert sorted(flushed) == ["2", "3", "rows"]
+
+    def fails(folder: Path) -> None:
+        raise OSError(28, "No space left on device", str(folder))
+
+    monkeypatch.setattr(draft_module, "sync_file_system", fails)
+    with pytest.raises(OSError, match="No space left"):
+        draft.checkpoint({"done": 2})
+    assert Draft.open(tmp_path / "files", tmp_path).state == {"done": 1}
+
+
+def test_a_file_system_is_flushed_also_where_only_all_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+    monkeypatch.setattr(os, "sync", lambda: called.append("all"))
+    atomic.sync_file_system(tmp_path)
+    assert called == []
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
+    atomic.sync_file_system(tmp_path)
+    assert called == ["all"]
