@@ -13,6 +13,7 @@ from pycocotools.coco import COCO
 from lamm_pipeline.orchestration.instance import open_instance
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
+from lamm_pipeline.storage.s3_bucket import Bucket
 from lamm_pipeline_tests.command_line import lamm, printed
 from lamm_pipeline_tests.conftest import S3_KEY_ID, S3_SECRET
 
@@ -43,8 +44,16 @@ def secrets_in(root: Path) -> list[Path]:
 
 @pytest.mark.requirement("NFR-10", "NFR-12")
 def test_a_run_publishes_to_the_bucket_and_other_machines_go_on_from_there(
-    sample: Path, bucket: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    sample: Path, bucket: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    copied: list[str] = []
+    copy = Bucket.copy
+
+    def noted(of: Bucket, source: str, name: str, size: int) -> bool:
+        copied.append(name)
+        return copy(of, source, name, size)
+
+    monkeypatch.setattr(Bucket, "copy", noted)
     with caplog.at_level(logging.DEBUG):
         outcome = lamm("run", sample, "--root", tmp_path / "one", "--json", *FAST)
     facts = json.loads(outcome.stdout)
@@ -60,6 +69,9 @@ def test_a_run_publishes_to_the_bucket_and_other_machines_go_on_from_there(
     assert facts["recordings"][0]["artifacts"]["frames"]["folder"].startswith(f"s3://{bucket.name}/team/data/recordings/street/frames/")
     coco = facts["dataset"]["exports"]["coco"].removeprefix(f"s3://{bucket.name}/")
     [annotations] = [content for key, content in objects.items() if key == f"{coco}/train/annotations.json"]
+    images = {key for key in objects if key.startswith(coco) and key.endswith(".png") and "/masks/" not in key}
+    assert len(images) > 3
+    assert images <= {f"team/data/{name}" for name in copied}
     (tmp_path / "train.json").write_bytes(annotations)
     assert len(COCO(str(tmp_path / "train.json")).getImgIds()) > 0
     assert not list((tmp_path / "one" / "recordings").glob("*/*/*/manifest.json"))
@@ -76,12 +88,13 @@ def test_a_run_publishes_to_the_bucket_and_other_machines_go_on_from_there(
     assert not any(secret.encode() in content for secret in (S3_SECRET, S3_KEY_ID) for content in objects.values())
 
 
+@pytest.mark.usefixtures("bucket")
 def test_a_run_without_its_bucket_fails_at_once_with_a_sentence_and_tells_no_secret(
-    sample: Path, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("LAMM_STORE", "s3://no-such-bucket")
     with caplog.at_level(logging.DEBUG):
-        outcome = lamm("run", sample, "--root", tmp_path, "--no-export", *FAST, code=1)
+        outcome = lamm("run", sample, "--root", tmp_path, "--no-export", *FAST, code=2)
     assert "has no bucket 'no-such-bucket'" in outcome.output
     with open_instance(tmp_path) as instance:
         [run] = instance.get_runs()

@@ -234,7 +234,7 @@ class Bucket:
     @cached_property
     def _client(self) -> Any:
         for noisy in ("botocore", "s3transfer", "urllib3"):
-            logging.getLogger(noisy).setLevel(logging.INFO)  # at DEBUG they write signed headers and session tokens into the log
+            logging.getLogger(noisy).setLevel(logging.WARNING)  # at DEBUG they log signed headers and session tokens
         with self._sentences():
             session = boto3.session.Session()
             return session.client(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,14 @@ class Place:
         """A store as a new process opens it. On a disk all machines share it; of a bucket each has its own drafts and fetched files."""
         if self.bucket is None:
             return LocalStore(self.folder / name)
-        return S3Store(Bucket(f"s3://{self.bucket.name}/{name}", self.endpoint, part_bytes=SMALLEST_PART), self.folder / machine / name)
+        bucket = Bucket(f"s3://{self.bucket.name}/{name}", self.endpoint, part_bytes=SMALLEST_PART)
+        bucket.__dict__["_client"] = self._client
+        return S3Store(bucket, self.folder / machine / name)
+
+    @cached_property
+    def _client(self) -> Any:
+        """One for all stores: it holds nothing of theirs, and making one takes longer than what most tests do with it."""
+        return Bucket(f"s3://{self.bucket.name}", self.endpoint)._client
 
     def published(self, name: str = "store") -> dict[str, bytes]:
         """Everything that is published, as other programs see it."""

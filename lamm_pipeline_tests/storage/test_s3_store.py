@@ -20,6 +20,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.orchestration.failures import FAULTS, fault_sentence
 from lamm_pipeline.storage.artifacts import ArtifactKey, Identity
 from lamm_pipeline.storage.garbage import find_garbage, remove_garbage
 from lamm_pipeline.storage.s3_bucket import Bucket
@@ -332,8 +333,10 @@ def test_a_fault_that_passes_is_tried_again_and_told_as_a_fault_when_it_does_not
 def test_a_server_that_is_not_there_is_a_fault_that_passes(s3_place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
     store = S3Store(Bucket("s3://some-bucket", "http://127.0.0.1:9"), s3_place.folder)
-    with pytest.raises(ConnectionError, match=r"http://127\.0\.0\.1:9 cannot be reached.*LAMM_S3_ENDPOINT"):
+    with pytest.raises(ConnectionError, match=r"http://127\.0\.0\.1:9 cannot be reached.*LAMM_S3_ENDPOINT") as told:
         store.current(KEY)
+    assert isinstance(told.value, FAULTS)
+    assert fault_sentence(told.value).startswith("The S3 server http://127.0.0.1:9 cannot be reached")
 
 
 def test_missing_credentials_are_said(s3_place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

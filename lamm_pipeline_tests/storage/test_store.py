@@ -273,10 +273,12 @@ def test_a_kill_at_any_step_of_publishing_shows_no_half_artifact_and_the_next_ru
         visible = store.current(KEY)
         assert visible is not None or not force or place.bucket is None  # a rename leaves a moment without
         assert set(store.versions(KEY)) <= {identity().version}
-        assert verify(store).damage == (), step
+        assert visible is None or verify(store).damage == (), step
         computed: list[int] = []
         work(store, computed)
         assert computed in ([], [3, 4, 5]) or not before, step
+        with store.draft(KEY, identity().version):
+            pass
         store.drop_drafts(KEY)
         assert _relative(place.published(name)) == _relative(place.published("undisturbed")), step
 
