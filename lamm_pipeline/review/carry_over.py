@@ -84,39 +84,31 @@ def carry_over(
     *,
     min_iou: float = MIN_IOU,
 ) -> Carried:
-    """Turn the decisions about one kind of subject to the present data; all others stay as they are.
+    """Turn the decisions about one kind of subject to the present data; all others, and those taken on it, stay as they are.
 
     Args:
         decisions: all of a recording.
         kind: `annotation` or `sequence`.
         version: of the present data; None when there is none.
-        present: what there is now; read once, as a stream.
+        present: what there is now; read once, as a stream, and not at all when every decision was taken on it.
         past: what there was, by version, for versions that still exist; each read once.
         min_iou: least intersection over union of an old and a new box of the same object; of sequences the mean over the old ones' boxes.
     """
-    said = [each for each in decisions if each.subject_kind == kind and each.action != UNDO]
-    standing = {each.id for each in in_force(decisions).decisions()}
-    old = {each.data_version or "" for each in said} - {version}
-    anchored = {each: _anchored(said, each) for each in old}
+    said = [each for each in decisions if each.subject_kind == kind and each.action != UNDO and each.data_version != version]
+    anchored = {each: _anchored(said, each) for each in {each.data_version or "" for each in said}}
     frames = {frame for subjects in anchored.values() for subject in subjects for frame in subject.boxes_xyxy}
-    named = {each.subject for each in said if each.data_version == version}
-    exists: set[str] = set()
-    candidates: list[Annotated] = []
-    for annotated in present:
-        if annotated.subject in named:
-            exists.add(annotated.subject)
-        if not frames.isdisjoint(annotated.boxes_xyxy):
-            candidates.append(annotated)
-    found = {(version or "", subject): subject for subject in exists}
-    for each in old:
+    candidates = [each for each in present if not frames.isdisjoint(each.boxes_xyxy)] if frames else []
+    found: dict[tuple[str, str], str] = {}
+    for each, subjects in anchored.items():
         everything = (one for one in (past or {}).get(each, ()) if not frames.isdisjoint(one.boxes_xyxy))
-        known = {one.subject: one for one in (*everything, *anchored[each])}
+        known = {one.subject: one for one in (*everything, *subjects)}
         matches = _matched(list(known.values()), _corrected_classes(decisions, kind, each), candidates, min_iou)
         found |= {(each, before): after for before, after in matches.items()}
+    standing = {each.id for each in in_force(decisions).decisions()}
     carried: list[Decision] = []
     lost: list[Lost] = []
     for decision in decisions:
-        if decision.subject_kind != kind or decision.action == UNDO:
+        if decision.subject_kind != kind or decision.action == UNDO or decision.data_version == version is not None:
             carried.append(decision)
             continue
         subject = found.get((decision.data_version or "", decision.subject))
@@ -162,19 +154,14 @@ def _corrected_classes(decisions: Iterable[Decision], kind: str, version: str) -
 def _matched(old: Sequence[Annotated], corrected: Mapping[str, str], new: Sequence[Annotated], min_iou: float) -> dict[str, str]:
     """Bring old and new annotations together one to one, the best overlap first."""
     overlap: dict[tuple[int, int], float] = {}
-    in_frame: dict[str, list[int]] = {}
-    for n, each in enumerate(new):
-        for frame in each.boxes_xyxy:
-            in_frame.setdefault(frame, []).append(n)
-    for o, before in enumerate(old):
-        classes = {before.class_id, corrected.get(before.subject, before.class_id)}
-        for frame, box_xyxy in before.boxes_xyxy.items():
-            rivals = [n for n in in_frame.get(frame, ()) if new[n].class_id in classes]
-            if not rivals:
-                continue
-            [ious] = iou_matrix([box_xyxy], [new[n].boxes_xyxy[frame] for n in rivals])
-            for n, iou in zip(rivals, ious.tolist(), strict=True):
-                overlap[o, n] = overlap.get((o, n), 0.0) + iou / len(before.boxes_xyxy)
+    old_in, new_in = _by_frame(old), _by_frame(new)
+    for frame, before in old_in.items():
+        after = new_in.get(frame, [])
+        ious = iou_matrix([old[o].boxes_xyxy[frame] for o in before], [new[n].boxes_xyxy[frame] for n in after])
+        for row, column in zip(*ious.nonzero(), strict=True):
+            o, n = before[row], after[column]
+            if new[n].class_id in (old[o].class_id, corrected.get(old[o].subject, old[o].class_id)):
+                overlap[o, n] = overlap.get((o, n), 0.0) + float(ious[row, column]) / len(old[o].boxes_xyxy)
     ranked = sorted((-share, old[o].subject, new[n].subject) for (o, n), share in overlap.items() if share >= min_iou)
     found: dict[str, str] = {}
     taken: set[str] = set()
@@ -185,11 +172,18 @@ def _matched(old: Sequence[Annotated], corrected: Mapping[str, str], new: Sequen
     return found
 
 
+def _by_frame(subjects: Sequence[Annotated]) -> dict[str, list[int]]:
+    """Numbers of the subjects that are in each frame."""
+    found: dict[str, list[int]] = {}
+    for number, each in enumerate(subjects):
+        for frame in each.boxes_xyxy:
+            found.setdefault(frame, []).append(number)
+    return found
+
+
 def _reason(decision: Decision, version: str | None, min_iou: float) -> str:
     if version is None:
         return "There is no data now that it could be about."
-    if decision.data_version == version:
-        return f"Version {version} has nothing called {decision.subject}."
     stored = decision.value.get(ANCHOR) or []
     if not stored:
         return f"It was taken on version {decision.data_version} without saying where, and the present version is {version}."

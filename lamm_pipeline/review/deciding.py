@@ -79,10 +79,10 @@ def carried_to(store: ArtifactStore, recording: str, decisions: Sequence[Decisio
         if not mine:
             continue
         key = ArtifactKey("recordings", recording, ASSETS[kind])
-        wanted = {_frame_of(each.subject) for each in mine}
-        wanted |= {anchor["frame_id"] for each in mine for anchor in each.value.get(ANCHOR) or ()}
         present = store.current(key)
-        versions = {each.data_version for each in mine if each.data_version is not None}
+        elsewhere = [each for each in mine if present is None or each.data_version != present.version]
+        wanted = {anchor["frame_id"] for each in elsewhere for anchor in each.value.get(ANCHOR) or ()}
+        versions = {each.data_version for each in elsewhere if each.data_version is not None}
         past = {
             version: artifact
             for version in versions
