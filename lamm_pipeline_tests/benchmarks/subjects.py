@@ -1,6 +1,6 @@
 """What can be measured, by name."""
 
-from lamm_pipeline_tests.benchmarks import detection, estimate, extraction, memory, overhead, profile, tracking
+from lamm_pipeline_tests.benchmarks import clustering, detection, estimate, extraction, memory, overhead, profile, tracking
 from lamm_pipeline_tests.benchmarks.harness import Subject
 
 SUBJECTS: dict[str, Subject] = {
@@ -11,4 +11,5 @@ SUBJECTS: dict[str, Subject] = {
     "tracking": tracking.run,
     "estimate": estimate.run,
     "profile": profile.run,
+    "clustering": clustering.run,
 }
