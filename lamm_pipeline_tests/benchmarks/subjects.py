@@ -1,6 +1,17 @@
 """What can be measured, by name."""
 
-from lamm_pipeline_tests.benchmarks import detection, estimate, extraction, gifs, masklet_memory, memory, overhead, profile, tracking
+from lamm_pipeline_tests.benchmarks import (
+    clustering,
+    detection,
+    estimate,
+    extraction,
+    gifs,
+    masklet_memory,
+    memory,
+    overhead,
+    profile,
+    tracking,
+)
 from lamm_pipeline_tests.benchmarks.harness import Subject
 
 SUBJECTS: dict[str, Subject] = {
@@ -11,6 +22,7 @@ SUBJECTS: dict[str, Subject] = {
     "tracking": tracking.run,
     "estimate": estimate.run,
     "profile": profile.run,
+    "clustering": clustering.run,
     "gifs": gifs.run,
     "masklet_memory": masklet_memory.run,
 }
