@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from lamm_pipeline.orchestration.instance import open_instance
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.review.schedules import yesterdays_recordings
 from lamm_pipeline_tests.command_line import lamm, printed, refused
@@ -130,12 +131,14 @@ def test_the_schedule_launches_the_recordings_of_the_day_before(house: House) ->
     house.workspace.catalog.set_recorded_at("drive", int(datetime(2026, 11, 3, 23, 59, tzinfo=UTC).timestamp() * 1e9))
 
     def asked_on(day: int) -> Any:
-        with dg.instance_for_test() as instance:
-            context = dg.build_schedule_context(
+        with (
+            open_instance(Path(house.workspace.root)) as instance,
+            dg.build_schedule_context(
                 instance=instance,
                 scheduled_execution_time=datetime(2026, 11, day, 3, tzinfo=UTC),
                 resources={"workspace": Workspace(root=house.workspace.root)},
-            )
+            ) as context,
+        ):
             return yesterdays_recordings(context)
 
     [request] = asked_on(4)
