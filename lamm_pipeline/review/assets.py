@@ -49,7 +49,7 @@ class SequenceAnnotationsConfig(SequenceSettings, StageConfig):
 
 @dg.asset(
     partitions_def=partitions.recordings,
-    deps=["frames", "detections", "tracks"],
+    deps=["frames", "detections", "tracks", "masklets"],
     group_name="review",
     code_version=SEQUENCES_CODE_VERSION,
     retry_policy=IO_RETRIES,

@@ -155,7 +155,7 @@ def test_masks_are_read_in_every_form_that_trees_have_them_in(tmp_path: Path) ->
     mask = square(12)
     folder = tmp_path / "tree"
     runs = rle.encode(mask)
-    lengths = rle.run_lengths(runs["counts"])
+    lengths = rle.run_lengths(runs["counts"]).tolist()
     items: list[dict[str, Any]] = [
         {"mask": packed(mask), "bbox": [12, 10, 19, 19], "area": 1, "stability_score": 0.95, "score": 0.7},
         {"mask": packed(mask, shape=[1, HEIGHT, WIDTH]), "predicted_iou": 0.6},

@@ -42,4 +42,5 @@ def windows_between(prompt_frames: Sequence[int], frames: int, longest: int) -> 
     starts: list[int] = []
     for begin, end in zip([0, *prompt_frames], [*prompt_frames, frames], strict=True):
         starts.extend(range(begin, end, longest - 1))
-    return [Window(start, min(following + 1, frames), following) for start, following in zip(starts, [*starts[1:], frames], strict=True)]
+    finals = [*starts[1:], frames]
+    return [Window(start, min(final + 1, frames), final) for start, final in zip(starts, finals[: len(starts)], strict=True)]
