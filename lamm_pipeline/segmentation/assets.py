@@ -19,13 +19,13 @@ from lamm_pipeline.orchestration.placement import model_placement
 from lamm_pipeline.orchestration.produce import produce, result
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.segmentation import detections as detections_file
-from lamm_pipeline.segmentation import mask_candidates as candidates_tree
 from lamm_pipeline.segmentation.backends import make_segmenter
-from lamm_pipeline.segmentation.candidate_settings import OPERATIONAL_FIELDS as CANDIDATES_OPERATIONAL
-from lamm_pipeline.segmentation.candidate_settings import CandidateSettings, CandidateSource
-from lamm_pipeline.segmentation.candidate_sources import make_proposer
-from lamm_pipeline.segmentation.mask_candidates import FrameCandidates
-from lamm_pipeline.segmentation.propose import propose_candidates
+from lamm_pipeline.segmentation.candidates import mask_candidates as candidates_tree
+from lamm_pipeline.segmentation.candidates.mask_candidates import FrameCandidates
+from lamm_pipeline.segmentation.candidates.propose import propose_candidates
+from lamm_pipeline.segmentation.candidates.settings import OPERATIONAL_FIELDS as CANDIDATES_OPERATIONAL
+from lamm_pipeline.segmentation.candidates.settings import CandidateSettings, CandidateSource
+from lamm_pipeline.segmentation.candidates.sources import make_proposer
 from lamm_pipeline.segmentation.segment_frames import read_image, segment_frames
 from lamm_pipeline.segmentation.settings import OPERATIONAL_FIELDS, SegmentationSettings
 from lamm_pipeline.settings import Settings

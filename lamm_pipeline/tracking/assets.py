@@ -19,8 +19,8 @@ from lamm_pipeline.orchestration.placement import model_placement
 from lamm_pipeline.orchestration.produce import produce, result
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reconstruction import frame_boxes
-from lamm_pipeline.segmentation import mask_candidates as candidates_tree
-from lamm_pipeline.segmentation.candidate_settings import CandidateSettings
+from lamm_pipeline.segmentation.candidates import mask_candidates as candidates_tree
+from lamm_pipeline.segmentation.candidates.settings import CandidateSettings
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.storage.artifacts import Artifact
 from lamm_pipeline.storage.draft import Draft

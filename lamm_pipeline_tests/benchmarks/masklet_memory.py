@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from skimage import data
 
 from lamm_pipeline.geometry import rle
-from lamm_pipeline.segmentation.mask_candidates import FrameCandidates, MaskCandidate
+from lamm_pipeline.segmentation.candidates.mask_candidates import FrameCandidates, MaskCandidate
 from lamm_pipeline.segmentation.sam2_model import build_model, load_model
 from lamm_pipeline.segmentation.sam2_weights import CHECKPOINTS
 from lamm_pipeline.segmentation.settings import Variant

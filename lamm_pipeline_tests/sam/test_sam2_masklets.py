@@ -10,7 +10,7 @@ import pytest
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry import rle
-from lamm_pipeline.segmentation.mask_candidates import FrameCandidates, MaskCandidate
+from lamm_pipeline.segmentation.candidates.mask_candidates import FrameCandidates, MaskCandidate
 from lamm_pipeline.segmentation.settings import Variant
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.tracking.masklets import masklet_table, track_masklets

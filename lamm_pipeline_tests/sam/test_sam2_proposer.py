@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from lamm_pipeline.geometry import rle
-from lamm_pipeline.segmentation import mask_candidates
-from lamm_pipeline.segmentation.candidate_settings import CandidateSettings, CandidateSource
-from lamm_pipeline.segmentation.propose import propose_candidates
-from lamm_pipeline.segmentation.sam2_proposer import Sam2Proposer
+from lamm_pipeline.segmentation.candidates import mask_candidates
+from lamm_pipeline.segmentation.candidates.propose import propose_candidates
+from lamm_pipeline.segmentation.candidates.sam2_proposer import Sam2Proposer
+from lamm_pipeline.segmentation.candidates.settings import CandidateSettings, CandidateSource
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline_tests.sam.conftest import IMAGE_SIZE
 from lamm_pipeline_tests.segmentation.test_segment_frames import HEIGHT, WIDTH, frame, registry, tree, write_files

@@ -12,7 +12,7 @@ from lamm_pipeline.geometry import rle
 from lamm_pipeline.geometry.boxes_2d import box_of_mask
 from lamm_pipeline.geometry.drawing import Image, distinct_color, draw_box, tint
 from lamm_pipeline.geometry.packed_mask import Mask, resize
-from lamm_pipeline.segmentation.mask_candidates import MaskCandidate
+from lamm_pipeline.segmentation.candidates.mask_candidates import MaskCandidate
 from lamm_pipeline.storage.atomic import write_json
 from lamm_pipeline.tracking.masklets.manifest import LevelWarning
 

@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.geometry.boxes_2d import iou_matrix
-from lamm_pipeline.segmentation.mask_candidates import MaskCandidate
+from lamm_pipeline.segmentation.candidates.mask_candidates import MaskCandidate
 from lamm_pipeline.tracking.masklets.dedup import DedupStore
 from lamm_pipeline.tracking.masklets.prompts import Proposal, propose
 from lamm_pipeline.tracking.masklets.propagation import Mask, Prompt, Session

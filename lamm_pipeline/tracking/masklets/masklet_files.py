@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from lamm_pipeline.geometry import packed_mask, rle
-from lamm_pipeline.segmentation.mask_candidates import FrameCandidates
+from lamm_pipeline.segmentation.candidates.mask_candidates import FrameCandidates
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.tracking.masklets import manifest, masklet_table, masklets
 from lamm_pipeline.tracking.masklets.archives import VideoArchiveWriter, archive_name, write_object_archive

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.geometry.boxes_2d import box_of_mask, clip_xyxy
-from lamm_pipeline.segmentation.mask_candidates import MaskCandidate
+from lamm_pipeline.segmentation.candidates.mask_candidates import MaskCandidate
 from lamm_pipeline.tracking.masklets.propagation import Mask, Prompt
 from lamm_pipeline.tracking.masklets.settings import PromptMode
 

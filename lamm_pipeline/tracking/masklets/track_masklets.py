@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.segmentation.mask_candidates import FrameCandidates, MaskCandidate
+from lamm_pipeline.segmentation.candidates.mask_candidates import FrameCandidates, MaskCandidate
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft, RecordLog
 from lamm_pipeline.streaming import Progress, no_progress
 from lamm_pipeline.tracking.masklets.follow_window import Carry, Rules, follow_window

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamm_pipeline.geometry import rle
-from lamm_pipeline.segmentation.mask_candidates import FrameCandidates, MaskCandidate
+from lamm_pipeline.segmentation.candidates.mask_candidates import FrameCandidates, MaskCandidate
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.tracking.masklets import masklet_table
 from lamm_pipeline.tracking.masklets.masklet_table import MaskletRow

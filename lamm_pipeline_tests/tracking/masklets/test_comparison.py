@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.geometry.drawing import distinct_color
-from lamm_pipeline.segmentation.mask_candidates import MaskCandidate
+from lamm_pipeline.segmentation.candidates.mask_candidates import MaskCandidate
 from lamm_pipeline.tracking.masklets.comparison import ComparedFrame, comparison_picture, write_comparisons
 
 HEIGHT, WIDTH = 60, 80

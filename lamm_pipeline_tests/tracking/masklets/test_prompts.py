@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lamm_pipeline.geometry import rle
-from lamm_pipeline.segmentation.mask_candidates import MaskCandidate
+from lamm_pipeline.segmentation.candidates.mask_candidates import MaskCandidate
 from lamm_pipeline.tracking.masklets.prompts import EMPTY_BOX, EMPTY_MASK, Proposal, long_tail_area, propose
 from lamm_pipeline.tracking.masklets.settings import PromptMode
 from lamm_pipeline_tests.tracking.masklets.moving_masks import HEIGHT, WIDTH, candidate, rectangle

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from lamm_pipeline.evaluation.track_metrics import TrackFrame, hota, identity
 from lamm_pipeline.geometry.boxes_2d import iou_matrix
 from lamm_pipeline.reconstruction import kitti_labels
-from lamm_pipeline.segmentation.mask_candidates import FrameCandidates, MaskCandidate
+from lamm_pipeline.segmentation.candidates.mask_candidates import FrameCandidates, MaskCandidate
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.tracking.masklets import masklet_table
 from lamm_pipeline.tracking.masklets.flow_propagator import FlowPropagator

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry import packed_mask, rle
-from lamm_pipeline.segmentation.mask_candidates import MaskCandidate
+from lamm_pipeline.segmentation.candidates.mask_candidates import MaskCandidate
 from lamm_pipeline.tracking.masklets import masklets
 from lamm_pipeline.tracking.masklets.archives import read_object_archive, read_video_archive
 from lamm_pipeline_tests.tracking.masklets.moving_masks import (

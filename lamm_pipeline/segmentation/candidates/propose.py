@@ -8,12 +8,12 @@ from typing import Any
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.frame_registry import FrameRegistry
-from lamm_pipeline.segmentation import mask_candidates
-from lamm_pipeline.segmentation.candidate_filters import filter_candidates
-from lamm_pipeline.segmentation.candidate_settings import CandidateSettings
+from lamm_pipeline.segmentation.candidates import mask_candidates
+from lamm_pipeline.segmentation.candidates.filters import filter_candidates
+from lamm_pipeline.segmentation.candidates.mask_candidates import FrameCandidates
+from lamm_pipeline.segmentation.candidates.proposer import Proposal, Proposer
+from lamm_pipeline.segmentation.candidates.settings import CandidateSettings
 from lamm_pipeline.segmentation.detections import FailedFrame
-from lamm_pipeline.segmentation.mask_candidates import FrameCandidates
-from lamm_pipeline.segmentation.proposer import Proposal, Proposer
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft, RecordLog
 from lamm_pipeline.streaming import Progress, map_ordered, no_progress
 

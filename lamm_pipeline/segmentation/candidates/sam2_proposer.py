@@ -13,10 +13,10 @@ import numpy as np
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
 from lamm_pipeline.geometry import rle
-from lamm_pipeline.segmentation.candidate_filters import WITHIN_SHARE, by_nesting
-from lamm_pipeline.segmentation.candidate_settings import CandidateSettings
-from lamm_pipeline.segmentation.mask_candidates import MaskCandidate
-from lamm_pipeline.segmentation.proposer import Proposal
+from lamm_pipeline.segmentation.candidates.filters import WITHIN_SHARE, by_nesting
+from lamm_pipeline.segmentation.candidates.mask_candidates import MaskCandidate
+from lamm_pipeline.segmentation.candidates.proposer import Proposal
+from lamm_pipeline.segmentation.candidates.settings import CandidateSettings
 from lamm_pipeline.segmentation.sam2_model import DUPLICATE_IOU, MASK_THRESHOLD, Grid, Sam2Model
 from lamm_pipeline.segmentation.sam2_weights import CHECKPOINTS, find_weights
 from lamm_pipeline.segmentation.segment_frames import read_image

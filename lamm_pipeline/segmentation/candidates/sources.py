@@ -8,13 +8,13 @@ from typing import Any
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
 from lamm_pipeline.segmentation import detections
-from lamm_pipeline.segmentation.candidate_filters import WITHIN_SHARE, by_nesting
-from lamm_pipeline.segmentation.candidate_settings import CandidateSettings, CandidateSource
-from lamm_pipeline.segmentation.candidate_tree import ExternalTree
+from lamm_pipeline.segmentation.candidates.filters import WITHIN_SHARE, by_nesting
+from lamm_pipeline.segmentation.candidates.mask_candidates import MaskCandidate
+from lamm_pipeline.segmentation.candidates.proposer import Proposal, Proposer
+from lamm_pipeline.segmentation.candidates.sam2_proposer import Sam2Proposer
+from lamm_pipeline.segmentation.candidates.settings import CandidateSettings, CandidateSource
+from lamm_pipeline.segmentation.candidates.tree import ExternalTree
 from lamm_pipeline.segmentation.detections import FrameDetections
-from lamm_pipeline.segmentation.mask_candidates import MaskCandidate
-from lamm_pipeline.segmentation.proposer import Proposal, Proposer
-from lamm_pipeline.segmentation.sam2_proposer import Sam2Proposer
 
 ONE_LEVEL = (1,)
 

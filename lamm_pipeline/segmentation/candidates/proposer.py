@@ -1,11 +1,11 @@
-"""What every source of mask candidates offers. `candidate_sources.py` makes them."""
+"""What every source of mask candidates offers. `sources.py` makes them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
-from lamm_pipeline.segmentation.mask_candidates import MaskCandidate
+from lamm_pipeline.segmentation.candidates.mask_candidates import MaskCandidate
 
 
 @dataclass(frozen=True)

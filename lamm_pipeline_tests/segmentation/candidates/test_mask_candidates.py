@@ -10,10 +10,10 @@ from pycocotools import mask as coco_mask
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry import packed_mask, rle
-from lamm_pipeline.segmentation import mask_candidates
-from lamm_pipeline.segmentation.candidate_filters import by_nesting, filter_candidates, gaps
-from lamm_pipeline.segmentation.candidate_settings import CandidateSettings
-from lamm_pipeline.segmentation.mask_candidates import FrameCandidates, MaskCandidate
+from lamm_pipeline.segmentation.candidates import mask_candidates
+from lamm_pipeline.segmentation.candidates.filters import by_nesting, filter_candidates, gaps
+from lamm_pipeline.segmentation.candidates.mask_candidates import FrameCandidates, MaskCandidate
+from lamm_pipeline.segmentation.candidates.settings import CandidateSettings
 
 HEIGHT, WIDTH = 60, 80
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.geometry.packed_mask import Mask
-from lamm_pipeline.segmentation.candidate_settings import CandidateSettings
+from lamm_pipeline.segmentation.candidates.mask_candidates import MaskCandidate
+from lamm_pipeline.segmentation.candidates.settings import CandidateSettings
 from lamm_pipeline.segmentation.depth_masks import pixel_box
-from lamm_pipeline.segmentation.mask_candidates import MaskCandidate
 
 Levels = Mapping[int, tuple[MaskCandidate, ...]]
 

@@ -11,8 +11,8 @@ import pytest
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.orchestration.workspace import Workspace
-from lamm_pipeline.segmentation import mask_candidates as candidates_tree
 from lamm_pipeline.segmentation.assets import mask_candidates
+from lamm_pipeline.segmentation.candidates import mask_candidates as candidates_tree
 from lamm_pipeline.segmentation.detections import Detection
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity
 from lamm_pipeline_tests.segmentation.test_propose import write_detections

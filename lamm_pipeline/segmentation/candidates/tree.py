@@ -21,10 +21,10 @@ from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
 from lamm_pipeline.geometry import packed_mask, rle
 from lamm_pipeline.geometry.boxes_2d import box_of_mask, clip_xyxy, xywh_to_xyxy
 from lamm_pipeline.geometry.packed_mask import Mask
-from lamm_pipeline.segmentation import mask_candidates
-from lamm_pipeline.segmentation.candidate_settings import CandidateSettings
-from lamm_pipeline.segmentation.mask_candidates import MaskCandidate
-from lamm_pipeline.segmentation.proposer import Proposal
+from lamm_pipeline.segmentation.candidates import mask_candidates
+from lamm_pipeline.segmentation.candidates.mask_candidates import MaskCandidate
+from lamm_pipeline.segmentation.candidates.proposer import Proposal
+from lamm_pipeline.segmentation.candidates.settings import CandidateSettings
 from lamm_pipeline.storage import json_array
 from lamm_pipeline.storage.atomic import digest_json, sha256_file
 

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
 from lamm_pipeline.geometry import packed_mask, rle
-from lamm_pipeline.segmentation import detections, mask_candidates
-from lamm_pipeline.segmentation.candidate_settings import CandidateSettings, CandidateSource
-from lamm_pipeline.segmentation.candidate_sources import DetectionsProposer, make_proposer
-from lamm_pipeline.segmentation.candidate_tree import ExternalTree
+from lamm_pipeline.segmentation import detections
+from lamm_pipeline.segmentation.candidates import mask_candidates
+from lamm_pipeline.segmentation.candidates.mask_candidates import FrameCandidates, MaskCandidate
+from lamm_pipeline.segmentation.candidates.propose import CandidateSummary, propose_candidates
+from lamm_pipeline.segmentation.candidates.proposer import Proposal, Proposer
+from lamm_pipeline.segmentation.candidates.settings import CandidateSettings, CandidateSource
+from lamm_pipeline.segmentation.candidates.sources import DetectionsProposer, make_proposer
+from lamm_pipeline.segmentation.candidates.tree import ExternalTree
 from lamm_pipeline.segmentation.detections import Detection, FrameDetections
-from lamm_pipeline.segmentation.mask_candidates import FrameCandidates, MaskCandidate
-from lamm_pipeline.segmentation.propose import CandidateSummary, propose_candidates
-from lamm_pipeline.segmentation.proposer import Proposal, Proposer
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline_tests.segmentation.test_segment_frames import HEIGHT, WIDTH, KilledError, frame, registry, tree
 

@@ -3,7 +3,7 @@
 They lie in a tree with a folder for each level, a level being how finely a picture is taken apart: `level_<L>/filtered/filtered.json`,
 `{"level": L, "frames": [{"frame_idx", "frame_name", "count", "items": [...]}]}`, the layout that mask trackers of the format's first tool
 read (`bbox` is x, y, width, height; `stability_score`; `mask` packed, where it was asked for). Ours besides are `frame_id`, `local_index`,
-`candidate_id`, `class_id`, `score`, `source` and `mask_rle`. Trees of other tools are read by `candidate_tree.py`.
+`candidate_id`, `class_id`, `score`, `source` and `mask_rle`. Trees of other tools are read by `tree.py`.
 """
 
 import re
