@@ -23,6 +23,8 @@ SAMPLE := $(ROOT)/sample/sample.svo2
 demo: $(VENV)/.base
 	$(LAMM) sample $(SAMPLE)
 	$(LAMM) run $(SAMPLE) --root $(ROOT)
+	$(LAMM) run $(SAMPLE) --root $(ROOT) --stage identities
+	$(LAMM) gifs sample --root $(ROOT)
 	$(LAMM) evaluate $(ROOT) --recording sample --truth $(basename $(SAMPLE)).truth
 	@echo
 	@echo "To see all of it in Dagster's UI: make up, then open http://127.0.0.1:$(PORT)"
