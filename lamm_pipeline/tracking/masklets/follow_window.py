@@ -180,7 +180,7 @@ def follow_window(
     """
     run = _Run(session, window, carry, looked, size, rules)
     run.begin()
-    for frame in sorted({window.start, *candidates}):
+    for frame in sorted({run.first, *candidates}):
         run.look(frame, candidates.get(frame))
     run.stitch()
     return run.frames, run.hand_over()
@@ -198,14 +198,16 @@ class _Run:
         self._dedup = DedupStore(rules.dedup_iou)
         self._lives = dict(carry.lives)
         self._next_id = carry.next_id
-        before = carry.frames.get(window.start, FrameState())
+        # a back end may see nothing in the window's first frame, when its image is damaged
+        self.first = next((frame for frame, before in carry.frames.items() if before.masks), window.start)
+        before = carry.frames.get(self.first, FrameState())
         self._carried = {key: rle.decode(found.mask_rle) for key, found in before.masks.items()}
 
     def begin(self) -> None:
-        """Take over from the window before: the masks of the first frame, and what prompted whom in the overlap."""
+        """Take over from the window before: the masks of the first frame with any, and what prompted whom in the overlap."""
         for frame, before in self._carry.frames.items():
             self.frames[frame].prompts = dict(before.prompts)
-        self._keep(self._window.start, self._carried, Origin.carried)
+        self._keep(self.first, self._carried, Origin.carried)
 
     def look(self, frame: int, candidates: Sequence[MaskCandidate] | None) -> None:
         """Follow objects from one frame on: at the window's start what was followed before, in frames with candidates what they show."""
@@ -217,7 +219,7 @@ class _Run:
             state.looked = True
             self._end_unsupported(frame)
         prompts: dict[int, Prompt] = {}
-        if frame == self._window.start:
+        if frame == self.first:
             prompts = {key: Prompt(mask=self._carried[key]) for key in state.masks}
         prompts |= {key: self._prompt(each) for key, each in (corrected | found).items()}
         for key in corrected:
@@ -229,7 +231,7 @@ class _Run:
     def stitch(self) -> None:
         """Give objects that were found in the overlap the ids that the window before had for them, where those were not followed on."""
         overlap = list(self._carry.frames)
-        followed = {key for frame, state in self.frames.items() if frame > self._window.start for key in state.masks}
+        followed = {key for frame, state in self.frames.items() if frame > self.first for key in state.masks}
         before = sorted({key for frame in overlap for key in self._carry.frames[frame].masks} - followed)
         after = sorted({key for frame in overlap for key in self.frames[frame].masks if key >= self._carry.next_id})
         if not before or not after:

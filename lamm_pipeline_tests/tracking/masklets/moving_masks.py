@@ -76,6 +76,7 @@ class Shifts:
     Attributes:
         dx, dy: pixels a frame.
         corrects: as `Propagator`.
+        blind: sees nothing in frames that cannot be read.
         calls: every propagation: start, object ids, direction, limit.
         opened: every window: first frame, one after the last.
     """
@@ -83,6 +84,7 @@ class Shifts:
     dx: int = 2
     dy: int = 0
     corrects: bool = False
+    blind: bool = False
     calls: list[tuple[int, list[int], bool, int | None]] = field(default_factory=list)
     opened: list[tuple[int, int]] = field(default_factory=list)
 
@@ -111,7 +113,9 @@ class Session:
         for frame in frames:
             if limit is not None and abs(frame - start) > limit:
                 return
-            self.video.image(frame)
+            if self.video.image(frame) is None and self.parent.blind:
+                yield frame, {}
+                continue
             yield frame, {key: mask for key, prompt in prompts.items() if (mask := self.moved(prompt, frame - start)).any()}
 
     def moved(self, prompt: Prompt, steps: int) -> Mask:

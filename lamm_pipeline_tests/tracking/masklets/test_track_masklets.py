@@ -339,6 +339,13 @@ def test_a_damaged_mask_is_a_sentence(tmp_path):
         follow(tmp_path, 3, [listed(0, damaged)])
 
 
+def test_objects_go_on_though_a_window_begins_with_a_frame_that_shows_nothing(tmp_path):
+    back_end = Shifts(blind=True)
+    _, rows = follow(tmp_path, Frames(8, missing=frozenset({2})), [listed(0, rectangle(4, 4))], back_end, window=4, overlap=2)
+    assert (2, 6) in back_end.opened
+    assert places(rows) == {1: {frame: 4 + 2 * frame for frame in range(8) if frame != 2}}
+
+
 # Properties
 
 scenes = st.lists(
