@@ -88,11 +88,8 @@ def test_an_object_found_again_after_it_left_has_a_new_id(tmp_path):
 
 
 @pytest.mark.requirement("VOS-08")
-@pytest.mark.parametrize("window", [2, 3, 5, 64])
-@pytest.mark.parametrize("overlap", [1, 2])
+@pytest.mark.parametrize(("window", "overlap"), [(2, 1), (3, 1), (3, 2), (5, 1), (5, 2), (64, 1), (64, 2)])
 def test_an_object_keeps_its_id_over_all_windows(tmp_path, window, overlap):
-    if overlap >= window:
-        pytest.skip("windows do not advance")
     back_end = Shifts(dx=1)
     _, rows = follow(tmp_path, 20, [listed(0, rectangle(5, 5)), listed(1, rectangle(30, 20))], back_end, window=window, overlap=overlap)
     assert places(rows) == {1: {n: 5 + n for n in range(20)}, 2: {n: 29 + n for n in range(20)}}
