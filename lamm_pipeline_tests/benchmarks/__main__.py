@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from lamm_pipeline_tests.benchmarks.harness import Means, NotRunError, print_table
-from lamm_pipeline_tests.benchmarks.subjects import SUBJECTS
+from lamm_pipeline_tests.benchmarks.subjects import SUBJECTS, subject
 
 
 def main() -> int:
@@ -29,7 +29,7 @@ def main() -> int:
         folder.mkdir(parents=True)
         means = Means(folder.resolve(), (chosen.out / "cache").resolve(), Path(data) if data else None, chosen.peers, chosen.tiny)
         try:
-            rows = SUBJECTS[name](means)
+            rows = subject(name)(means)
         except NotRunError as reason:
             sys.stdout.write(f"## {name}\n\nnot run: {reason}\n\n")
             continue

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lamm_pipeline_tests.benchmarks.harness import Means, NotRunError, Row, Took, Turns, print_table, rates, take_turns
-from lamm_pipeline_tests.benchmarks.subjects import SUBJECTS
+from lamm_pipeline_tests.benchmarks.subjects import SUBJECTS, subject
 
 REAL = {"tracking", "profile", "gifs"}
 WITH_TORCH = {"masklet_memory"}
@@ -17,20 +17,20 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.mark.parametrize("name", sorted(SUBJECTS.keys() - REAL - WITH_TORCH))
+@pytest.mark.parametrize("name", sorted(set(SUBJECTS) - REAL - WITH_TORCH))
 def test_a_subject_runs(name: str, cache: Path, tmp_path: Path) -> None:
-    assert_rows(SUBJECTS[name](Means(tmp_path, cache, tiny=True)))
+    assert_rows(subject(name)(Means(tmp_path, cache, tiny=True)))
 
 
 @pytest.mark.parametrize("name", sorted(REAL))
 def test_a_subject_on_real_data_runs(name: str, cache: Path, tmp_path: Path, shared_data: Path) -> None:
-    assert_rows(SUBJECTS[name](Means(tmp_path, cache, shared_data, tiny=True)))
+    assert_rows(subject(name)(Means(tmp_path, cache, shared_data, tiny=True)))
 
 
 @pytest.mark.parametrize("name", sorted(REAL))
 def test_a_subject_on_real_data_says_what_is_missing(name: str, cache: Path, tmp_path: Path) -> None:
     with pytest.raises(NotRunError, match="LAMM_SHARED_DATA"):
-        SUBJECTS[name](Means(tmp_path, cache, None, tiny=True))
+        subject(name)(Means(tmp_path, cache, None, tiny=True))
 
 
 def assert_rows(rows: list[Row]) -> None:
