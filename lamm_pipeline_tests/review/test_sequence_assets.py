@@ -17,7 +17,7 @@ from lamm_pipeline.review.deciding import decide, decisions_now
 from lamm_pipeline.review.sequence_annotations import SequenceAnnotations
 from lamm_pipeline.segmentation.detections import Detection
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity
-from lamm_pipeline_tests.segmentation.test_propose import write_detections
+from lamm_pipeline_tests.segmentation.candidates.test_propose import write_detections
 from lamm_pipeline_tests.segmentation.test_segment_frames import frame, registry, write_files
 
 FRAMES = [frame(index) for index in range(6)]
