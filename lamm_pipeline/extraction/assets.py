@@ -31,7 +31,7 @@ from lamm_pipeline.storage.artifacts import Artifact
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
-FRAMES_VERSION = "2"
+FRAMES_VERSION = "3"
 METRICS_VERSION = "1"
 
 

@@ -26,7 +26,7 @@ from lamm_pipeline.storage.artifacts import Artifact
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 
 
 class Boxes3DConfig(BoxSettings, StageConfig):

@@ -27,8 +27,8 @@ _FACE_PERCENTILE = 2.0
 _SIZE_PERCENTILE = 5.0
 # normal noise has this many standard deviations between the two percentiles of the size
 _SMEAR_SIGMAS = 3.3
-_YAW_STEPS = 90
-_YAW_REFINEMENT = 9
+_YAW_STEPS = 45
+_YAW_REFINEMENT = 17
 _SEARCH_POINTS = 600
 # a point this far from the visible faces is a stray, and counts no more the farther it is
 _STRAY_M = 0.6

@@ -1,5 +1,7 @@
 """From a mask and a depth map to the points of one object."""
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,6 @@ DISPARITY_NOISE_PX = 0.5
 MAX_EROSION_PX = 8
 """So far from its rim erosion looks at a mask."""
 
-_MAX_POINTS = 2000
 _MIN_ERODED_SHARE = 0.3
 _LEAF_POINTS = 24
 _MIN_CLUSTERED = 20
@@ -63,6 +64,19 @@ def known(depth: NDArray[np.floating]) -> NDArray[np.bool_]:
     return measured
 
 
+def on_grid(mask: NDArray[np.bool_], limit: int) -> NDArray[np.bool_]:
+    """The pixels of a mask that lie on every n-th row and column, so that about `limit` are left of a larger one.
+
+    A box is not told better by more points, and what is done with them takes time in proportion.
+    """
+    step = math.ceil(math.sqrt(int(mask.sum()) / limit))
+    if step <= 1:
+        return mask
+    kept = np.zeros_like(mask)
+    kept[::step, ::step] = mask[::step, ::step]
+    return kept
+
+
 def back_project(
     depth: NDArray[np.floating], mask: NDArray[np.bool_], camera: RectifiedCamera, corner: tuple[int, int] = (0, 0)
 ) -> NDArray[np.float64]:
@@ -83,8 +97,8 @@ def back_project(
     return np.column_stack([(u - camera.cx) / camera.fx * z, (v - camera.cy) / camera.fy * z, z])
 
 
-def thin(points: NDArray[np.float64], limit: int = _MAX_POINTS) -> NDArray[np.float64]:
-    """Every n-th point, so that at most about `limit` are left; the same points every time."""
+def thin(points: NDArray[np.float64], limit: int) -> NDArray[np.float64]:
+    """Every n-th point, so that at most `limit` are left; the same points every time."""
     return points[:: max(1, -(-len(points) // limit))]
 
 
@@ -190,8 +204,8 @@ def without_occluder(
         inside = z[members]
         above, below = inside[top[members]], inside[lower[members]]
         if min(len(above), len(below)) >= _MIN_STRIP_POINTS:
-            near = float(np.median(below))
-            step = float(np.median(above)) - near
+            near = _middle(below)
+            step = _middle(above) - near
             steps.append(step)
             between.append(float(((inside > near + _BETWEEN[0] * step) & (inside < near + _BETWEEN[1] * step)).mean()))
             distances.append(near + step)
@@ -203,3 +217,8 @@ def without_occluder(
         return points
     kept: NDArray[np.float64] = points[z > distance - _LEANING_SHARE * typical_length_m]
     return kept
+
+
+def _middle(values: NDArray[np.float64]) -> float:
+    """Their median, of an even number the higher one of the two in the middle; a tenth of `np.median`'s time for a few values."""
+    return float(np.partition(values, len(values) // 2)[len(values) // 2])

@@ -34,7 +34,7 @@ from lamm_pipeline.reconstruction.object_points import (
     densest_slice,
     erode,
     largest_cluster,
-    thin,
+    on_grid,
     without_ground,
     without_occluder,
     without_outliers,
@@ -60,6 +60,7 @@ NOT_SEARCHED = "the detections do not have the frame"
 
 _PLAUSIBLE_SIZE_RATIO = (0.5, 2.0)
 _IMPLAUSIBLE_SIZE_PENALTY = 0.7
+_MAX_POINTS = 2500
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,8 @@ def place(
         return refuse(NO_DEPTH)
     mask = _mask(detection, depth)
     shown = depth[mask.y : mask.y + mask.pixels.shape[0], mask.x : mask.x + mask.pixels.shape[1]]
-    points = back_project(shown, erode(mask.pixels, settings.mask_erosion), camera, (mask.x, mask.y))
+    inside = on_grid(erode(mask.pixels, settings.mask_erosion), _MAX_POINTS)
+    points = back_project(shown, inside, camera, (mask.x, mask.y))
     if len(points) < settings.min_points:
         return refuse(TOO_FEW_POINTS)
     points = without_ground(points, ground, settings.ground_clearance_m)
@@ -195,9 +197,8 @@ def place(
         typical_length = 0.0 if prior is None else typical(prior.length, settings.typical_size)
         points = densest_slice(without_occluder(points, prior, typical_length, camera), prior, camera)
         points = largest_cluster(points, prior, camera)
-    thinned = thin(points)
-    clean = without_outliers(thinned, settings.outlier_neighbors, settings.outlier_sigma)
-    if len(points) * len(clean) / max(1, len(thinned)) < settings.min_points:
+    clean = without_outliers(points, settings.outlier_neighbors, settings.outlier_sigma)
+    if len(clean) < settings.min_points:
         return refuse(TOO_FEW_CLEAN_POINTS)
     distance = float(np.median(clean[:, 2])) if detection.distance_m is None else detection.distance_m
     if distance > settings.max_distance_m:

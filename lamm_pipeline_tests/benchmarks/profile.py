@@ -3,12 +3,12 @@
 import statistics
 
 from lamm_pipeline.cli.running import asset_config_of
-from lamm_pipeline.orchestration.stages import STAGES, assets_of
+from lamm_pipeline.orchestration.stages import USUAL, assets_of
 from lamm_pipeline_tests.benchmarks.harness import Means, Row, now
 from lamm_pipeline_tests.benchmarks.house import house
 from lamm_pipeline_tests.benchmarks.recordings import kitti39
 
-ASSETS = assets_of(STAGES)
+ASSETS = assets_of(USUAL)
 LIMIT_MS = 250.0
 CORES = 2
 
