@@ -16,7 +16,7 @@ from lamm_pipeline.orchestration.failures import FAULTS, fault_sentence
 from lamm_pipeline.orchestration.instance import add_recording_partitions
 from lamm_pipeline.orchestration.stages import assets_of
 from lamm_pipeline.review import sequence_annotations as sequences_file
-from lamm_pipeline.review.annotate import INPUTS, annotate, sequence_inputs
+from lamm_pipeline.review.annotate import INPUTS, annotate
 from lamm_pipeline.review.clustering import Algorithm
 from lamm_pipeline.review.deciding import decisions_now
 from lamm_pipeline.review.labelling_status import processing_stage
@@ -196,7 +196,7 @@ def _chosen(
 
 
 def _plan(session: Session, key: str, parameters: SequenceParameters) -> dict[str, Any]:
-    inputs = sequence_inputs(session.workspace.store, key, parameters.source)
+    inputs = session.workspace.recording_artifacts(key, *INPUTS[parameters.source])
     found = annotate(key, inputs, parameters, _LOG.debug)
     return _row(found) | {"version": None, "dry_run": True}
 

@@ -11,6 +11,7 @@ from lamm_pipeline.ontology.false_positives import load_false_positive_types
 from lamm_pipeline.ontology.ontology import Ontology, load_ontology
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore
+from lamm_pipeline.storage.in_force import artifacts_in_force
 from lamm_pipeline.storage.local_store import LocalStore
 
 
@@ -57,7 +58,15 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             InputError: the asset was not materialized for this recording.
         """
-        return _present(self.store.current(ArtifactKey("recordings", recording, asset)), asset, recording)
+        return self.recording_artifacts(recording, asset)[asset]
+
+    def recording_artifacts(self, recording: str, *assets: str) -> dict[str, Artifact]:
+        """The versions in force of several artifacts of a recording, by asset.
+
+        Raises:
+            InputError: an asset was not materialized for this recording, or was made from another version of one of the others.
+        """
+        return artifacts_in_force(self.store, recording, assets)
 
     def version_artifact(self, version_key: str, asset: str) -> Artifact:
         """The artifact of a dataset version.
@@ -65,10 +74,7 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             InputError: the asset was not materialized for this version.
         """
-        return _present(self.store.current(ArtifactKey("datasets", version_key, asset)), asset, version_key)
-
-
-def _present(artifact: Artifact | None, asset: str, partition: str) -> Artifact:
-    if artifact is None:
-        raise InputError(f"There is no {asset!r} of {partition!r} yet. Materialize {asset!r} for this partition first.")
-    return artifact
+        artifact = self.store.current(ArtifactKey("datasets", version_key, asset))
+        if artifact is None:
+            raise InputError(f"There is no {asset!r} of {version_key!r} yet. Materialize {asset!r} for this partition first.")
+        return artifact

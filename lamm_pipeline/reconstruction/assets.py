@@ -9,7 +9,6 @@ import dagster as dg
 import numpy as np
 
 from lamm_pipeline import partitions
-from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.geometry.drawing import draw_box_3d
 from lamm_pipeline.ontology.ontology import Ontology
@@ -45,10 +44,8 @@ class Boxes3DConfig(BoxSettings, StageConfig):
 def boxes_3d(context: dg.AssetExecutionContext, config: Boxes3DConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Rebuild the 3D boxes of a recording."""
     with sentences_as_failures():
-        frames = workspace.recording_artifact(context.partition_key, "frames")
-        detections = workspace.recording_artifact(context.partition_key, "detections")
-        if detections.manifest.identity.inputs["frames"] != frames.version:
-            raise InputError(f"The detections of {context.partition_key!r} were made from other frames. Materialize `detections` first.")
+        inputs = workspace.recording_artifacts(context.partition_key, "frames", "detections")
+        frames, detections = inputs["frames"], inputs["detections"]
         registry = frame_registry.read(frames.file(frame_registry.FILE_NAME))
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
@@ -70,7 +67,7 @@ def boxes_3d(context: dg.AssetExecutionContext, config: Boxes3DConfig, workspace
             work,
             config=config,
             code_version=CODE_VERSION,
-            inputs={"frames": frames, "detections": detections},
+            inputs=inputs,
             files={"ontology": workspace.ontology.digest},
         )
         counts = artifact.counts

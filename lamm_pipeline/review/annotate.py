@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.geometry.boxes_2d import area_xyxy, clip_xyxy
 from lamm_pipeline.review.clustering import Algorithm, cluster_boxes, enclosing_box
@@ -13,7 +12,7 @@ from lamm_pipeline.review.sequence_annotations import BoxXyxy, SequenceAnnotatio
 from lamm_pipeline.review.sequence_settings import SequenceParameters, Source
 from lamm_pipeline.segmentation import detections as detections_file
 from lamm_pipeline.segmentation.detections import FrameDetections
-from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore
+from lamm_pipeline.storage.artifacts import Artifact
 from lamm_pipeline.tracking import tracks as tracks_file
 from lamm_pipeline.tracking.masklets import masklet_table
 from lamm_pipeline.tracking.masklets.masklet_table import MaskletRow
@@ -51,39 +50,12 @@ class SeenBox:
     identity: int | None = None
 
 
-def sequence_inputs(store: ArtifactStore, recording: str, source: Source) -> dict[str, Artifact]:
-    """The artifacts in force that a source reads, by asset.
-
-    Args:
-        store: where they are.
-        recording: recording key.
-        source: what makes boxes to objects.
-
-    Raises:
-        InputError: one is missing, or they were not made from each other.
-    """
-    found = {}
-    for asset in INPUTS[source]:
-        artifact = store.current(ArtifactKey("recordings", recording, asset))
-        if artifact is None:
-            raise InputError(f"There is no {asset!r} of {recording!r} yet. Materialize {asset!r} for this recording first.")
-        found[asset] = artifact
-    for asset in ("detections", "masklets"):
-        if asset in found and found[asset].manifest.identity.inputs["frames"] != found["frames"].version:
-            raise InputError(f"The {asset} of {recording!r} were made from other frames. Materialize {asset!r} first.")
-    if "tracks" in found:
-        boxes = store.find(ArtifactKey("recordings", recording, "boxes_3d"), found["tracks"].manifest.identity.inputs["boxes_3d"])
-        if boxes is None or boxes.manifest.identity.inputs["detections"] != found["detections"].version:
-            raise InputError(f"The tracks of {recording!r} were made from other detections. Materialize 'boxes_3d' and 'tracks' first.")
-    return found
-
-
 def annotate(recording: str, inputs: Mapping[str, Artifact], parameters: SequenceParameters, say: Say) -> SequenceAnnotations:
     """Make the sequence annotations of a recording.
 
     Args:
         recording: recording key.
-        inputs: of `sequence_inputs`.
+        inputs: the artifacts in force that its source reads (`INPUTS`), by asset.
         parameters: what decides the result.
         say: is told what is read, filtered, clustered and left out, and how long it took.
 

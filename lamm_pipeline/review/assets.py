@@ -19,7 +19,7 @@ from lamm_pipeline.orchestration.produce import produce, result
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.review import gifs
 from lamm_pipeline.review import sequence_annotations as sequences_file
-from lamm_pipeline.review.annotate import annotate, sequence_inputs
+from lamm_pipeline.review.annotate import INPUTS, annotate
 from lamm_pipeline.review.deciding import decisions_now
 from lamm_pipeline.review.gif_settings import OPERATIONAL_FIELDS as GIFS_OPERATIONAL
 from lamm_pipeline.review.gif_settings import GifSettings
@@ -63,7 +63,7 @@ def sequence_annotations(
     with sentences_as_failures():
         recording = context.partition_key
         parameters = config.parameters(config.per_recording.get(recording))
-        inputs = sequence_inputs(workspace.store, recording, parameters.source)
+        inputs = workspace.recording_artifacts(recording, *INPUTS[parameters.source])
         before = workspace.store.current(ArtifactKey("recordings", recording, "sequence_annotations"))
         if config.dry_run:
             planned = annotate(recording, inputs, parameters, context.log.debug)

@@ -8,7 +8,6 @@ import dagster as dg
 import numpy as np
 
 from lamm_pipeline import partitions
-from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.geometry.drawing import distinct_color, draw_box, draw_mask
 from lamm_pipeline.ontology.ontology import Ontology
@@ -137,13 +136,8 @@ class MaskCandidatesConfig(CandidateSettings, StageConfig):
 def mask_candidates(context: dg.AssetExecutionContext, config: MaskCandidatesConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Propose objects for the masklets of a recording."""
     with sentences_as_failures():
-        inputs = {"frames": workspace.recording_artifact(context.partition_key, "frames")}
-        if config.source is CandidateSource.detections:
-            inputs["detections"] = workspace.recording_artifact(context.partition_key, "detections")
-            if inputs["detections"].manifest.identity.inputs["frames"] != inputs["frames"].version:
-                raise InputError(
-                    f"The detections of {context.partition_key!r} were made from other frames. Materialize `detections` first."
-                )
+        read = ["frames", "detections"] if config.source is CandidateSource.detections else ["frames"]
+        inputs = workspace.recording_artifacts(context.partition_key, *read)
         frames, found = inputs["frames"], inputs.get("detections")
         registry = frame_registry.read(frames.file(frame_registry.FILE_NAME))
         proposer = make_proposer(config, frames.folder, None if found is None else found.file(detections_file.FILE_NAME))

@@ -10,7 +10,6 @@ import dagster as dg
 import numpy as np
 
 from lamm_pipeline import partitions
-from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.orchestration.config import StageConfig, science
 from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failures
@@ -63,10 +62,8 @@ class TracksConfig(TrackingSettings, StageConfig):
 def tracks(context: dg.AssetExecutionContext, config: TracksConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Track the 3D boxes of a recording."""
     with sentences_as_failures():
-        boxes = workspace.recording_artifact(context.partition_key, "boxes_3d")
-        inputs = {"boxes_3d": boxes}
-        if config.odometry:
-            inputs["frames"] = workspace.recording_artifact(context.partition_key, "frames")
+        inputs = workspace.recording_artifacts(context.partition_key, "boxes_3d", *(["frames"] if config.odometry else []))
+        boxes = inputs["boxes_3d"]
         names = {each.id: each.name for each in workspace.ontology.classes}
         sizes = {each.id: each.size_prior for each in workspace.ontology.classes}
 
@@ -144,12 +141,8 @@ class MaskletsConfig(MaskletSettings, StageConfig):
 def masklets(context: dg.AssetExecutionContext, config: MaskletsConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Follow the mask candidates of a recording."""
     with sentences_as_failures():
-        inputs = {name: workspace.recording_artifact(context.partition_key, name) for name in ("frames", "mask_candidates")}
+        inputs = workspace.recording_artifacts(context.partition_key, "frames", "mask_candidates")
         frames, candidates = inputs["frames"], inputs["mask_candidates"]
-        if candidates.manifest.identity.inputs["frames"] != frames.version:
-            raise InputError(
-                f"The mask candidates of {context.partition_key!r} were made from other frames. Materialize `mask_candidates` first."
-            )
         propagator = make_propagator(config)
         timings = Timings()
 
@@ -250,7 +243,8 @@ class IdentitiesConfig(IdentitySettings, StageConfig):
 def identities(context: dg.AssetExecutionContext, config: IdentitiesConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Link the masklets of a recording to its tracks."""
     with sentences_as_failures():
-        inputs = {name: workspace.recording_artifact(context.partition_key, name) for name in ("tracks", "masklets")}
+        found_in_force = workspace.recording_artifacts(context.partition_key, "frames", "tracks", "masklets")
+        inputs = {name: found_in_force[name] for name in ("tracks", "masklets")}
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
             found = tracks_file.read(inputs["tracks"].file(tracks_file.TRACKS_FILE))

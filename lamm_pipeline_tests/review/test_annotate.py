@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lamm_pipeline.geometry.box_3d import Box3D
-from lamm_pipeline.review.annotate import SeenBox, annotate, sequence_inputs, sequences_of
+from lamm_pipeline.review.annotate import INPUTS, SeenBox, annotate, sequences_of
 from lamm_pipeline.review.clustering import Algorithm
 from lamm_pipeline.review.sequence_annotations import BoxXyxy, SequenceAnnotations, s4_document
 from lamm_pipeline.review.sequence_settings import PRESETS, Preset, SequenceOverrides, SequenceSettings
@@ -147,7 +147,7 @@ def test_a_track_becomes_a_sequence_with_all_its_boxes_when_its_best_box_is_sure
         "tracks", {"boxes_3d": boxes.version}, lambda folder: tracks_file.write(folder / "tracks.json", TrackSet("drive", 6, tracks))
     )
     parameters = SequenceSettings(source="track").parameters()
-    found = annotate("drive", sequence_inputs(house.workspace.store, "drive", parameters.source), parameters, lambda _: None)
+    found = annotate("drive", house.workspace.recording_artifacts("drive", *INPUTS[parameters.source]), parameters, lambda _: None)
     assert [(each.track_id, each.masklet_id, each.class_id, len(each.boxes)) for each in found.sequences] == [
         (3, None, "car", 2),
         (7, None, "car", 1),
@@ -158,7 +158,7 @@ def test_a_track_becomes_a_sequence_with_all_its_boxes_when_its_best_box_is_sure
     other = house.detect(lambda _: [], setting=2)
     assert other.version != detections
     with pytest.raises(Exception, match="The tracks of 'drive' were made from other detections"):
-        sequence_inputs(house.workspace.store, "drive", parameters.source)
+        house.workspace.recording_artifacts("drive", *INPUTS[parameters.source])
 
 
 def masklet(frame: int, masklet_id: int, level: int, score: float | None) -> MaskletRow:
@@ -182,6 +182,6 @@ def test_a_masklet_of_the_lowest_level_becomes_a_sequence(tmp_path: Path) -> Non
     house.publish("masklets", {"frames": house.frames.version}, write)
     for settings, expected in (({}, [(1, 2)]), ({"masklet_level": 4}, [(3, 1)])):
         parameters = SequenceSettings(source="masklet", **settings).parameters()
-        found = annotate("drive", sequence_inputs(house.workspace.store, "drive", parameters.source), parameters, lambda _: None)
+        found = annotate("drive", house.workspace.recording_artifacts("drive", *INPUTS[parameters.source]), parameters, lambda _: None)
         assert [(each.masklet_id, len(each.boxes)) for each in found.sequences] == expected
     assert found.sequences[0].boxes[0].box_xyxyn == (0.1, 0.1, 0.3, 0.3)

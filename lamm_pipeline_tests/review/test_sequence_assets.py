@@ -191,7 +191,7 @@ def test_what_cannot_be_is_said_in_a_sentence(tmp_path: Path) -> None:
     assert failure(house.run(iou_threshold=1.5)).startswith("Wrong config for SequenceAnnotationsConfig: iou_threshold = 1.5")
     assert "There is no 'tracks' of 'drive' yet" in failure(house.run(source="track"))
     house.publish("frames", {}, lambda folder: (folder / "frame_registry.json").write_text("{}"), setting=2)
-    assert failure(house.run()) == "The detections of 'drive' were made from other frames. Materialize 'detections' first."
+    assert failure(house.run()) == "The detections of 'drive' were made from other frames. Materialize `detections` first."
 
 
 @pytest.mark.requirement("SEQ-19")
