@@ -12,8 +12,9 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.evaluation.exported_split import split_frames
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.ontology.ontology import load_ontology
-from lamm_pipeline.reconstruction import kitti_labels
+from lamm_pipeline.reconstruction import frame_boxes, kitti_labels
 from lamm_pipeline.reconstruction.kitti_labels import KittiObject
+from lamm_pipeline.reconstruction.reconstruct import to_kitti
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.tracking import tracks
 from lamm_pipeline.tracking.masklets import masklet_table
@@ -82,10 +83,16 @@ class Comparison:
 @dataclass(frozen=True)
 class _Result:
     labels: dict[int, Path]
+    boxes: dict[int, list[KittiObject]] | None
     source_stems: dict[int, str]
     tracks: TracksByFrame | None
     refined: TracksByFrame | None
     masklets: TracksByFrame | None
+
+    def single(self, index: int) -> list[KittiObject]:
+        """What a frame alone says: as precisely as it is known, for label files are rounded to a centimetre, or from its label file."""
+        items = kitti_labels.read(self.labels[index]) if self.boxes is None else self.boxes.get(index, [])
+        return [_scored(item) for item in items]
 
     def of(self, source: BoxSource) -> TracksByFrame | None:
         """The tracked objects of a source."""
@@ -135,7 +142,7 @@ def load(
     for index, stem in stems.items():
         true_tracks = (truth_tracks or {}).get(_number(stem), [])
         if source is BoxSource.frame:
-            single = [_scored(item) for item in kitti_labels.read(found.labels[index])]
+            single = found.single(index)
         else:
             single = [replace(item, track_id=None) for item in (tracked or {}).get(index, ())]
         compared.append(
@@ -153,10 +160,8 @@ def load(
 def _find_result(path: Path, recording: str | None) -> _Result:
     if (path / "recordings").is_dir():
         path = _pick_recording(path / "recordings", recording)
-    if (path / "boxes_3d" / "current.json").is_file():
-        folders = {asset: _current(path / asset) for asset in _ASSETS}
-    else:
-        folders = dict.fromkeys(_ASSETS, path)
+    stored = (path / "boxes_3d" / "current.json").is_file()
+    folders: dict[str, Path | None] = {asset: _current(path / asset) for asset in _ASSETS} if stored else dict.fromkeys(_ASSETS, path)
     labels = folders["boxes_3d"]
     if labels is None or not (labels / LABELS).is_dir():
         raise InputError(
@@ -169,6 +174,7 @@ def _find_result(path: Path, recording: str | None) -> _Result:
         folders["frames"] = _current(split.recording / "frames")
     return _Result(
         files,
+        _read_single(labels) if stored else None,
         _source_stems(folders["frames"]),
         _read_tracks(folders["tracks"]),
         _read_refined(folders["tracks"]),
@@ -197,6 +203,11 @@ def _source_stems(folder: Path | None) -> dict[int, str]:
         return {}
     frames = frame_registry.read(folder / REGISTRY_FILE).frames
     return {frame.svo2_frame_index: Path(frame.source_name).stem for frame in frames if frame.source_name}
+
+
+def _read_single(folder: Path) -> dict[int, list[KittiObject]]:
+    """The boxes of each frame, as the stage left them."""
+    return {frame.frame_index: [to_kitti(item) for item in frame.boxes] for frame in frame_boxes.read(folder / frame_boxes.FILE_NAME)}
 
 
 def _read_tracks(folder: Path | None) -> TracksByFrame | None:

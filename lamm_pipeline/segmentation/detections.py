@@ -27,7 +27,8 @@ class Detection:
         class_name: for people.
         confidence: in 0..1, None where the back end has none.
         box_xyxy: pixels of the left image.
-        mask_rle: COCO RLE, `{"size": [H, W], "counts": text}`.
+        mask_rle: COCO RLE, `{"size": [H, W], "counts": text}`. It may go somewhat beyond the box, as back ends outline objects by other
+            means than they find them.
         area: pixels in the mask.
         centroid: mean x and y of the mask's pixels.
         distance_m: median depth around the mask's centre, None where too little is known.

@@ -113,9 +113,10 @@ def refine_tracks(
     dropped: Counter[str] = Counter(found.untracked)
     supported: list[_Refined] = []
     for track in found.tracks:
-        reason = _lacks_support(track, evidence, by_index, settings)
+        each = _refined(track, evidence, by_index, settings, views.camera, objects)
+        reason = _lacks_support(each.track, evidence, by_index, settings)
         if reason is None:
-            supported.append(_refined(track, evidence, by_index, settings, views.camera, objects))
+            supported.append(each)
         else:
             dropped[reason] += len(track.points)
     kept = _without_duplicates(supported, settings)
@@ -128,11 +129,11 @@ def refine_tracks(
 def _lacks_support(
     track: Track, evidence: Mapping[str, Evidence], by_index: Mapping[int, SeenFrame], settings: TrackingSettings
 ) -> str | None:
-    """Why a track is not believed, None when it is."""
+    """Why a refined track is not believed, None when it is."""
     span = sum(track.start_frame <= index <= track.end_frame for index in by_index)
     heights = [known for point in track.points if (known := evidence[point.detection_id].above_ground_m) is not None]
     verdicts = (
-        (LITTLE_EVIDENCE, _evidence(track, settings) < settings.min_evidence),
+        (LITTLE_EVIDENCE, _evidence(track, span, settings) < settings.min_evidence),
         (RARELY_SEEN, len(track.points) < settings.min_support_share * span),
         (TOO_FAR, min(point.box.z for point in track.points) > settings.max_range_m),
         (OFF_THE_GROUND, bool(heights) and abs(float(np.median(heights))) > settings.max_off_ground_m),
@@ -140,11 +141,27 @@ def _lacks_support(
     return next((reason for reason, holds in verdicts if holds), None)
 
 
-def _evidence(track: Track, settings: TrackingSettings) -> float:
-    """How sure the track is: the log-odds of its detections' scores, were they independent, over those of `even_score`."""
+def _evidence(track: Track, span: int, settings: TrackingSettings) -> float:
+    """How sure a refined track is: log of the odds that it is an object, not a chain of false detections.
+
+    Each detection counts by its score: its log-odds over those of `even_score`. For a track that moves each frame of its span counts as
+    well, by how much more often objects are found again there than chains of false detections (Sittler's track score: "An Optimal Data
+    Association Problem in Surveillance Theory", 1964), since unrelated detections rarely fit one motion. What stands still is found again
+    because it looks the same again, be it an object or a hedge.
+
+    Args:
+        track: with what is known of its motion.
+        span: frames from its first to its last.
+        settings: see `TrackingSettings`.
+    """
     scores = [settings.default_score if point.score is None else point.score for point in track.points]
     even = _log_odds(settings.even_score)
-    return sum(_log_odds(score) - even for score in np.clip(scores, 1.0 - _SUREST, _SUREST).tolist())
+    by_score = sum(_log_odds(score) - even for score in np.clip(scores, 1.0 - _SUREST, _SUREST).tolist())
+    if track.static:
+        return by_score
+    true, false = settings.found_again, settings.false_found_again
+    again, missed = len(track.points) - 1, span - len(track.points)
+    return by_score + again * math.log(true / false) + missed * math.log((1.0 - true) / (1.0 - false))
 
 
 def _log_odds(probability: float) -> float:

@@ -101,8 +101,9 @@ class TrackingSettings(BaseModel):
         3.0,
         ge=0.0,
         le=1000.0,
-        description="Tracks with less evidence are left out when tracks are refined: the sum over their detections of how much the score's "
-        "log-odds exceed those of even_score. 3 are odds of 20 to 1: four detections of 0.53, or nine of 0.43.",
+        description="Tracks with less evidence are left out when tracks are refined: the log-odds of being an object, from the scores of "
+        "their detections (over those of even_score) and, if they move, from how often they are found again. 3 are odds of 20 to 1: four "
+        "detections of 0.53, or nine of 0.43; if it moves, four of 0.43, or seven in a row of 0.35.",
     )
     even_score: float = Field(
         0.35,
@@ -110,6 +111,19 @@ class TrackingSettings(BaseModel):
         lt=1.0,
         description="Score at which a detection is as often right as wrong. The embedded detector's is 0.35; for models whose scores are "
         "probabilities take 0.5.",
+    )
+    found_again: float = Field(
+        0.6,
+        gt=0.0,
+        lt=1.0,
+        description="Share of the frames in its track's span in which an object is detected. Each frame in which a track that moves is "
+        "detected again adds to its evidence, and each in which it is not takes away, as this share and false_found_again say.",
+    )
+    false_found_again: float = Field(
+        0.35,
+        gt=0.0,
+        lt=1.0,
+        description="The same share for tracks made of false detections; at most found_again. With both equal only scores are evidence.",
     )
     min_support_share: float = Field(
         0.4, ge=0.0, le=1.0, description="Tracks detected in a smaller share of the frames of their span are left out when refined."
@@ -135,6 +149,8 @@ class TrackingSettings(BaseModel):
             raise ValueError(
                 f"low_score < high_score <= new_track_score is needed, not {self.low_score}, {self.high_score}, {self.new_track_score}"
             )
+        if self.false_found_again > self.found_again:
+            raise ValueError(f"false_found_again, {self.false_found_again}, must be at most found_again, {self.found_again}")
         named = [name for group in self.class_groups for name in group]
         if len(named) != len(set(named)):
             raise ValueError("a class is named twice in class_groups; put each class into one group")

@@ -12,6 +12,8 @@ from lamm_pipeline.evaluation.inputs import BoxSource
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
 from lamm_pipeline.geometry.box_3d import Box3D
+from lamm_pipeline.reconstruction import frame_boxes
+from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
 from lamm_pipeline.tracking import tracks
 from lamm_pipeline.tracking.masklets.masklet_table import MaskletRow, MaskletTableWriter
 from lamm_pipeline.tracking.tracks import Track, TrackPoint, TrackSet
@@ -277,14 +279,26 @@ def test_frames_are_paired_by_number_or_offset_and_only_frames_with_truth_count(
     assert report.tracks["hota"] == pytest.approx(1.0)
 
 
-def as_root(root, recording, truth_stems):
-    """What the pipeline leaves in its store: label files, tracks, and a registry with the names of packed images."""
+def stored_boxes(recording, frame, too_far_m):
+    frame_id = f"{recording}:{frame:06d}"
+    boxes = []
+    for number, item in enumerate(predictions_of(frame)):
+        box = replace(item.box, z=item.box.z + too_far_m)
+        boxes.append(
+            ObjectBox(f"{frame_id}:{number}", "x", item.type, item.score, box, item.alpha, item.box_xyxy, 0.0, 0, box.z, 99, "prior")
+        )
+    return FrameBoxes(frame_id, frame, frame, tuple(boxes), ())
+
+
+def as_root(root, recording, truth_stems, too_far_m=0.0):
+    """What the pipeline leaves in its store: boxes, label files, tracks, and a registry with the names of packed images."""
     folders = {asset: root / "recordings" / recording / asset / f"v-{asset}" for asset in ("boxes_3d", "tracks", "frames")}
     for folder in folders.values():
         folder.mkdir(parents=True)
         (folder.parent / "current.json").write_text(json.dumps({"version": folder.name}))
     kitti_truth.write(folders["boxes_3d"] / "x", predictions_of, tracks=False)
     (folders["boxes_3d"] / "x" / "label_2").rename(folders["boxes_3d"] / "label_2")
+    frame_boxes.write(folders["boxes_3d"] / "boxes_3d.json", (stored_boxes(recording, frame, too_far_m) for frame in FRAMES))
     found = []
     for track_id in range(4):
         points = []
@@ -334,6 +348,11 @@ def test_a_root_is_scored_and_its_frames_are_paired_by_the_names_of_the_packed_i
 
 def test_a_root_without_packed_images_is_paired_by_number(tmp_path, truth):
     assert evaluate(as_root(tmp_path / "root", "drive", [None] * 6), truth).frames["evaluated"] == 6
+
+
+def test_boxes_of_a_root_are_not_rounded_to_the_centimetres_of_label_files(tmp_path, truth):
+    root = as_root(tmp_path / "root", "drive", [None] * 6, too_far_m=0.004)
+    assert evaluate(root, truth, boxes=BoxSource.frame).boxes_3d["distance_error_m"]["median"] == pytest.approx(0.004, abs=0.001)
 
 
 def racing(frame):

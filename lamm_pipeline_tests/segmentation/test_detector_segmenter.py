@@ -9,9 +9,10 @@ from skimage import data
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry.boxes_2d import iou_matrix
+from lamm_pipeline.geometry.ground_plane import fit_ground_plane
 from lamm_pipeline.ontology.ontology import Ontology, load_ontology
 from lamm_pipeline.segmentation.backends import make_segmenter
-from lamm_pipeline.segmentation.depth_masks import central_distance
+from lamm_pipeline.segmentation.depth_masks import central_distance, object_depth, pixel_box
 from lamm_pipeline.segmentation.segmenter import Segmenter
 from lamm_pipeline.segmentation.settings import SegmentationSettings, TileProfile
 from lamm_pipeline_tests.segmentation.scenes import KITTI_CAMERA, ground_depth, kitti_boxes, kitti_depth, stand
@@ -99,14 +100,38 @@ def test_real_cars_are_found_with_masks_on_them_at_their_labelled_distance(share
             near += distance is not None and -4.0 < distance - labelled_z[row] < 1.0
         assert {each.mask_source for each in found} <= {"depth", "box"}
         assert sum(each.mask_source == "depth" for each in found) > len(found) / 2
-        for each in vehicles:
-            rows, columns = np.nonzero(each.mask.full(1242, 375))
-            x1, y1, x2, y2 = each.box_xyxy
-            assert x1 <= columns.min() <= columns.max() < x2
-            assert y1 <= rows.min() <= rows.max() < y2
     assert hits >= 0.6 * labelled
     assert false <= hits
     assert near >= 0.8 * hits
+
+
+@pytest.mark.requirement("SEG-03")
+def test_masks_of_real_people_go_beside_their_box_up_to_the_largest_person_and_those_of_vehicles_never(
+    shared_data: Path, segmenter: Segmenter, ontology: Ontology
+) -> None:
+    folder = shared_data / "kitti_raw_0039_stereo"
+    beside = dict.fromkeys(("person", "car", "truck"), 0)
+    checked = beside.copy()
+    for name in ("000284", "000290", "000296", "000304"):
+        depth = kitti_depth(folder, name)
+        ground = fit_ground_plane(depth, KITTI_CAMERA)
+        for each in segmenter.segment(cv2.imread(str(folder / "image_0" / f"{name}.png")), depth, KITTI_CAMERA).detections:
+            rows, columns = np.nonzero(each.mask.full(1242, 375))
+            x1, y1, x2, y2 = pixel_box(each.box_xyxy, 1242, 375)
+            reach = 0
+            if each.class_id == "person" and each.mask_source == "depth":
+                prior = ontology.by_id("person").size_prior
+                measured = object_depth(each.box_xyxy, depth, KITTI_CAMERA, ground, prior)
+                assert prior is not None
+                assert measured is not None
+                reach = max(round(max(prior.length[1], prior.width[1]) * KITTI_CAMERA.fx / measured.depth_m) - (x2 - x1), 0)
+            assert x1 - reach <= columns.min() <= columns.max() < x2 + reach
+            assert y1 <= rows.min() <= rows.max() < y2
+            checked[each.class_id] += 1
+            beside[each.class_id] += int(columns.min() < x1 or columns.max() >= x2)
+    assert min(checked.values()) > 0
+    assert beside["person"] > 0
+    assert beside["car"] == beside["truck"] == 0
 
 
 def test_a_tall_vehicle_becomes_a_truck_by_its_measured_height(shared_data: Path, segmenter: Segmenter) -> None:

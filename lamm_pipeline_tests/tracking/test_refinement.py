@@ -44,21 +44,19 @@ def detected(n, x, z, class_id="car", score=0.8):
     return ObjectBox(f"drive:{n:06d}:{x}", class_id, "Car", score, box, 0.0, seen, 0.0, 0, box.z, 500, "prior")
 
 
+def frame(n, *boxes):
+    return FrameBoxes(f"drive:{n:06d}", n, 1_000_000_000 + n * 100_000_000, boxes, ())
+
+
 def scene():
     """A parked car seen from 0 to 39 but for 15 to 19, and something seen for four frames only, with low scores."""
     for n in range(FRAMES):
         boxes = [] if 15 <= n < 20 else [detected(n, 4.0, 45.0 + 0.1 * (n * 7 % 5 - 2))]
-        yield FrameBoxes(
-            f"drive:{n:06d}",
-            n,
-            1_000_000_000 + n * 100_000_000,
-            (*boxes, *([detected(n, -6.0, 40.0, score=0.4)] if 4 <= n < 8 else ())),
-            (),
-        )
+        yield frame(n, *boxes, *([detected(n, -6.0, 40.0, score=0.4)] if 4 <= n < 8 else ()))
 
 
-def run(folder, views, progress=lambda *_: None):
-    frame_boxes.write(folder / "boxes_3d.json", scene())
+def run(folder, views, progress=lambda *_: None, frames=None):
+    frame_boxes.write(folder / "boxes_3d.json", scene() if frames is None else frames)
     draft = Draft.open(folder / "out")
     try:
         return track_boxes(
@@ -92,6 +90,19 @@ def test_a_parked_car_has_one_box_in_the_world_also_where_it_was_not_detected(tm
 def test_no_box_is_filled_in_where_something_stands_before_it(tmp_path):
     (track,) = run(tmp_path, Drive(wall_at=17)).tracks
     assert [point.frame_index for point in track.filled] == [15, 16]
+
+
+@pytest.mark.requirement("TRK-02")
+@pytest.mark.parametrize(
+    ("speed_m", "seen", "tracked"),
+    [(0.5, range(14), 1), (0.0, range(14), 0), (0.5, (0, 1, *range(2, 14, 2)), 0), (0.5, range(5), 0)],
+    ids=["moves", "stands still", "moves, but is missed half the time", "moves, but only for a moment"],
+)
+def test_detections_of_low_scores_are_believed_when_many_fit_one_motion(tmp_path, speed_m, seen, tracked):
+    frames = [frame(n, *([detected(n, 3.0, 30.0 + speed_m * n, score=0.36)] if n in seen else ())) for n in range(14)]
+    found = run(tmp_path, Drive(), frames=frames)
+    assert len(found.tracks) == tracked
+    assert found.untracked == ({} if tracked else {"track with less evidence than min_evidence": len(seen)})
 
 
 class Killed(Exception):  # noqa: N818 - not an error of the code under test

@@ -17,6 +17,7 @@ def test_every_setting_is_explained_and_defaults_are_valid():
         ({"min_hits": 0}, "greater than or equal to 1"),
         ({"gate_m": -1.0}, "greater than 0"),
         ({"class_groups": [["car", "van"], ["van"]]}, "named twice"),
+        ({"false_found_again": 0.7}, "at most found_again"),
         ({"track_thresh": 0.5}, "Extra inputs"),
     ],
 )
