@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from lamm_pipeline.datasets.lineage import FRAMES_FILE, SCHEMA
-from lamm_pipeline.datasets.tables import write_table
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.evaluation.evaluate import evaluate
 from lamm_pipeline.evaluation.inputs import BoxSource
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
 from lamm_pipeline.geometry.box_3d import Box3D
+from lamm_pipeline.storage.tables import write_table
 from lamm_pipeline.tracking import tracks
 from lamm_pipeline.tracking.masklets.masklet_table import MaskletRow, MaskletTableWriter
 from lamm_pipeline.tracking.tracks import Track, TrackPoint, TrackSet
