@@ -48,7 +48,7 @@ _PER_RECORDING = [
     group_name=GROUP,
     code_version=CURATION_VERSION,
     retry_policy=IO_RETRIES,
-    check_specs=[checks.MASK_INTEGRITY],
+    check_specs=[checks.MASK_INTEGRITY, checks.COUNTS_ADD_UP],
     description="Which frames and annotations of the version's recordings are kept, and the reason for every one that is not.",
 )
 def curated_dataset(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult:
@@ -87,7 +87,7 @@ def curated_dataset(context: dg.AssetExecutionContext, config: StageConfig, work
                 "classes": table([{"class": name, **numbers} for name, numbers in counts["classes"].items()]),
                 "recordings": table(_inputs(version)),
             },
-            [checks.mask_integrity(version, folders, artifact.folder)],
+            checks.curation_verdicts(version, folders, artifact.folder, counts),
         )
 
 

@@ -101,8 +101,10 @@ def create_dataset_version(
     check_name(name)
     keys = wanted_recordings(store, catalog, recordings)
     pinned = [_pin(store, catalog, key) for key in keys]
-    known = [row.number for row in catalog.versions(name)]
-    before = list_versions(root, name)
+    rows = catalog.versions(name, deleted=True)
+    known = [row.number for row in rows]
+    gone = {row.number for row in rows if row.deleted_at is not None}
+    before = [each for each in list_versions(root, name) if each.number not in gone]
     if before and before[-1].content_digest == _content(name, pinned, settings, ontology):
         if before[-1].number not in known:  # whoever wrote the manifest was killed before the catalog had it
             _remember(root, catalog, before[-1])
