@@ -3,6 +3,7 @@
 import dagster as dg
 
 from lamm_pipeline.curation import assets as curation
+from lamm_pipeline.curation.sensors import decisions_changed
 from lamm_pipeline.datasets import assets as datasets
 from lamm_pipeline.datasets import jobs as dataset_jobs
 from lamm_pipeline.extraction import assets as extraction
@@ -65,7 +66,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         assets=[*PER_RECORDING, review.review_gifs, *datasets.ASSETS],
         asset_checks=[extraction_checks.disk_headroom],
         jobs=[annotate_only, production, curate, gifs, review_jobs.decide, dataset_jobs.create_dataset, dataset_jobs.export],
-        sensors=[new_recordings, dataset_jobs.export_new_versions],
+        sensors=[new_recordings, decisions_changed, dataset_jobs.export_new_versions],
         schedules=[yesterdays_recordings],
         resources={"workspace": Workspace(root=str(settings.root))},
         executor=executor(settings),

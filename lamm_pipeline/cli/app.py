@@ -2,7 +2,7 @@
 
 import typer
 
-from lamm_pipeline.cli import datasets, evaluating, gifs, operating, recordings, reviewing, running, sequences
+from lamm_pipeline.cli import curating, datasets, evaluating, gifs, operating, recordings, reviewing, running, sequences
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,6 +44,7 @@ for command in (
     evaluating.evaluate,
     reviewing.decide,
     reviewing.decisions,
+    curating.curate,
 ):
     app.command()(command)
 dataset_app.command("create")(datasets.create)

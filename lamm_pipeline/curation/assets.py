@@ -9,6 +9,7 @@ from lamm_pipeline import partitions
 from lamm_pipeline.curation import selecting
 from lamm_pipeline.curation.annotation_stats import FILE_NAME as STATS_FILE
 from lamm_pipeline.curation.annotation_stats import annotation_stats as count_annotations
+from lamm_pipeline.curation.checks import NOTHING_VANISHES, nothing_vanishes
 from lamm_pipeline.curation.settings import SelectionSettings
 from lamm_pipeline.orchestration.config import StageConfig
 from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failures
@@ -65,6 +66,7 @@ class SelectionConfig(SelectionSettings, StageConfig):
     group_name=GROUP,
     code_version=selecting.CODE_VERSION,
     retry_policy=IO_RETRIES,
+    check_specs=[NOTHING_VANISHES],
     description="Which frames and annotations of a recording are for datasets, and why the others are not: exclusions, score, diversity "
     "and what people decided. No image is read.",
 )
@@ -85,7 +87,7 @@ def selection(context: dg.AssetExecutionContext, config: SelectionConfig, worksp
         )
         for each in planned.lost:
             context.log.warning(f"Decision {each.decision.id} about {each.decision.subject} is lost: {each.reason}")
-        return result(artifact, _told(artifact.counts, planned))
+        return result(artifact, _told(artifact.counts, planned), [nothing_vanishes(planned, artifact)])
 
 
 def refreshed(artifact: Artifact, planned: selecting.SelectionPlan) -> dg.AssetMaterialization:

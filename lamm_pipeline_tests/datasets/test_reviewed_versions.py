@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from lamm_pipeline.datasets.creation import create_dataset_version
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry import rle
-from lamm_pipeline.storage.tables import read_table
+from lamm_pipeline.storage.tables import read_table, write_table
 from lamm_pipeline_tests.curation.houses import FRAME, House
 from lamm_pipeline_tests.datasets.shops import ALL_TRAIN, Shop
 from lamm_pipeline_tests.review.worlds import ONTOLOGY, mask_of
@@ -139,3 +140,22 @@ def test_a_selection_of_other_detections_is_not_pinned(shop: Shop) -> None:
     settings = DatasetSettings(split=ALL_TRAIN)
     with pytest.raises(InputError, match="The selection of recording 'drive' were made from other detections"):
         create_dataset_version(shop.house.root, shop.house.store, shop.house.catalog, ONTOLOGY, "day", [], settings, actor="ada")
+
+
+@pytest.mark.requirement("CUR-07")
+def test_counts_that_do_not_add_up_and_annotations_that_vanish_fail_the_check(shop: Shop) -> None:
+    shop.house.say(PERSON, "exclude")
+    version = shop.version()
+    counts, rows = shop.curate(version)
+    folder, folders = shop.folder(version, "curated_dataset"), pinned_folders(shop.house.store, version)
+
+    def verdict(claimed: dict[str, Any]) -> bool:
+        masks, sums = curation_verdicts(version, folders, folder, claimed)
+        assert (masks.check_name, masks.passed, sums.check_name) == ("mask_integrity", True, "counts_add_up")
+        return bool(sums.passed)
+
+    assert verdict(counts)
+    for wrong in ({"original": {"frames": 4, "annotations": 9}}, {"filtered": {"frames": 4, "annotations": 4}}, {"dropped_frames": {}}):
+        assert not verdict(counts | wrong)
+    write_table(folder / "selection.parquet", SCHEMA, [asdict(replace(row, dropped_detection_ids=())) for row in rows])
+    assert not verdict(counts)
