@@ -4,11 +4,15 @@ import csv
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pycocotools.coco import COCO
 
+from lamm_pipeline.datasets.checks import curation_verdicts
 from lamm_pipeline.datasets.creation import create_dataset_version
+from lamm_pipeline.datasets.curate import SCHEMA
+from lamm_pipeline.datasets.samples import pinned_folders
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry import rle
