@@ -11,7 +11,7 @@ from lamm_pipeline_tests.curation.houses import House
 pytestmark = pytest.mark.usefixtures("own_environment")
 
 
-@pytest.mark.requirement("CUR-02", "CUR-05", "CUR-06")
+@pytest.mark.requirement("CUR-02", "CUR-05", "CUR-06", "API-16")
 def test_settings_that_are_not_given_stay_and_reset_begins_anew(tmp_path: Path) -> None:
     house = House(tmp_path)
     house.measure([0, 0, 9, 5], [1.0, 1.0, 1.0, 1.0])

@@ -73,7 +73,7 @@ def test_title_and_description_can_be_edited_and_nothing_else(root: Path) -> Non
     assert "nothing to change" in refused("dataset", "edit", "night.v1", "--root", root)
 
 
-@pytest.mark.requirement("CUR-08", "CUR-07")
+@pytest.mark.requirement("CUR-08", "CUR-07", "API-18")
 def test_a_deleted_version_is_gone_and_its_number_is_not_used_again(root: Path) -> None:
     key = create(root, "--exclude-class", "cone")
     assert key == "night.v3"

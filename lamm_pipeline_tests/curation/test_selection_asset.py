@@ -91,7 +91,7 @@ def test_a_selection_that_lost_something_does_not_pass(house: House) -> None:
     assert not nothing_vanishes(house.plan(), artifact).passed
 
 
-@pytest.mark.requirement("CUR-01")
+@pytest.mark.requirement("CUR-01", "API-14")
 def test_annotation_stats_are_those_of_the_detections(house: House, instance: dg.DagsterInstance) -> None:
     outcome = dg.materialize(
         [annotation_stats], instance=instance, partition_key="drive", resources={"workspace": Workspace(root=str(house.root))}
