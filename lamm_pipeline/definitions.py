@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+from lamm_pipeline.curation import assets as curation
+from lamm_pipeline.curation.sensors import decisions_changed
 from lamm_pipeline.datasets import assets as datasets
 from lamm_pipeline.datasets import jobs as dataset_jobs
 from lamm_pipeline.extraction import assets as extraction
@@ -29,6 +31,8 @@ PER_RECORDING = [
     tracking.masklets,
     tracking.identities,
     review.sequence_annotations,
+    curation.annotation_stats,
+    curation.selection,
 ]
 
 annotate_only = dg.define_asset_job(
@@ -39,9 +43,16 @@ annotate_only = dg.define_asset_job(
 production = dg.define_asset_job(
     "production",
     selection=dg.AssetSelection.assets(*PER_RECORDING),
-    description="One recording up to everything curation needs: annotate_only, the diversity metrics, and masklets with their identities.",
+    description="One recording up to what datasets are made of: annotate_only, the diversity metrics, masklets with their identities, "
+    "annotation statistics and the selection.",
 )
 
+curate = dg.define_asset_job(
+    "curate",
+    selection=dg.AssetSelection.assets("selection"),
+    description="Which frames and annotations of one recording are for datasets, from what is there already; over many recordings as a "
+    "backfill.",
+)
 gifs = dg.define_asset_job(
     "gifs",
     selection=dg.AssetSelection.assets("review_gifs"),
@@ -54,8 +65,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[*PER_RECORDING, review.review_gifs, *datasets.ASSETS],
         asset_checks=[extraction_checks.disk_headroom],
-        jobs=[annotate_only, production, gifs, review_jobs.decide, dataset_jobs.create_dataset, dataset_jobs.export],
-        sensors=[new_recordings, dataset_jobs.export_new_versions],
+        jobs=[annotate_only, production, curate, gifs, review_jobs.decide, dataset_jobs.create_dataset, dataset_jobs.export],
+        sensors=[new_recordings, decisions_changed, dataset_jobs.export_new_versions],
         schedules=[yesterdays_recordings],
         resources={"workspace": Workspace(root=str(settings.root))},
         executor=executor(settings),

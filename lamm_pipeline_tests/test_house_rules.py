@@ -10,7 +10,18 @@ import pytest
 import lamm_pipeline
 
 PACKAGE = Path(lamm_pipeline.__file__).parent
-STAGES = ("recordings", "extraction", "segmentation", "reconstruction", "tracking", "review", "datasets", "evaluation", "sample")
+STAGES = (
+    "recordings",
+    "extraction",
+    "segmentation",
+    "reconstruction",
+    "tracking",
+    "review",
+    "curation",
+    "datasets",
+    "evaluation",
+    "sample",
+)
 MAY_KNOW_DAGSTER = {"assets.py", "checks.py", "jobs.py", "sensors.py", "schedules.py", "resources.py"}
 FOUNDATION = ("errors.py", "settings.py", "streaming.py", "geometry", "ontology", "storage", "catalog")
 HEAVY = ("torch", "torchvision", "sam2", "transformers", "mlflow", "rerun", "pyzed", "boto3")

@@ -25,7 +25,17 @@ from lamm_pipeline_tests.command_line import lamm
 pytestmark = pytest.mark.usefixtures("own_environment")
 
 FRAMES = 36
-PER_RECORDING = ("recording", "frames", "diversity_metrics", "detections", "boxes_3d", "tracks", "sequence_annotations")
+PER_RECORDING = (
+    "recording",
+    "frames",
+    "diversity_metrics",
+    "detections",
+    "boxes_3d",
+    "tracks",
+    "sequence_annotations",
+    "annotation_stats",
+    "selection",
+)
 FAST = ("--stereo", "half", "--tiles", "full")
 
 

@@ -224,26 +224,48 @@ class Catalog:
         except IntegrityError:
             raise InputError(f"The dataset version {row.key} exists already; versions never change. Create the next one.") from None
 
-    def versions(self, name: str | None = None) -> Sequence[DatasetVersion]:
-        """Dataset versions by name and number: all, or those of one name."""
+    def versions(self, name: str | None = None, *, deleted: bool = False) -> Sequence[DatasetVersion]:
+        """Dataset versions by name and number: all, or those of one name; deleted ones only when they are asked for too."""
         query = select(DatasetVersion).order_by(DatasetVersion.name, DatasetVersion.number)
+        query = query if name is None else query.where(DatasetVersion.name == name)
         with self._session() as session:
-            return session.scalars(query if name is None else query.where(DatasetVersion.name == name)).all()
+            return session.scalars(query if deleted else query.where(DatasetVersion.deleted_at.is_(None))).all()
 
     def version(self, key: str) -> DatasetVersion:
         """One dataset version.
 
         Raises:
-            InputError: there is none with this key.
+            InputError: there is none with this key (any more).
         """
         with self._session() as session:
-            row = session.get(DatasetVersion, key)
-        if row is None:
-            raise InputError(
-                f"{key!r} is no dataset version: it has no manifest. Create one with the job `create_dataset` or `lamm dataset create`, "
-                "not by adding a partition by hand."
-            )
-        return row
+            return _version(session, key)
+
+    def edit_version(self, key: str, actor: str, *, title: str | None = None, description: str | None = None) -> DatasetVersion:
+        """Give a version another title or description; None leaves what there is. Nothing else of a version can change.
+
+        Raises:
+            InputError: there is no such version (any more).
+        """
+        with self._session() as session:
+            row = _version(session, key)
+            before = {"title": row.title, "description": row.description}
+            row.title = row.title if title is None else title
+            row.description = row.description if description is None else description
+            after = {"title": row.title, "description": row.description}
+            if after != before:
+                _audit(session, actor, "version.edit", key, {"before": before, "after": after})
+            return row
+
+    def delete_version(self, key: str, actor: str) -> None:
+        """Note that a version is deleted.
+
+        Raises:
+            InputError: there is no such version (any more).
+        """
+        with self._session() as session:
+            row = _version(session, key)
+            row.deleted_at = now()
+            _audit(session, actor, "version.delete", key, {"manifest_digest": row.manifest_digest})
 
     def add_decisions(self, recording: str, decisions: Iterable[NewDecision], actor: str) -> list[int]:
         """Remember what somebody says about a recording's data: all of it or nothing. `review/deciding.py` checks it first.
@@ -416,6 +438,18 @@ class Catalog:
 
 def _found(row: Recording) -> dict[str, Any]:
     return {"path": row.path, "size": row.size, "quick_digest": row.quick_digest}
+
+
+def _version(session: Session, key: str) -> DatasetVersion:
+    row = session.get(DatasetVersion, key)
+    if row is None:
+        raise InputError(
+            f"{key!r} is no dataset version: it has no manifest. Create one with the job `create_dataset` or `lamm dataset create`, "
+            "not by adding a partition by hand."
+        )
+    if row.deleted_at is not None:
+        raise InputError(f"Dataset version {key!r} was deleted on {row.deleted_at:%Y-%m-%d}. `lamm dataset list` shows those there are.")
+    return row
 
 
 def _columns(decision: NewDecision) -> dict[str, Any]:

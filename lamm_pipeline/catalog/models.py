@@ -68,7 +68,11 @@ class Recording(Base):
 
 
 class DatasetVersion(Base):
-    """One immutable dataset version. The manifest on disk is the truth; title and description alone may change."""
+    """One immutable dataset version. The manifest on disk is the truth; title and description alone may change.
+
+    Attributes:
+        deleted_at: when it was deleted; the row stays, so that its number is not used again.
+    """
 
     __tablename__ = "dataset_versions"
     __table_args__ = (UniqueConstraint("name", "number"),)
@@ -82,6 +86,7 @@ class DatasetVersion(Base):
     manifest_digest: Mapped[str] = mapped_column(String(SHA256_HEX))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     created_by: Mapped[str] = mapped_column(String(200))
+    deleted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
 class AuditEvent(Base):

@@ -2,7 +2,7 @@
 
 import typer
 
-from lamm_pipeline.cli import datasets, evaluating, gifs, operating, recordings, reviewing, running, sequences
+from lamm_pipeline.cli import curating, datasets, evaluating, gifs, operating, recordings, reviewing, running, sequences
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,11 +44,15 @@ for command in (
     evaluating.evaluate,
     reviewing.decide,
     reviewing.decisions,
+    curating.curate,
 ):
     app.command()(command)
 dataset_app.command("create")(datasets.create)
 dataset_app.command("list")(datasets.list_versions)
 dataset_app.command("show")(datasets.show)
+dataset_app.command("edit")(datasets.edit)
+dataset_app.command("delete")(datasets.delete)
+dataset_app.command("diff")(datasets.diff)
 sequences_app.command("run")(sequences.run)
 sequences_app.command("compare")(sequences.compare)
 sequences_app.command("export")(sequences.export)

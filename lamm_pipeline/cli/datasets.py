@@ -1,4 +1,4 @@
-"""`lamm dataset`: create, list, show."""
+"""`lamm dataset`: create, list, show, edit, delete, diff."""
 
 from typing import Annotated, Any
 
@@ -6,11 +6,18 @@ import typer
 
 from lamm_pipeline.cli import options
 from lamm_pipeline.cli.session import Session, open_session
+from lamm_pipeline.datasets.comparison import Comparison, Curated, compare, counted
+from lamm_pipeline.datasets.deletion import delete_version
+from lamm_pipeline.datasets.samples import pinned_folders
 from lamm_pipeline.datasets.settings import DatasetSettings, EmptyFrames, ExportFormat, SplitStrategy
+from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.config import parse
+from lamm_pipeline.orchestration.instance import remove_version_partition
+from lamm_pipeline.orchestration.runs import RunState, newest_run, state_of
 
 Ratios = Annotated[str, typer.Option("--split", help="Shares of train/val/test; they sum to 1.")]
+VersionKey = Annotated[str, typer.Argument(help="Version key, e.g. night_drives.v2.")]
 Formats = Annotated[list[ExportFormat] | None, typer.Option("--format", help="Format to write; may be given twice. Default: all.")]
 
 
@@ -79,7 +86,7 @@ def list_versions(
 
 @options.command
 def show(
-    version: Annotated[str, typer.Argument(help="Version key, e.g. night_drives.v2.")],
+    version: VersionKey,
     root: options.Root = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -87,6 +94,115 @@ def show(
     with open_session(root) as session:
         session.workspace.catalog.version(version)
         show_version(session, version, as_json=as_json)
+
+
+@options.command
+def edit(
+    version: VersionKey,
+    title: Annotated[str | None, typer.Option(help="Another title for people.", show_default=False)] = None,
+    description: Annotated[str | None, typer.Option(help="Another description for people.", show_default=False)] = None,
+    root: options.Root = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Give a dataset version another title or description. Nothing else of it can change.
+
+    lamm dataset edit night_drives.v2 --title "Night, without posters"
+    """
+    if title is None and description is None:
+        raise InputError("There is nothing to change: give --title, --description or both.")
+    with open_session(root) as session:
+        row = session.workspace.catalog.edit_version(version, session.actor, title=title, description=description)
+    if as_json:
+        options.print_json({"version": row.key, "title": row.title, "description": row.description})
+    else:
+        options.say(f"{row.key}: {row.title or 'no title'}; {row.description or 'no description'}")
+
+
+@options.command
+def delete(
+    version: VersionKey,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    root: options.Root = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Delete a dataset version with its exports. Recordings and what was made of them stay; its number is not used again.
+
+    lamm dataset delete night_drives.v1
+    """
+    with open_session(root) as session:
+        run = newest_run(session.instance, version)
+        if run is not None and state_of(session.home, run) in (RunState.pending, RunState.running):
+            raise InputError(f"Run {run.run_id[:8]} works on {version}. Wait for it, or cancel it (`lamm cancel {version}`).")
+        if not yes:
+            row = session.workspace.catalog.version(version)
+            options.note(f"{version}, created {row.created_at:%Y-%m-%d} by {row.created_by}: {row.title or 'no title'}")
+            typer.confirm("Delete it with its exports?", abort=True, err=True)
+        size = delete_version(session.settings.root, session.workspace.store, session.workspace.catalog, version, session.actor)
+        remove_version_partition(session.instance, version)
+    if as_json:
+        options.print_json({"deleted": version, "bytes": size})
+    else:
+        options.say(f"Deleted {version}, {size / 1e6:.1f} MB.")
+
+
+@options.command
+def diff(
+    old: Annotated[str, typer.Argument(help="Version to start from, e.g. night_drives.v1.")],
+    new: Annotated[str, typer.Argument(help="Version to look at, e.g. night_drives.v2.")],
+    listed: Annotated[int, typer.Option("--list", min=0, help="How many frames and annotations to name.")] = 20,
+    root: options.Root = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show what differs between two dataset versions: frames and annotations in, out and changed, by class, and why.
+
+    lamm dataset diff night_drives.v1 night_drives.v2
+    """
+    with open_session(root) as session:
+        found = compare(_curated(session, old), _curated(session, new))
+    if as_json:
+        options.print_json(found.to_json())
+    else:
+        _show_comparison(found, listed)
+
+
+def _curated(session: Session, key: str) -> Curated:
+    session.workspace.catalog.version(key)
+    manifest = read_version(session.settings.root, key)
+    folders = pinned_folders(session.workspace.store, manifest)
+    return Curated(manifest, folders, session.workspace.version_artifact(key, "curated_dataset").folder)
+
+
+def _show_comparison(found: Comparison, listed: int) -> None:
+    options.say(f"{found.old}: {found.total_frames[0]} frames. {found.new}: {found.total_frames[1]} frames.")
+    for name, (before, after) in found.settings.items():
+        options.say(f"  {name}: {before} -> {after}")
+    for (recording, asset), (old_version, new_version) in found.artifacts.items():
+        options.say(f"  {recording}: {asset} {old_version or 'none'} -> {new_version or 'none'}")
+    for what, changes in (("frames", found.frames), ("annotations", found.annotations)):
+        options.say()
+        options.print_table([{what: row["change"], "why": row["reason"], "count": row["count"]} for row in counted(changes)], f"no {what}")
+    options.say()
+    columns = ("before", "in", "out", "from_other_class", "to_other_class", "corrected", "after")
+    classes = [{"class": name, **{each: found.classes[name][each] for each in columns}} for name in sorted(found.classes)]
+    options.print_table(classes, "no annotations in either")
+    rows = [
+        {"what": each.frame_id, "change": each.change, "class": None, "why": each.reason, "detail": each.detail} for each in found.frames
+    ]
+    rows += [
+        {
+            "what": each.annotation_id,
+            "change": "+".join(each.what) or each.change,
+            "class": " -> ".join(dict.fromkeys(str(name) for name in (each.class_before, each.class_after) if name)),
+            "why": each.reason,
+            "detail": each.detail,
+        }
+        for each in found.annotations
+    ]
+    if rows and listed:
+        options.say()
+        options.print_table(rows[:listed], "")
+    if len(rows) > listed:
+        options.say(f"... and {len(rows) - listed} more; --json tells all.")
 
 
 def dataset_settings(split: str, formats: list[ExportFormat] | None, **values: Any) -> DatasetSettings:

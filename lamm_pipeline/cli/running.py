@@ -244,6 +244,7 @@ def asset_config_of(file: Path | None, sets: list[str], given: Mapping[str, Any]
 def _check(config: Mapping[str, Any]) -> None:
     """Refuse wrong settings before any work, with the sentence their asset would fail with."""
     # the assets read the environment when they load, and a wrong variable is to end in a sentence
+    from lamm_pipeline.curation.assets import SelectionConfig  # noqa: PLC0415
     from lamm_pipeline.extraction.assets import FramesConfig  # noqa: PLC0415
     from lamm_pipeline.reconstruction.assets import Boxes3DConfig  # noqa: PLC0415
     from lamm_pipeline.recordings.assets import RecordingConfig  # noqa: PLC0415
@@ -261,6 +262,7 @@ def _check(config: Mapping[str, Any]) -> None:
         "masklets": MaskletsConfig,
         "identities": IdentitiesConfig,
         "sequence_annotations": SequenceAnnotationsConfig,
+        "selection": SelectionConfig,
     }
     known = assets_of(STAGES)
     for asset, values in config.items():

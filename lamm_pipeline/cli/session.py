@@ -15,7 +15,7 @@ import typer
 
 from lamm_pipeline.cli.options import note
 from lamm_pipeline.cli.run_log import sentences
-from lamm_pipeline.datasets.creation import create_dataset_version
+from lamm_pipeline.datasets.creation import create_dataset_version, refresh_selections
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
@@ -138,14 +138,21 @@ class Session:
     def create_version(
         self, name: str, recordings: Iterable[str], settings: DatasetSettings, *, title: str = "", description: str = ""
     ) -> str:
-        """Create a dataset version and export it; returns its key."""
+        """Create a dataset version of what is in force, the latest decisions among it, and export it; returns its key."""
+        # the assets read the environment when they load, and a wrong variable is to end in a sentence
+        from lamm_pipeline.curation.assets import refreshed  # noqa: PLC0415
+
+        chosen = list(recordings)
+        for artifact, planned in refresh_selections(self.workspace.store, self.workspace.catalog, self.workspace.ontology, chosen):
+            note(f"  selection of {planned.recording} renewed")
+            self.instance.report_runless_asset_event(refreshed(artifact, planned))
         version, new = create_dataset_version(
             self.settings.root,
             self.workspace.store,
             self.workspace.catalog,
             self.workspace.ontology,
             name,
-            recordings,
+            chosen,
             settings,
             actor=self.actor,
             title=title,

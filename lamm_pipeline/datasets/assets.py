@@ -28,17 +28,17 @@ from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Source
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
-CURATION_VERSION = "1"
+CURATION_VERSION = "2"
 SPLITS_VERSION = "1"
-KITTI_VERSION = "1"
-COCO_VERSION = "2"
-LINEAGE_VERSION = "1"
+KITTI_VERSION = "2"
+COCO_VERSION = "3"
+LINEAGE_VERSION = "2"
 GROUP = "datasets"
 
 # The edges are drawn, but a version does not turn stale when a recording moves on: what it was made of is pinned in its manifest.
 _PER_RECORDING = [
     dg.AssetDep(name, partition_mapping=dg.SpecificPartitionsPartitionMapping([]))
-    for name in ("frames", "detections", "boxes_3d", "tracks")
+    for name in ("frames", "detections", "boxes_3d", "tracks", "selection")
 ]
 
 
@@ -48,7 +48,7 @@ _PER_RECORDING = [
     group_name=GROUP,
     code_version=CURATION_VERSION,
     retry_policy=IO_RETRIES,
-    check_specs=[checks.MASK_INTEGRITY],
+    check_specs=[checks.MASK_INTEGRITY, checks.COUNTS_ADD_UP],
     description="Which frames and annotations of the version's recordings are kept, and the reason for every one that is not.",
 )
 def curated_dataset(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult:
@@ -80,11 +80,14 @@ def curated_dataset(context: dg.AssetExecutionContext, config: StageConfig, work
                 "annotations": counts["filtered"]["annotations"],
                 "original_frames": counts["original"]["frames"],
                 "original_annotations": counts["original"]["annotations"],
+                "reduction_percentage": counts["reduction_percentage"],
+                "corrected_annotations": counts["corrected_annotations"],
+                "states": table([{"state": state, "frames": count} for state, count in counts["states"].items()]),
                 "dropped": table(drops),
                 "classes": table([{"class": name, **numbers} for name, numbers in counts["classes"].items()]),
                 "recordings": table(_inputs(version)),
             },
-            [checks.mask_integrity(version, folders, artifact.folder)],
+            checks.curation_verdicts(version, folders, artifact.folder, counts),
         )
 
 
@@ -281,7 +284,7 @@ def _sources(workspace: Workspace, version: VersionManifest) -> list[Source]:
 
 def _inputs(version: VersionManifest) -> list[dict[str, Any]]:
     return [
-        {"recording": inputs.recording, **inputs.artifacts.model_dump(), "file": inputs.source.path, "digest": inputs.source.digest[:16]}
+        {"recording": inputs.recording, **dict(inputs.artifacts), "file": inputs.source.path, "digest": inputs.source.digest[:16]}
         for inputs in version.recordings
     ]
 

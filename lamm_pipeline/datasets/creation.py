@@ -1,11 +1,12 @@
 """Making a dataset version: pin what is published of each recording, write the manifest, remember it in the catalog."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.catalog.models import DatasetVersion, Recording, now
+from lamm_pipeline.curation.selecting import SelectionPlan, refresh
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.datasets.versions import (
     MANIFEST,
@@ -23,6 +24,43 @@ from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore
 from lamm_pipeline.storage.atomic import sha256_file
 
 PINNED = tuple(ArtifactVersions.model_fields)
+
+
+def wanted_recordings(store: ArtifactStore, catalog: Catalog, recordings: Iterable[str]) -> list[str]:
+    """The recordings named, each once; where none is named, all that have detections.
+
+    Raises:
+        InputError: none is named, and none has detections.
+    """
+    keys = list(dict.fromkeys(recordings)) or [
+        row.key for row in catalog.recordings() if store.current(ArtifactKey("recordings", row.key, "detections"))
+    ]
+    if not keys:
+        raise InputError(
+            "No recording has detections yet, so there is nothing to make a dataset of. Process recordings first (`lamm run`)."
+        )
+    return keys
+
+
+def refresh_selections(
+    store: ArtifactStore, catalog: Catalog, ontology: Ontology, recordings: Iterable[str]
+) -> Iterator[tuple[Artifact, SelectionPlan]]:
+    """Bring the selections of recordings up to the latest decisions, so that the next version pins them.
+
+    Args:
+        store: published artifacts.
+        catalog: has the decisions.
+        ontology: the classes in force.
+        recordings: keys; none means all recordings that have detections.
+
+    Yields:
+        Each selection that was renewed, and what it was made of.
+    """
+    for key in wanted_recordings(store, catalog, recordings):
+        catalog.recording(key)
+        renewed = refresh(store, catalog, ontology, key)
+        if renewed is not None:
+            yield renewed
 
 
 def create_dataset_version(
@@ -61,16 +99,12 @@ def create_dataset_version(
         InputError: a recording is unknown or not processed, its artifacts do not belong together, or the name or settings cannot be used.
     """
     check_name(name)
-    keys = list(dict.fromkeys(recordings)) or [
-        row.key for row in catalog.recordings() if store.current(ArtifactKey("recordings", row.key, "detections"))
-    ]
-    if not keys:
-        raise InputError(
-            "No recording has detections yet, so there is nothing to make a dataset of. Process recordings first (`lamm run`)."
-        )
+    keys = wanted_recordings(store, catalog, recordings)
     pinned = [_pin(store, catalog, key) for key in keys]
-    known = [row.number for row in catalog.versions(name)]
-    before = list_versions(root, name)
+    rows = catalog.versions(name, deleted=True)
+    known = [row.number for row in rows]
+    gone = {row.number for row in rows if row.deleted_at is not None}
+    before = [each for each in list_versions(root, name) if each.number not in gone]
     if before and before[-1].content_digest == _content(name, pinned, settings, ontology):
         if before[-1].number not in known:  # whoever wrote the manifest was killed before the catalog had it
             _remember(root, catalog, before[-1])

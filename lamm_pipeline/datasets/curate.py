@@ -1,27 +1,30 @@
 """The asset `curated_dataset`: which frames and annotations of a version are kept, and why the others are not.
 
+What the selections of its recordings leave out stays out; the version's own filters go on top.
+
 `selection.parquet` has one row for every frame that extraction wrote, in the version's order; `selection.json` has the counts. Nothing
 vanishes: every frame and every annotation is either kept or dropped for a reason.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from lamm_pipeline.curation.selection import AnnotationDrop, FrameDrop
 from lamm_pipeline.datasets.samples import Annotation, ArtifactFolders, Sample, samples_of
 from lamm_pipeline.datasets.settings import EmptyFrames, FilterSettings
-from lamm_pipeline.datasets.tables import read_table, write_table
 from lamm_pipeline.datasets.versions import VersionManifest, content_id
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.review.decisions import FrameState
 from lamm_pipeline.storage.atomic import write_json
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft
+from lamm_pipeline.storage.tables import read_table, write_table
 from lamm_pipeline.streaming import Progress, no_progress
 
 SELECTION_FILE = "selection.parquet"
@@ -30,28 +33,9 @@ LISTED_IDS = 10
 FRAMES_PER_CHECKPOINT = 40 * CHECKPOINT_EVERY  # a frame takes microseconds here, a checkpoint syncs the disk
 
 
-class FrameDrop(StrEnum):
-    """Why a frame is not in the dataset."""
-
-    extraction = "extraction"
-    excluded_frame = "excluded_frame"
-    not_labelled = "not_labelled"
-    no_annotations = "no_annotations"
-    all_annotations_dropped = "all_annotations_dropped"
-
-
-class AnnotationDrop(StrEnum):
-    """Why an annotation is not in the dataset."""
-
-    frame_dropped = "frame_dropped"
-    excluded_detection = "excluded_detection"
-    class_not_included = "class_not_included"
-    class_excluded = "class_excluded"
-    score_below_min = "score_below_min"
-    track_too_short = "track_too_short"
-
-
-BY_FILTER = frozenset({FrameDrop.excluded_frame, *AnnotationDrop} - {AnnotationDrop.frame_dropped})
+BY_FILTER = frozenset(
+    {FrameDrop.decision, FrameDrop.excluded_frame, FrameDrop.still, FrameDrop.repeated, *AnnotationDrop} - {AnnotationDrop.frame_dropped}
+)
 
 SCHEMA = pa.schema(
     [
@@ -60,26 +44,32 @@ SCHEMA = pa.schema(
         ("frame_index", pa.int64()),
         ("timestamp_ns", pa.int64()),
         ("kept", pa.bool_()),
+        ("state", pa.string()),
         ("reason", pa.string()),
         ("detail", pa.string()),
         ("kept_detection_ids", pa.list_(pa.string())),
         ("kept_class_ids", pa.list_(pa.string())),
         ("dropped_detection_ids", pa.list_(pa.string())),
         ("dropped_reasons", pa.list_(pa.string())),
+        ("dropped_details", pa.list_(pa.string())),
+        ("corrected_detection_ids", pa.list_(pa.string())),
     ]
 )
 
 
 @dataclass(frozen=True)
-class FrameSelection:
+class CuratedFrame:
     """What becomes of one frame: a row of `selection.parquet`.
 
     Attributes:
         kept: whether the frame is in the dataset; a kept frame without annotations is a negative.
+        state: a `FrameState`. A negative is `reviewed_empty` where a person says so, else `unlabelled`.
         reason: a `FrameDrop`, None for kept frames.
-        detail: extraction's own words, for frames it set aside.
-        kept_class_ids: classes of `kept_detection_ids`, one each.
+        detail: for people: who decided, what the frame repeats, extraction's own words.
+        kept_class_ids: classes of `kept_detection_ids`, one each, as people corrected them.
         dropped_reasons: an `AnnotationDrop` for each of `dropped_detection_ids`.
+        dropped_details: for people, None where the reason says all.
+        corrected_detection_ids: the kept annotations to which a person gave another class, box or mask.
     """
 
     frame_id: str
@@ -87,12 +77,15 @@ class FrameSelection:
     frame_index: int
     timestamp_ns: int
     kept: bool
+    state: str
     reason: str | None
     detail: str | None
     kept_detection_ids: tuple[str, ...]
     kept_class_ids: tuple[str, ...]
     dropped_detection_ids: tuple[str, ...]
     dropped_reasons: tuple[str, ...]
+    dropped_details: tuple[str | None, ...]
+    corrected_detection_ids: tuple[str, ...]
 
 
 def curate_version(
@@ -133,36 +126,33 @@ def curate_version(
     return summary
 
 
-def curate(samples: Iterable[Sample], filters: FilterSettings) -> Iterator[FrameSelection]:
+def curate(samples: Iterable[Sample], filters: FilterSettings) -> Iterator[CuratedFrame]:
     """Decide on frames and annotations, as a stream.
 
     With `empty_frames = error` empty frames come out as dropped; it is the caller who refuses them, when all are known.
     """
-    included, excluded = frozenset(filters.include_classes), frozenset(filters.excluded_classes)
-    excluded_frames, excluded_detections = frozenset(filters.excluded_frame_ids), frozenset(filters.excluded_detection_ids)
-
-    def against(annotation: Annotation) -> AnnotationDrop | None:
-        if annotation.detection_id in excluded_detections:
-            return AnnotationDrop.excluded_detection
-        if included and annotation.class_id not in included:
-            return AnnotationDrop.class_not_included
-        if annotation.class_id in excluded:
-            return AnnotationDrop.class_excluded
-        if filters.min_score is not None and annotation.score is not None and annotation.score < filters.min_score:
-            return AnnotationDrop.score_below_min
-        if filters.min_track_length > 1 and annotation.track_length < filters.min_track_length:
-            return AnnotationDrop.track_too_short
-        return None
-
+    excluded_frames = frozenset(filters.excluded_frame_ids)
+    against = _against(filters)
     for sample in samples:
-        reason = _frame_reason(sample, excluded_frames)
-        verdicts = [(each, AnnotationDrop.frame_dropped if reason else against(each)) for each in sample.annotations]
-        if reason is None and all(verdict for _, verdict in verdicts) and filters.empty_frames is not EmptyFrames.keep_as_negative:
-            reason = FrameDrop.all_annotations_dropped if verdicts else FrameDrop.no_annotations
-        yield _selection(sample, reason, verdicts)
+        reason, detail = _frame_reason(sample, excluded_frames)
+        if reason is not None:
+            state = FrameState.unlabelled if reason is FrameDrop.not_labelled else FrameState.excluded
+            yield _curated(sample, state, reason, detail, [(each, (AnnotationDrop.frame_dropped, None)) for each in sample.annotations])
+            continue
+        before = _dropped_before(sample)
+        verdicts = [(each, before.get(each.detection_id) or against(each)) for each in sample.annotations]
+        if any(verdict is None for _, verdict in verdicts):
+            state = FrameState.kept
+        elif sample.selection is not None and sample.selection.state == FrameState.reviewed_empty:
+            state = FrameState.reviewed_empty
+        else:
+            state = FrameState.unlabelled
+            if filters.empty_frames is not EmptyFrames.keep_as_negative:
+                reason = FrameDrop.all_annotations_dropped if verdicts else FrameDrop.no_annotations
+        yield _curated(sample, state, reason, None, verdicts)
 
 
-def read_selection(folder: Path) -> Iterator[FrameSelection]:
+def read_selection(folder: Path) -> Iterator[CuratedFrame]:
     """Stream the rows of a published selection.
 
     Args:
@@ -170,32 +160,77 @@ def read_selection(folder: Path) -> Iterator[FrameSelection]:
     """
     lists = [field.name for field in SCHEMA if pa.types.is_list(field.type)]
     for row in read_table(folder / SELECTION_FILE):
-        yield FrameSelection(**row | {name: tuple(row[name]) for name in lists})
+        yield CuratedFrame(**row | {name: tuple(row[name]) for name in lists})
 
 
-def _frame_reason(sample: Sample, excluded_frames: frozenset[str]) -> FrameDrop | None:
+_Verdict = tuple[AnnotationDrop, str | None] | None
+"""Why an annotation is dropped, with the detail for people; None when it is kept."""
+
+
+def _frame_reason(sample: Sample, excluded_frames: frozenset[str]) -> tuple[FrameDrop | None, str | None]:
+    """Why a frame is dropped whatever is on it, with the detail for people."""
+    chosen = sample.selection
+    if chosen is not None and chosen.state == FrameState.excluded:
+        return FrameDrop(str(chosen.reason)), chosen.detail
     if not sample.selected:
-        return FrameDrop.extraction
+        return FrameDrop.extraction, sample.drop_reason
     if sample.frame_id in excluded_frames:
-        return FrameDrop.excluded_frame
-    return None if sample.labelled else FrameDrop.not_labelled
+        return FrameDrop.excluded_frame, None
+    seen = sample.labelled or (chosen is not None and chosen.state == FrameState.reviewed_empty)
+    return None if seen else FrameDrop.not_labelled, None
 
 
-def _selection(sample: Sample, reason: FrameDrop | None, verdicts: list[tuple[Annotation, AnnotationDrop | None]]) -> FrameSelection:
+def _dropped_before(sample: Sample) -> dict[str, tuple[AnnotationDrop, str | None]]:
+    """What the recording's selection drops of a frame, by detection id."""
+    row = sample.selection
+    if row is None:
+        return {}
+    dropped = zip(row.dropped_detection_ids, row.dropped_reasons, row.dropped_details, strict=True)
+    return {name: (AnnotationDrop(reason), detail) for name, reason, detail in dropped}
+
+
+def _against(filters: FilterSettings) -> Callable[[Annotation], _Verdict]:
+    """What the version's own filters have against an annotation."""
+    included, excluded = frozenset(filters.include_classes), frozenset(filters.excluded_classes)
+    excluded_detections = frozenset(filters.excluded_detection_ids)
+
+    def against(annotation: Annotation) -> _Verdict:
+        if annotation.detection_id in excluded_detections:
+            return AnnotationDrop.excluded_detection, None
+        if included and annotation.class_id not in included:
+            return AnnotationDrop.class_not_included, annotation.class_id
+        if annotation.class_id in excluded:
+            return AnnotationDrop.class_excluded, annotation.class_id
+        low = filters.min_score is not None and annotation.score is not None and annotation.score < filters.min_score
+        if low and not annotation.reviewed:
+            return AnnotationDrop.score_below_min, f"{annotation.score:.3f} is below {filters.min_score:g}"
+        if filters.min_track_length > 1 and annotation.track_length < filters.min_track_length:
+            return AnnotationDrop.track_too_short, f"its track is seen on {annotation.track_length} frames"
+        return None
+
+    return against
+
+
+def _curated(
+    sample: Sample, state: FrameState, reason: FrameDrop | None, detail: str | None, verdicts: list[tuple[Annotation, _Verdict]]
+) -> CuratedFrame:
     kept = [annotation for annotation, verdict in verdicts if verdict is None]
-    dropped = [(annotation, verdict) for annotation, verdict in verdicts if verdict is not None]
-    return FrameSelection(
+    dropped = [(annotation, *verdict) for annotation, verdict in verdicts if verdict is not None]
+    return CuratedFrame(
         frame_id=sample.frame_id,
         recording=sample.recording,
         frame_index=sample.frame_index,
         timestamp_ns=sample.timestamp_ns,
         kept=reason is None,
+        state=state,
         reason=reason,
-        detail=sample.drop_reason if reason is FrameDrop.extraction else None,
+        detail=detail,
         kept_detection_ids=tuple(annotation.detection_id for annotation in kept),
         kept_class_ids=tuple(annotation.class_id for annotation in kept),
-        dropped_detection_ids=tuple(annotation.detection_id for annotation, _ in dropped),
-        dropped_reasons=tuple(verdict for _, verdict in dropped),
+        dropped_detection_ids=tuple(annotation.detection_id for annotation, _, _ in dropped),
+        dropped_reasons=tuple(why for _, why, _ in dropped),
+        dropped_details=tuple(more for _, _, more in dropped),
+        corrected_detection_ids=tuple(annotation.detection_id for annotation in kept if annotation.corrected),
     )
 
 
@@ -218,6 +253,8 @@ def _refuse_empty(manifest: VersionManifest, rows: Iterable[Mapping[str, Any]], 
 def _summary(manifest: VersionManifest, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Counts of a selection, and the id of what it keeps."""
     filters = manifest.settings.filters
+    states = Counter[str](dict.fromkeys(FrameState, 0))
+    corrected = 0
     original, filtered, frame_drops, annotation_drops = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     per_recording: dict[str, Counter[str]] = {inputs.recording: Counter() for inputs in manifest.recordings}
     classes: dict[str, Counter[str]] = {}
@@ -228,6 +265,8 @@ def _summary(manifest: VersionManifest, rows: Iterable[Mapping[str, Any]]) -> di
         kept_ids, dropped_ids = row["kept_detection_ids"], row["dropped_detection_ids"]
         original.update(frames=1, annotations=len(kept_ids) + len(dropped_ids))
         annotation_drops.update(row["dropped_reasons"])
+        states[row["state"]] += 1
+        corrected += len(row["corrected_detection_ids"])
         unmatched_frames.discard(row["frame_id"])
         unmatched_detections.difference_update(kept_ids, dropped_ids)
         per_recording[row["recording"]].update(original_frames=1, frames=row["kept"], annotations=len(kept_ids))
@@ -246,12 +285,15 @@ def _summary(manifest: VersionManifest, rows: Iterable[Mapping[str, Any]]) -> di
     chosen = BY_FILTER & {*frame_drops, *annotation_drops}
     return {
         "dataset": manifest.key,
-        "curated_dataset_id": content_id("curated_dataset", selection) if chosen else None,
+        "curated_dataset_id": content_id("curated_dataset", selection) if chosen or corrected else None,
         "selection_id": content_id("selection", selection),
         "filter_config": filters.model_dump(mode="json"),
         "original": {"frames": original["frames"], "annotations": original["annotations"]},
         "filtered": {"frames": filtered["frames"], "annotations": filtered["annotations"]},
+        "reduction_percentage": round(100 * (1 - filtered["frames"] / original["frames"]), 1) if original["frames"] else 0.0,
         "negative_frames": negatives,
+        "states": {state: states[state] for state in FrameState},
+        "corrected_annotations": corrected,
         "dropped_frames": dict(sorted(frame_drops.items())),
         "dropped_annotations": dict(sorted(annotation_drops.items())),
         "unmatched_exclusions": {"frame_ids": sorted(unmatched_frames), "detection_ids": sorted(unmatched_detections)},

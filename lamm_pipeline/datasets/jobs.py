@@ -5,7 +5,8 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from lamm_pipeline.datasets.creation import create_dataset_version
+from lamm_pipeline.curation.assets import refreshed
+from lamm_pipeline.datasets.creation import create_dataset_version, refresh_selections
 from lamm_pipeline.datasets.settings import DatasetSettings, FilterSettings, SplitSettings
 from lamm_pipeline.orchestration.config import CheckedConfig, parse
 from lamm_pipeline.orchestration.failures import sentences_as_failures
@@ -42,10 +43,12 @@ class NewVersionConfig(DatasetSettings, CheckedConfig):
     split: SplitConfig = Field(SplitConfig(), description="How they are divided into train, val and test.")
 
 
-@dg.op(description="Pin the recordings' artifacts, write the manifest, add the partition.")
+@dg.op(description="Renew selections that lack the latest decisions, pin the recordings' artifacts, write the manifest, add the partition.")
 def write_version(context: dg.OpExecutionContext, config: NewVersionConfig, workspace: Workspace) -> str:
     """Create a dataset version; returns its key."""
     with sentences_as_failures():
+        for artifact, planned in refresh_selections(workspace.store, workspace.catalog, workspace.ontology, config.recordings):
+            context.log_event(refreshed(artifact, planned))
         values = config.model_dump(mode="json", include=set(DatasetSettings.model_fields))
         version, new = create_dataset_version(
             Path(workspace.root),

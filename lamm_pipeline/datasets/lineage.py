@@ -6,23 +6,23 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from lamm_pipeline.datasets.curate import SUMMARY_FILE as SELECTION_SUMMARY
-from lamm_pipeline.datasets.curate import read_selection
+from lamm_pipeline.datasets.curate import CuratedFrame, read_selection
 from lamm_pipeline.datasets.formats import coco, kitti
 from lamm_pipeline.datasets.settings import ExportFormat
 from lamm_pipeline.datasets.split_plans import SPLITS
 from lamm_pipeline.datasets.splits import SplitRow, read_splits, read_summary
-from lamm_pipeline.datasets.tables import write_table
 from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.storage.atomic import write_json
 from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline.storage.tables import write_table
 
 LINEAGE_FILE = "lineage.json"
 FRAMES_FILE = "frames_lineage.parquet"
@@ -34,8 +34,10 @@ SCHEMA = pa.schema(
         ("frame_index", pa.int64()),
         ("split", pa.string()),
         ("output_index", pa.int64()),
+        ("state", pa.string()),
         ("annotation_count", pa.int64()),
         ("annotation_ids", pa.list_(pa.string())),
+        ("corrected_annotation_ids", pa.list_(pa.string())),
     ]
 )
 
@@ -99,7 +101,16 @@ def write_lineage(
         "formats": list(counts),
         "ontology_digest": manifest.ontology_digest,
         "selection": {
-            name: selection[name] for name in ("original", "filtered", "negative_frames", "dropped_frames", "dropped_annotations")
+            name: selection[name]
+            for name in (
+                "original",
+                "filtered",
+                "negative_frames",
+                "states",
+                "corrected_annotations",
+                "dropped_frames",
+                "dropped_annotations",
+            )
         },
         "split": {
             name: split[name]
@@ -131,7 +142,8 @@ def _count_coco(manifest: VersionManifest, folder: Path, selection_folder: Path,
     counts = {}
     for name in SPLITS:
         frame_ids = (row.frame_id for row, _ in _written_rows(selection_folder, splits_folder) if row.split == name)
-        detection_ids = (each for row, ids in _written_rows(selection_folder, splits_folder) if row.split == name for each in ids)
+        rows = (selected for row, selected in _written_rows(selection_folder, splits_folder) if row.split == name)
+        detection_ids = chain.from_iterable(selected.kept_detection_ids for selected in rows)
         frames = _count_equal(manifest, coco.written_frames(folder, name), frame_ids)
         counts[name] = (frames, _count_equal(manifest, coco.written_annotations(folder, name), detection_ids))
     return counts
@@ -149,17 +161,21 @@ def _count_equal(manifest: VersionManifest, written: Iterable[str], expected: It
     return count
 
 
-def _written_rows(selection_folder: Path, splits_folder: Path) -> Iterator[tuple[SplitRow, tuple[str, ...]]]:
-    """Frames that are in a split, with the ids of their annotations."""
+def _written_rows(selection_folder: Path, splits_folder: Path) -> Iterator[tuple[SplitRow, CuratedFrame]]:
+    """Frames that are in a split, with what is selected of them."""
     kept = (row for row in read_selection(selection_folder) if row.kept)
     for selected, row in zip(kept, read_splits(splits_folder), strict=True):
         if row.split is not None:
-            yield row, selected.kept_detection_ids
+            yield row, selected
 
 
 def _frame_rows(selection_folder: Path, splits_folder: Path) -> Iterator[dict[str, Any]]:
-    for row, annotation_ids in _written_rows(selection_folder, splits_folder):
-        yield {name: value for name, value in vars(row).items() if name != "reason"} | {"annotation_ids": list(annotation_ids)}
+    for row, selected in _written_rows(selection_folder, splits_folder):
+        yield {name: value for name, value in vars(row).items() if name != "reason"} | {
+            "state": selected.state,
+            "annotation_ids": list(selected.kept_detection_ids),
+            "corrected_annotation_ids": list(selected.corrected_detection_ids),
+        }
 
 
 def _disagreement(manifest: VersionManifest, export_format: ExportFormat, detail: str) -> InputError:

@@ -1,4 +1,6 @@
-"""The annotated frames of a dataset version: frames, detections, 3D boxes and tracks joined, one frame at a time.
+"""The annotated frames of a dataset version: frames, detections, 3D boxes, tracks and selection joined, one frame at a time.
+
+Annotations are as people corrected them, where the version pins a selection.
 
 Every stage file lists frames in the order of their index, so the join walks all of them once and holds one frame. What a recording's
 registry and tracks know is held per recording.
@@ -7,13 +9,17 @@ registry and tracks know is held per recording.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
+from lamm_pipeline.curation import selection
+from lamm_pipeline.curation.selection import FrameSelection, Reviewed
 from lamm_pipeline.datasets.settings import BoxSource
 from lamm_pipeline.datasets.versions import RecordingInputs, VersionManifest
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
+from lamm_pipeline.extraction.in_frame_order import InFrameOrder
+from lamm_pipeline.geometry import rle
 from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.geometry.boxes_3d import alpha
 from lamm_pipeline.geometry.camera import RectifiedCamera
@@ -31,7 +37,7 @@ class ArtifactFolders(Protocol):
     """Tells where an artifact of a recording lies, in the version that the dataset version pins."""
 
     def __call__(self, recording: str, asset: str) -> Path:
-        """Folder of the artifact; `asset` is one of `frames`, `detections`, `boxes_3d`, `tracks`."""
+        """Folder of the artifact; `asset` is one of `frames`, `detections`, `boxes_3d`, `tracks`, `selection`."""
         ...
 
 
@@ -48,6 +54,8 @@ class Annotation:
         track_length: frames on which that track is seen, 0 without a track.
         object_box: the 3D box, None where there is none.
         box_source: `frame` for the 3D box of this frame alone, `track` for one refined over the track, None without a 3D box.
+        reviewed: whether a person has looked at it.
+        corrected: what a person gave it instead of the models: `class`, `box` (the 2D box), `mask`.
     """
 
     detection_id: str
@@ -60,6 +68,8 @@ class Annotation:
     track_length: int
     object_box: ObjectBox | None
     box_source: BoxSource | None = None
+    reviewed: bool = False
+    corrected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,7 @@ class Sample:
         selected: False when extraction set the frame aside (`drop_reason` says why).
         labelled: whether the frame was looked at by segmentation; a frame that was not is no negative.
         annotations: in the order of their ids.
+        selection: what the recording's curation says about it, None where the version pins none.
     """
 
     frame_id: str
@@ -92,6 +103,7 @@ class Sample:
     drop_reason: str | None
     labelled: bool
     annotations: tuple[Annotation, ...]
+    selection: FrameSelection | None = None
 
 
 def pinned_folders(store: ArtifactStore, manifest: VersionManifest) -> ArtifactFolders:
@@ -139,60 +151,29 @@ def recording_samples(
     registry = frame_registry.read(frames_folder / frame_registry.FILE_NAME)
     if registry.recording != recording:
         raise InputError(f"{frames_folder} holds the frames of {registry.recording!r}, not of {recording!r}. Extract the recording again.")
-    detected = _InFrameOrder(detections.read(artifact_folder(recording, "detections") / detections.FILE_NAME), recording, "detections")
+    detected = InFrameOrder(detections.read(artifact_folder(recording, "detections") / detections.FILE_NAME), recording, "detections")
     boxed: Iterable[FrameBoxes] = ()
     if inputs.artifacts.boxes_3d is not None:
         boxed = frame_boxes.read(artifact_folder(recording, "boxes_3d") / frame_boxes.FILE_NAME)
-    boxes = _InFrameOrder(boxed, recording, "boxes_3d")
+    boxes = InFrameOrder(boxed, recording, "boxes_3d")
+    pinned = inputs.artifacts.selection is not None
+    curated: Iterable[FrameSelection] = selection.read(artifact_folder(recording, "selection") / selection.FILE_NAME) if pinned else ()
+    selected = InFrameOrder(curated, recording, "selection")
     identity = _track_of_detection(artifact_folder(recording, "tracks") / tracks.TRACKS_FILE) if inputs.artifacts.tracks is not None else {}
     for record in sorted(registry.frames, key=lambda frame: frame.svo2_frame_index):
         found = detected.at(record)
         in_3d = boxes.at(record)
-        yield _sample(registry, record, frames_folder, found, _annotations(found, in_3d, identity, box_source))
+        row = selected.at(record)
+        if pinned and row is None:
+            raise InputError(f"The selection of recording {recording!r} lacks frame {record.frame_id!r}. Run selection again.")
+        annotations = _annotations(found, in_3d, identity, box_source)
+        if row is not None:
+            said = {each.detection_id: each for each in row.reviewed}
+            annotations = tuple(_as_reviewed(each, said.get(each.detection_id)) for each in annotations)
+        yield _sample(registry, record, frames_folder, found, annotations, row)
     detected.finish()
     boxes.finish()
-
-
-class _Framewise(Protocol):
-    @property
-    def frame_id(self) -> str: ...
-
-    @property
-    def frame_index(self) -> int: ...
-
-
-Frame = TypeVar("Frame", bound=_Framewise)
-
-
-class _InFrameOrder(Generic[Frame]):
-    """A stream of frames sorted by index, asked for ascending indices."""
-
-    def __init__(self, frames: Iterable[Frame], recording: str, asset: str) -> None:
-        self._frames = iter(frames)
-        self._recording = recording
-        self._asset = asset
-        self._next = next(self._frames, None)
-
-    def at(self, record: FrameRecord) -> Frame | None:
-        """This frame, None when the stream leaves it out."""
-        frame = self._next
-        if frame is None or frame.frame_index > record.svo2_frame_index:
-            return None
-        if frame.frame_index < record.svo2_frame_index or frame.frame_id != record.frame_id:
-            raise self._foreign(frame)
-        self._next = next(self._frames, None)
-        return frame
-
-    def finish(self) -> None:
-        """Make sure that nothing is left."""
-        if self._next is not None:
-            raise self._foreign(self._next)
-
-    def _foreign(self, frame: Frame) -> InputError:
-        return InputError(
-            f"The {self._asset} of recording {self._recording!r} name the frame {frame.frame_id!r}, which is not among its frames or is "
-            "out of order: they belong to other frames. Run that stage again and create a new dataset version."
-        )
+    selected.finish()
 
 
 @dataclass(frozen=True)
@@ -254,8 +235,31 @@ def _chosen_box(object_box: ObjectBox | None, track: _Identity | None, wanted: B
     return replace(object_box, box=track.refined_box, alpha=round(alpha(track.refined_box), 6)), BoxSource.track
 
 
+def _as_reviewed(annotation: Annotation, said: Reviewed | None) -> Annotation:
+    """The annotation with what people gave it. A corrected mask brings its box along, unless the box was corrected too."""
+    if said is None:
+        return annotation
+    changed = replace(annotation, reviewed=True)
+    if said.class_id is not None:
+        changed = replace(changed, class_id=said.class_id, corrected=("class",))
+    box_xyxy = said.box_xyxy
+    if box_xyxy is None and said.mask_rle is not None:
+        x1, y1, x2, y2 = rle.box_xyxy(said.mask_rle)
+        box_xyxy = (float(x1), float(y1), float(x2), float(y2))
+    if box_xyxy is not None:
+        changed = replace(changed, box_xyxy=box_xyxy, corrected=(*changed.corrected, "box"))
+    if said.mask_rle is not None:
+        changed = replace(changed, mask_rle=said.mask_rle, area=rle.area(said.mask_rle), corrected=(*changed.corrected, "mask"))
+    return changed
+
+
 def _sample(
-    registry: FrameRegistry, record: FrameRecord, folder: Path, found: FrameDetections | None, annotations: tuple[Annotation, ...]
+    registry: FrameRegistry,
+    record: FrameRecord,
+    folder: Path,
+    found: FrameDetections | None,
+    annotations: tuple[Annotation, ...],
+    row: FrameSelection | None,
 ) -> Sample:
     def path(relative: str | None) -> Path | None:
         return folder / relative if relative else None
@@ -277,4 +281,5 @@ def _sample(
         drop_reason=record.drop_reason,
         labelled=found is not None,
         annotations=annotations,
+        selection=row,
     )

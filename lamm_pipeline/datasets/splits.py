@@ -19,11 +19,11 @@ from lamm_pipeline.datasets.curate import SUMMARY_FILE as SELECTION_SUMMARY
 from lamm_pipeline.datasets.curate import read_selection
 from lamm_pipeline.datasets.samples import ArtifactFolders, Sample, samples_of
 from lamm_pipeline.datasets.split_plans import SPLITS, SplitPlan, plan_splits
-from lamm_pipeline.datasets.tables import read_table, write_table
 from lamm_pipeline.datasets.versions import VersionManifest, content_id
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.storage.atomic import write_json
 from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline.storage.tables import read_table, write_table
 
 SPLITS_FILE = "splits.parquet"
 SUMMARY_FILE = "splits.json"
@@ -62,11 +62,16 @@ class SplitRow:
 
 @dataclass(frozen=True)
 class SplitSample:
-    """A frame as exports write it: only the annotations that are kept."""
+    """A frame as exports write it: only the annotations that are kept.
+
+    Attributes:
+        state: a `FrameState`. A frame without annotations is a negative, by a person's word where this is `reviewed_empty`.
+    """
 
     sample: Sample
     split: str
     output_index: int
+    state: str
 
 
 @dataclass(frozen=True)
@@ -186,7 +191,7 @@ def split_samples(
         annotations = tuple(annotation for annotation in sample.annotations if annotation.detection_id in kept)
         if len(annotations) != row.annotation_count:
             raise _foreign(manifest, sample.frame_id)
-        yield SplitSample(replace(sample, annotations=annotations), row.split, row.output_index)
+        yield SplitSample(replace(sample, annotations=annotations), row.split, row.output_index, selected.state)
 
 
 def leaks(folder: Path) -> list[Leak]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.errors import InputError
@@ -29,7 +29,7 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
 class ArtifactVersions(BaseModel):
-    """Versions of one recording's artifacts; None where the recording has none (no calibration, no boxes)."""
+    """Versions of one recording's artifacts; None where the recording has none (no calibration, no boxes, never curated)."""
 
     model_config = _FROZEN
 
@@ -37,6 +37,13 @@ class ArtifactVersions(BaseModel):
     detections: str
     boxes_3d: str | None = None
     tracks: str | None = None
+    selection: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before_there_were_selections(self, plain: SerializerFunctionWrapHandler) -> dict[str, str | None]:
+        """Leave out a selection that there is not, so that versions made by filters alone keep their digest."""
+        values: dict[str, str | None] = plain(self)
+        return {name: value for name, value in values.items() if name != "selection" or value is not None}
 
 
 class SourceFile(BaseModel):

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lamm_pipeline.datasets.lineage import FRAMES_FILE
-from lamm_pipeline.datasets.tables import read_table
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.storage.tables import read_table
 
 EXPORT = "kitti_dataset"
 LINEAGE = "lineage"

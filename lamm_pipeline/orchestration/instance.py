@@ -47,6 +47,11 @@ def add_version_partitions(instance: dg.DagsterInstance, keys: Iterable[str]) ->
     return _add(instance, partitions.dataset_versions, keys)
 
 
+def remove_version_partition(instance: dg.DagsterInstance, key: str) -> None:
+    """Have Dagster forget a dataset version that was deleted; what it did with it stays in its history."""
+    instance.delete_dynamic_partition(str(partitions.dataset_versions.name), key)
+
+
 def _add(instance: dg.DagsterInstance, definition: dg.DynamicPartitionsDefinition, keys: Iterable[str]) -> list[str]:
     name = str(definition.name)
     present = set(instance.get_dynamic_partitions(name))

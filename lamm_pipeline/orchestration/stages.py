@@ -30,6 +30,7 @@ STAGES = {
         Stage("masklets", ("mask_candidates", "masklets"), ("segmentation",), 25, extra=True),
         Stage("identities", ("identities",), ("tracking", "masklets"), 1, extra=True),
         Stage("review", ("sequence_annotations",), ("segmentation",), 1),
+        Stage("curation", ("annotation_stats", "selection"), ("segmentation",), 1),
     )
 }
 USUAL = tuple(name for name, stage in STAGES.items() if not stage.extra)

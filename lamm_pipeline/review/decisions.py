@@ -202,15 +202,13 @@ def frame_state(verdict: Verdict, *, labelled: bool, annotations: int) -> FrameS
     Args:
         verdict: what people say about it.
         labelled: whether the models have worked on it.
-        annotations: how many are left after all exclusions.
+        annotations: how many are left after all exclusions; of a frame that is said to be empty those that somebody has kept since.
     """
     if verdict.excluded:
         return FrameState.excluded
-    if verdict.action is Action.reviewed_empty:
-        return FrameState.reviewed_empty
     if labelled and annotations:
         return FrameState.kept
-    return FrameState.reviewed_empty if verdict.action is Action.keep else FrameState.unlabelled
+    return FrameState.reviewed_empty if verdict.action in (Action.keep, Action.reviewed_empty) else FrameState.unlabelled
 
 
 @dataclass(frozen=True)

@@ -294,6 +294,10 @@ class ArtifactStore(Protocol):
         """
         ...
 
+    def remove(self, key: ArtifactKey) -> int:
+        """Remove an artifact, which is `held`, with all that there is of it: in force, other versions, drafts; returns the bytes."""
+        ...
+
 
 def read_manifest(path: Path) -> Manifest:
     """Read a `manifest.json`."""

@@ -131,3 +131,13 @@ class LocalStore:
             if reason is not None:
                 yield Garbage(str(folder), reason, size_on_disk(folder), partial(remove_from_disk, folder))
         yield from self.drafts.garbage(key, lambda version: self.find(key, version) is not None, oldest)
+
+    def remove(self, key: ArtifactKey) -> int:
+        """See `ArtifactStore.remove`."""
+        folder = self.root / key.path
+        size = size_on_disk(folder)
+        (folder / CURRENT).unlink(missing_ok=True)
+        for version in [path for path in folder.glob("*") if path.is_dir()]:
+            remove_from_disk(version)
+        shutil.rmtree(folder, ignore_errors=True)
+        return size

@@ -183,6 +183,19 @@ class S3Store:
         yield from self._of_disk(key, oldest)
         yield from self.drafts.garbage(key, lambda version: self.find(key, version) is not None, oldest)
 
+    def remove(self, key: ArtifactKey) -> int:
+        """See `ArtifactStore.remove`."""
+        stored = list(self.bucket.below(key.path))
+        pointer = [each.name for each in stored if each.name == f"{key.path}/{CURRENT}"]
+        manifests = [each.name for each in stored if each.name.endswith(f"/{MANIFEST}")]
+        rest = sorted({each.name for each in stored} - {*pointer, *manifests})
+        for names in (pointer, manifests, rest):  # in this order, so that a removal that is cut off leaves nothing that looks published
+            _in_parallel(self.bucket.remove, names)
+        for upload in self.bucket.unfinished(key.path):
+            self.bucket.abort(upload)
+        shutil.rmtree(self.root / key.path, ignore_errors=True)
+        return sum(each.size for each in stored)
+
     def _of_version(
         self, key: ArtifactKey, version: str, objects: list[StoredObject], kept: bool, pointer_modified: float, oldest: float
     ) -> Iterator[Garbage]:

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from lamm_pipeline.datasets.lineage import FRAMES_FILE, SCHEMA
-from lamm_pipeline.datasets.tables import write_table
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.evaluation.evaluate import evaluate
 from lamm_pipeline.evaluation.inputs import BoxSource
@@ -14,6 +13,7 @@ from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
 from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
+from lamm_pipeline.storage.tables import write_table
 from lamm_pipeline.tracking import tracks
 from lamm_pipeline.tracking.masklets.masklet_table import MaskletRow, MaskletTableWriter
 from lamm_pipeline.tracking.tracks import Track, TrackPoint, TrackSet

@@ -76,9 +76,9 @@ class World:
         self.detections = self._publish("detections", {"threshold": threshold}, write)
         return self.detections
 
-    def _publish(self, asset: str, config: dict[str, Any], write: Any) -> Artifact:
+    def _publish(self, asset: str, config: dict[str, Any], write: Any, **made_from: str) -> Artifact:
         key = ArtifactKey("recordings", "drive", asset)
-        inputs = {} if asset == "frames" else {"frames": self.frames.version}
+        inputs = made_from if asset == "frames" else {"frames": self.frames.version, **made_from}
         identity = Identity(asset, "1", config, inputs, {})
         with self.store.draft(key, identity.version) as draft:
             write(draft.directory)

@@ -5,9 +5,10 @@
     coco/train/annotations.json
 
 Segmentations are COCO's compressed RLE, areas are mask areas. Categories are all classes of the ontology under their fixed ids, the same
-in every split. Image and annotation ids count over all splits, so no id stands in two files. Beyond COCO: `frame_id` and `camera` of an
-image; `detection_id`, `score`, `track_id` (identity within the image's `recording`) and `box_3d` of an annotation. The files hold one
-image or annotation a line, so that they are written and counted as streams.
+in every split. Image and annotation ids count over all splits, so no id stands in two files. Beyond COCO: `frame_id`, `camera` and `state`
+of an image (`reviewed_empty`: a person says that nothing is there); `detection_id`, `score`, `track_id` (identity within the image's
+`recording`), `box_3d` and `source` of an annotation (`model`, or `human` where a person gave it what `corrected` lists: `class`, `box`,
+`mask`). The files hold one image or annotation a line, so that they are written and counted as streams.
 """
 
 import json
@@ -147,6 +148,7 @@ def _image(number: int, item: SplitSample) -> dict[str, Any]:
         "recording": sample.recording,
         "frame_index": sample.frame_index,
         "timestamp_ns": sample.timestamp_ns,
+        "state": item.state,
         "camera": asdict(sample.camera) if sample.camera is not None else None,
     }
 
@@ -164,6 +166,8 @@ def _annotation(number: int, image_id: int, annotation: Annotation, category_id:
         "score": annotation.score,
         "track_id": annotation.track_id,
         "detection_id": annotation.detection_id,
+        "source": "human" if annotation.corrected else "model",
+        **({"corrected": list(annotation.corrected)} if annotation.corrected else {}),
     }
 
 

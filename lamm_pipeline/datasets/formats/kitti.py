@@ -8,11 +8,16 @@
     kitti/train/label_2/000000.txt      15 columns: ground truth, so no score
     kitti/train/masks/000000_0.png      mask of the label's first line, 0 and 255 (include_masks)
     kitti/ImageSets/train.txt           the numbers of the split
+    kitti/frames.csv                    split, number, frame id and state of each frame, and what people corrected: `0:class+box` for
+                                        class and box of its label's first line
 
 Frames count from 000000 in each split. An object without a 3D box keeps its line, with what KITTI's development kit writes for unknown:
-truncation and occlusion -1, alpha and rotation_y -10, dimensions -1, location -1000.
+truncation and occlusion -1, alpha and rotation_y -10, dimensions -1, location -1000. A frame without objects has an empty label file; its
+state tells whether a person says so (`reviewed_empty`). Where people corrected class, 2D box or mask, the line has theirs; the 3D box stays
+the one that was rebuilt.
 """
 
+import csv
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -30,6 +35,7 @@ from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress, no_progress
 
 FOLDER = "kitti"
+FRAMES_FILE = "frames.csv"
 
 
 def write_kitti(
@@ -81,10 +87,13 @@ def write_kitti(
         return counts
 
     def record(number: int, item: SplitSample) -> None:
-        numbers.append({"number": number, "split": item.split, "output_index": item.output_index})
+        corrected = [f"{line}:{'+'.join(each.corrected)}" for line, each in enumerate(item.sample.annotations) if each.corrected]
+        frame = {"split": item.split, "output_index": item.output_index, "frame_id": item.sample.frame_id, "state": item.state}
+        numbers.append({"number": number, **frame, "human": " ".join(corrected)})
 
     summary = export_frames(samples, write, record, draft, total=total, workers=workers, progress=progress)
     _write_image_sets(root / "ImageSets", numbers)
+    _write_frames(root / FRAMES_FILE, numbers)
     return summary
 
 
@@ -142,3 +151,11 @@ def _write_image_sets(folder: Path, numbers: Iterable[dict[str, object]]) -> Non
     finally:
         for file in files.values():
             file.close()
+
+
+def _write_frames(path: Path, numbers: Iterable[dict[str, object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["split", "number", "frame_id", "state", "human"])
+        for entry in numbers:
+            table.writerow([entry["split"], f"{entry['output_index']:06d}", entry["frame_id"], entry["state"], entry["human"]])

@@ -56,7 +56,7 @@ def test_the_layout_is_kittis(world):
     summary = world.export(ExportFormat.kitti)
     root = world.folder("kitti_dataset") / "kitti"
     assert summary.frames == {"train": 5, "val": 3, "test": 2}
-    assert {path.name for path in root.iterdir()} == {"train", "val", "test", "ImageSets"}
+    assert {path.name for path in root.iterdir()} == {"train", "val", "test", "ImageSets", "frames.csv"}
     for split, count in summary.frames.items():
         names = [f"{number:06d}" for number in range(count)]
         assert (root / "ImageSets" / f"{split}.txt").read_text().split() == names

@@ -1,0 +1,39 @@
+"""Deleting a dataset version: its manifest and everything that was made for it. Recordings and what was made of them stay."""
+
+import shutil
+from pathlib import Path
+
+from lamm_pipeline.catalog.catalog import Catalog
+from lamm_pipeline.datasets.versions import MANIFEST
+from lamm_pipeline.errors import InputError
+from lamm_pipeline.storage.artifacts import ArtifactStore
+
+
+def delete_version(root: Path, store: ArtifactStore, catalog: Catalog, key: str, actor: str) -> int:
+    """Delete a dataset version, or finish a deletion that was cut off. Its number is not used again.
+
+    Args:
+        root: the root folder.
+        store: where its artifacts are.
+        catalog: remembers that it was there.
+        key: of the version.
+        actor: who does it.
+
+    Returns:
+        The bytes that were given back.
+
+    Raises:
+        InputError: there is no such version, or somebody is writing it.
+    """
+    folder = root / "datasets" / key
+    deleted = {row.key for row in catalog.versions(deleted=True) if row.deleted_at is not None}
+    artifacts = [each for each in store.all_keys() if each.scope == "datasets" and each.partition == key]
+    with store.held(artifacts) as free:
+        if not free:
+            raise InputError(f"Dataset version {key!r} is being written. Wait for the run, or cancel it (`lamm cancel {key}`).")
+        if key not in deleted or not (folder.exists() or artifacts):
+            catalog.delete_version(key, actor)
+        (folder / MANIFEST).unlink(missing_ok=True)
+        size = sum(store.remove(each) for each in artifacts)
+        shutil.rmtree(folder, ignore_errors=True)
+    return size

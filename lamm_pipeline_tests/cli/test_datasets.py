@@ -1,0 +1,108 @@
+"""`lamm dataset`: versions that are made after decisions, compared, renamed and deleted."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from typer.testing import CliRunner
+
+from lamm_pipeline.catalog.catalog import Catalog
+from lamm_pipeline.cli.app import app
+from lamm_pipeline.orchestration.instance import open_instance
+from lamm_pipeline.storage.artifacts import ArtifactKey
+from lamm_pipeline.storage.local_store import LocalStore
+from lamm_pipeline_tests.command_line import lamm, printed, refused
+from lamm_pipeline_tests.curation.houses import House
+
+pytestmark = pytest.mark.usefixtures("own_environment")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with two versions; before the second one somebody has decided."""
+    root = tmp_path_factory.mktemp("house")
+    House(root)
+    create(root)
+    lamm("decide", "drive", "--root", root, "--exclude", "000000:1", "--set-class", "000000:0=truck", "--note", "a poster")
+    create(root)
+    return root
+
+
+def create(root: Path, *options: str) -> str:
+    made = printed("dataset", "create", "night", "drive", "--root", root, "--split", "1/0/0", "--format", "coco", *options)
+    return str(made["version"])
+
+
+@pytest.mark.requirement("CUR-09", "STA-04")
+def test_a_decision_taken_after_a_version_is_in_the_next_and_the_difference_tells_what_and_why(root: Path) -> None:
+    found = printed("dataset", "diff", "night.v1", "night.v2", "--root", root)
+    assert [(each["annotation_id"], each["change"], each["reason"]) for each in found["annotations"]] == [
+        ("drive:000000:1", "out", "decision"),
+        ("drive:000000:0", "changed", "human"),
+    ]
+    assert "a poster" in found["annotations"][0]["detail"]
+    shown = lamm("dataset", "diff", "night.v1", "night.v2", "--root", root, "--list", "1").stdout
+    assert "night.v1: 3 frames. night.v2: 3 frames." in shown
+    assert "... and 2 more" in shown
+
+
+def test_dagster_knows_the_selection_that_was_renewed_for_a_version(root: Path) -> None:
+    with open_instance(root) as instance:
+        [newest] = instance.fetch_materializations(dg.AssetKey("selection"), limit=1).records
+    assert newest.partition_key == "drive"
+    [row] = Catalog(f"sqlite:///{root / 'catalog.sqlite'}").versions("night")[1:]
+    assert row.key == "night.v2"
+    assert newest.asset_materialization.tags["dagster/data_version"] in (root / "datasets/night.v2/version.json").read_text()
+
+
+@pytest.mark.requirement("CUR-08")
+def test_title_and_description_can_be_edited_and_nothing_else(root: Path) -> None:
+    before = (root / "datasets/night.v1/version.json").read_bytes()
+    edited = printed("dataset", "edit", "night.v1", "--title", "Night", "--description", "all of it", "--root", root)
+    assert edited == {"version": "night.v1", "title": "Night", "description": "all of it"}
+    assert printed("dataset", "edit", "night.v1", "--title", "Nights", "--root", root)["description"] == "all of it"
+    shown = printed("dataset", "show", "night.v1", "--root", root)
+    assert (shown["title"], shown["description"]) == ("Nights", "all of it")
+    assert (root / "datasets/night.v1/version.json").read_bytes() == before
+    catalog = Catalog(f"sqlite:///{root / 'catalog.sqlite'}")
+    events = [event for event in catalog.audit_events("night.v1") if event.action == "version.edit"]
+    assert events[-1].details == {
+        "before": {"title": "Night", "description": "all of it"},
+        "after": {"title": "Nights", "description": "all of it"},
+    }
+    assert "nothing to change" in refused("dataset", "edit", "night.v1", "--root", root)
+
+
+@pytest.mark.requirement("CUR-08", "CUR-07", "API-18")
+def test_a_deleted_version_is_gone_and_its_number_is_not_used_again(root: Path) -> None:
+    key = create(root, "--exclude-class", "cone")
+    assert key == "night.v3"
+    declined = CliRunner().invoke(app, ["dataset", "delete", key, "--root", str(root)], input="n\n")
+    assert declined.exit_code == 1
+    assert printed("dataset", "show", key, "--root", root)["version"] == key
+    assert printed("dataset", "delete", key, "--yes", "--root", root)["deleted"] == key
+    assert not (root / "datasets" / key).exists()
+    assert [row["version"] for row in printed("dataset", "list", "--root", root)] == ["night.v1", "night.v2"]
+    with open_instance(root) as instance:
+        assert key not in instance.get_dynamic_partitions("dataset_versions")
+    assert "was deleted on" in refused("dataset", "show", key, "--root", root)
+    assert "was deleted on" in refused("dataset", "delete", key, "--yes", "--root", root)
+    assert create(root, "--exclude-class", "cone") == "night.v4"
+    assert lamm("verify", "drive", "--root", root).stdout.strip().endswith("Everything is as it was published.")
+    assert (root / "recordings" / "drive" / "frames").is_dir()
+
+
+def test_a_deletion_that_was_cut_off_is_finished_by_the_next(root: Path) -> None:
+    key = create(root, "--exclude-class", "van")
+    Catalog(f"sqlite:///{root / 'catalog.sqlite'}").delete_version(key, "ada")
+    assert create(root, "--exclude-class", "van") != key
+    assert (root / "datasets" / key).exists()
+    assert printed("dataset", "delete", key, "--yes", "--root", root)["deleted"] == key
+    assert not (root / "datasets" / key).exists()
+
+
+def test_a_version_that_somebody_writes_is_not_deleted(root: Path) -> None:
+    with LocalStore(root).draft(ArtifactKey("datasets", "night.v1", "splits"), "ab"):
+        assert "is being written" in refused("dataset", "delete", "night.v1", "--yes", "--root", root)
+    assert Catalog(f"sqlite:///{root / 'catalog.sqlite'}").version("night.v1").deleted_at is None
+    assert "no dataset version" in refused("dataset", "delete", "night.v77", "--yes", "--root", root)
