@@ -13,7 +13,6 @@ from lamm_pipeline.catalog.decisions import Decision
 from lamm_pipeline.curation import selection
 from lamm_pipeline.curation.sequence_members import sequence_members
 from lamm_pipeline.curation.settings import SelectionSettings
-from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import diversity, frame_registry
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.review.carry_over import Carried, Lost
@@ -23,6 +22,7 @@ from lamm_pipeline.segmentation import detections
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore, Identity
 from lamm_pipeline.storage.atomic import digest_json
 from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline.storage.in_force import artifacts_in_force
 from lamm_pipeline.streaming import Progress, no_progress
 
 ASSET = "selection"
@@ -104,18 +104,9 @@ def plan(store: ArtifactStore, catalog: Catalog, ontology: Ontology, recording: 
     classes = [each.id for each in ontology.select(settings.excluded_classes)]
     carried = decisions_now(store, catalog, recording)
     mine = settings.model_copy(update={"excluded_classes": classes}).of(recording)
-    wanted = ["frames", "detections"]
-    wanted += ["diversity_metrics"] if mine.diversity else []
-    wanted += ["sequence_annotations"] if carried.state.sequences else []
-    inputs = {}
-    for asset in wanted:
-        artifact = store.current(ArtifactKey("recordings", recording, asset))
-        if artifact is None:
-            raise InputError(f"There is no {asset!r} of {recording!r} yet. Materialize {asset!r} for this recording first.")
-        inputs[asset] = artifact
-    for asset in ("detections", "diversity_metrics"):
-        if asset in inputs and inputs[asset].manifest.identity.inputs["frames"] != inputs["frames"].version:
-            raise InputError(f"The {asset} of {recording!r} were made from other frames. Materialize {asset!r} first.")
+    inputs = artifacts_in_force(store, recording, ["frames", "detections", *(["diversity_metrics"] if mine.diversity else [])])
+    if carried.state.sequences:  # of other detections too: members are found by overlap
+        inputs |= artifacts_in_force(store, recording, ["sequence_annotations"])
     members: dict[str, list[str]] = {}
     lost = list(carried.lost)
     if "sequence_annotations" in inputs:
