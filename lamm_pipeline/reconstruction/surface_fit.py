@@ -100,11 +100,19 @@ def fit_footprint(
             scale /= 2.0
             if not narrowed:
                 # go on with the best of the headings like the one it began with, and the best of the others
-                boxes, narrowed = boxes[[int(np.where(group, costs.min(axis=1), np.inf).argmin()) for group in (alike, ~alike)]], True
+                boxes, narrowed = boxes[_cheapest(costs.min(axis=1), alike)], True
                 problem = _Problem(_thinned(views, _FINE_POINTS), lengths, widths, typical)
+    if not narrowed:
+        # the rounds ran out before the search settled, such as in a smear of depth far away
+        boxes = boxes[_cheapest(costs.min(axis=1), alike)]
     near, other = problem.costs(boxes)
     x, z, yaw, length, width = (float(value) for value in boxes[int(other < _CLEARLY_BETTER * near)])
     return Footprint(x, z, yaw, length, width)
+
+
+def _cheapest(costs: Array, alike: NDArray[np.bool_]) -> list[int]:
+    """Positions of the best of the boxes whose heading is like the one it began with, and of the best of the others."""
+    return [int(np.where(group, costs, np.inf).argmin()) for group in (alike, ~alike)]
 
 
 def _thinned(views: Sequence[SurfaceView], most: int) -> list[SurfaceView]:

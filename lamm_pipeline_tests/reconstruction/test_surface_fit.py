@@ -77,3 +77,13 @@ def test_points_of_each_box_are_read_back_thinned_and_a_damaged_file_is_told(tmp
     (tmp_path / "surface_points" / "000009.npy").write_bytes(b"no array")
     with pytest.raises(InputError, match="Run boxes_3d again"):
         surface_points.read(tmp_path, 9)
+
+
+@pytest.mark.requirement("TRK-02")
+def test_a_smear_of_depth_far_away_in_which_the_search_does_not_settle_ends_in_a_box_of_the_class() -> None:
+    points = np.random.default_rng(0).uniform([-5.5, 69.0], [-2.8, 90.0], (90, 2))
+    smear = SurfaceView(points, np.array([0.0, 5.7]), -0.076, -0.042, False, False, 7.5)
+    fit = fit_footprint([smear], Footprint(-4.5, 95.0, -1.7, 6.75, 2.2), (5.0, 12.0), (2.0, 2.8), (6.75, 2.2))
+    assert 5.0 <= fit.length <= 12.0
+    assert 2.0 <= fit.width <= 2.8
+    assert 60.0 < fit.z < 110.0
