@@ -51,16 +51,17 @@ def refresh_selections(
         store: published artifacts.
         catalog: has the decisions.
         ontology: the classes in force.
-        recordings: keys; none means all recordings that have detections.
+        recordings: keys, those without detections make no difference; none means all recordings that have some.
 
     Yields:
         Each selection that was renewed, and what it was made of.
     """
     for key in wanted_recordings(store, catalog, recordings):
         catalog.recording(key)
-        renewed = refresh(store, catalog, ontology, key)
-        if renewed is not None:
-            yield renewed
+        if all(store.current_version(ArtifactKey("recordings", key, asset)) for asset in ("frames", "detections")):
+            renewed = refresh(store, catalog, ontology, key)
+            if renewed is not None:
+                yield renewed
 
 
 def create_dataset_version(

@@ -24,7 +24,10 @@ Picture = NDArray[np.uint8]
 
 def run(means: Means) -> list[Row]:
     pictures = [_picture(seed) for seed in range(2 if means.tiny else 30)]
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # imagehash has one as well, and a stage gives each frame one
     took = take_turns({"ours": partial(ours, pictures), "imagehash": partial(theirs, pictures)}, 1 if means.tiny else 7)
+    cv2.setNumThreads(threads)
     ratio = statistics.median(a.cpu / b.cpu for a, b in zip(took["ours"].rounds, took["imagehash"].rounds, strict=True))
     mine, other = (1e3 * took[name].median.cpu / len(pictures) for name in ("ours", "imagehash"))
     note = "reference: the hash of 256 bits by imagehash, from an RGB array; ours: both hashes and motion"
