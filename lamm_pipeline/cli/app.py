@@ -45,6 +45,7 @@ for command in (
     reviewing.decide,
     reviewing.decisions,
     curating.curate,
+    curating.near_duplicates,
 ):
     app.command()(command)
 dataset_app.command("create")(datasets.create)

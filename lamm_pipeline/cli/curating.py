@@ -1,17 +1,21 @@
-"""`lamm curate`: which frames and annotations of recordings are for datasets."""
+"""`lamm curate, near-duplicates`: which frames and annotations are for datasets, and which frames of other recordings look alike."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from lamm_pipeline.cli import options
 from lamm_pipeline.cli.session import open_session
+from lamm_pipeline.curation.near_duplicates import MAX_RADIUS, RADIUS, twins_across
 from lamm_pipeline.curation.selecting import ASSET, settings_in_force
 from lamm_pipeline.curation.settings import SelectionSettings
 from lamm_pipeline.datasets.creation import wanted_recordings
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.extraction.diversity import FILE_NAME, read_metrics
 from lamm_pipeline.orchestration.config import parse
 from lamm_pipeline.orchestration.instance import add_recording_partitions
+from lamm_pipeline.storage.artifacts import ArtifactKey
 
 FAILED = 1
 
@@ -84,3 +88,46 @@ def curate(
         options.note(f"Error: {sentence}")
     if failed:
         raise typer.Exit(FAILED)
+
+
+@options.command
+def near_duplicates(
+    recordings: Annotated[list[str] | None, typer.Argument(help="Recording keys. Default: all that have diversity metrics.")] = None,
+    radius: Annotated[int, typer.Option(min=0, max=MAX_RADIUS, help="Most bits of 64 in which the hashes of two images differ.")] = RADIUS,
+    listed: Annotated[int, typer.Option("--list", min=0, help="How many pairs of frames to name.")] = 10,
+    root: options.Root = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Find frames that look like frames of other recordings, by their image hashes: the same drive twice, copies, cuts.
+
+    Each frame is told with the most similar frame of each other recording. No pair within the radius is missed.
+
+        lamm near-duplicates --radius 3
+    """
+    with open_session(root) as session:
+        workspace = session.workspace
+        keys = [workspace.catalog.recording(key).key for key in recordings or ()] or [row.key for row in workspace.catalog.recordings()]
+        artifacts = {key: workspace.store.current(ArtifactKey("recordings", key, "diversity_metrics")) for key in keys}
+        for key in recordings or ():
+            if artifacts[key] is None:
+                raise InputError(f"There is no 'diversity_metrics' of {key!r} yet. `lamm run {key} --stage extraction` makes it.")
+        metrics = {key: read_metrics(artifact.file(FILE_NAME)) for key, artifact in artifacts.items() if artifact is not None}
+    found = twins_across({key: (each.frame_ids, each.dhash64) for key, each in metrics.items()}, radius)
+    rows = [
+        {
+            "recording": one,
+            "other": other,
+            "frames": len(twins),
+            "of": len(metrics[one].frame_ids),
+            "closest": min(each.bits for each in twins),
+        }
+        for (one, other), twins in found.items()
+    ]
+    if as_json:
+        options.print_json({"radius": radius, "recordings": rows, "frames": [asdict(each) for twins in found.values() for each in twins]})
+        return
+    options.print_table(rows, f"No frames of different recordings look alike ({len(metrics)} recordings).")
+    if rows and listed:
+        options.say()
+        every = sorted((each for twins in found.values() for each in twins), key=lambda each: each.bits)
+        options.print_table([asdict(each) for each in every[:listed]], "")

@@ -54,7 +54,7 @@ def refresh_selections(
         store: published artifacts.
         catalog: has the decisions.
         ontology: the classes in force.
-        recordings: keys; none means all recordings that have detections.
+        recordings: keys, those without detections make no difference; none means all recordings that have some.
 
     Yields:
         Each selection that was renewed, and what it was made of.

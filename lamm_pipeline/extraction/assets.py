@@ -32,7 +32,7 @@ from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
 FRAMES_VERSION = "3"
-METRICS_VERSION = "1"
+METRICS_VERSION = "2"
 
 
 class StereoConfig(StereoSettings, dg.Config):
@@ -122,7 +122,7 @@ def frames(context: dg.AssetExecutionContext, config: FramesConfig, workspace: W
     retry_policy=IO_RETRIES,
     pool="io",
     kinds={"parquet"},
-    description="dHash and motion of every frame, so that diversity can be re-thresholded without touching pixels.",
+    description="Image hashes and motion of every frame, so that diversity can be re-thresholded without touching pixels.",
 )
 def diversity_metrics(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Compute the diversity metrics of a recording's frames."""

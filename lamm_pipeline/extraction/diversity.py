@@ -1,7 +1,8 @@
-"""How much frames differ: a difference hash for repetition and a motion score for standstill.
+"""How much frames differ: difference hashes for repetition and a motion score for standstill.
 
-Both are computed on the grey image shrunk to a quarter. The hash is that of `imagehash.dhash(hash_size=16)` up to a few bits: 17x16
-pixels by Lanczos, each compared with its left neighbour. Motion is the mean absolute difference of Gaussian-blurred grey images (sigma 2
+All are computed on the grey image shrunk to a quarter. The hashes are those of `imagehash.dhash` up to a few bits: 17x16 pixels (256 bits,
+`hash_size=16`, for the frames of one recording) and 9x8 pixels (64 bits, `hash_size=8`, to find near-duplicates among many recordings) by
+Lanczos, each compared with its left neighbour. Motion is the mean absolute difference of Gaussian-blurred grey images (sigma 2
 pixels of the full image; the shrinking already blurs by 1.1 of them) over 255, between a frame and the one before it in the file.
 """
 
@@ -29,6 +30,7 @@ SCHEMA = pa.schema(
         ("frame_id", pa.string()),
         ("svo2_frame_index", pa.int64()),
         ("dhash", pa.string()),
+        ("dhash64", pa.string()),
         ("motion", pa.float64()),
         ("failure", pa.string()),
     ]
@@ -37,7 +39,9 @@ MAX_BAD_SHARE = 0.2
 
 HASH_BITS = 256
 HASH_WIDTH, HASH_HEIGHT = 17, 16
+SMALL_WIDTH, SMALL_HEIGHT = 9, 8
 SHRINK = 4
+ONE_THREAD = 250_000  # multiplications; for larger products the library starts threads that wait for each other longer than the work takes
 MOTION_SIGMA = 2.0
 FIRST_MOTION = 1.0
 
@@ -51,21 +55,23 @@ class Signature:
 
     Attributes:
         dhash: `(4,)` uint64, most significant bits first.
-        blurred: `(H / 4, W / 4)` uint8, for the motion score of the next frame.
+        dhash64: the hash of 64 bits.
+        blurred: `(H / 4, W / 4)` uint8, rounded up, for the motion score of the next frame.
     """
 
     dhash: Hashes
+    dhash64: int
     blurred: Grey
 
 
 def signature(image_bgr: NDArray[np.uint8]) -> Signature:
-    """Hash and blurred image of `image_bgr`, `(H, W, 3)` uint8."""
-    grey = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY)
-    size = (max(1, grey.shape[1] // SHRINK), max(1, grey.shape[0] // SHRINK))
-    small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+    """Hashes and blurred image of `image_bgr`, `(H, W, 3)` uint8."""
+    grey = np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY), np.uint8)
+    small = _quarter(grey)
     # The variance of a box of n pixels is (n^2 - 1) / 12; the Gaussian adds what is missing to sigma 2.
     sigma = math.sqrt(MOTION_SIGMA**2 - (SHRINK**2 - 1) / 12) / SHRINK
-    return Signature(_dhash_of_grey(small), np.asarray(cv2.GaussianBlur(small, (0, 0), sigma), np.uint8))
+    dhash, dhash64 = _dhashes(small, grey.shape)
+    return Signature(dhash, dhash64, np.asarray(cv2.GaussianBlur(np.rint(small).astype(np.uint8), (0, 0), sigma), np.uint8))
 
 
 def motion(blurred: Grey, previous_blurred: Grey | None) -> float:
@@ -132,12 +138,14 @@ class DiversityMetrics:
         failed_frames: those whose image could not be read.
         svo2_frame_index: `(N,)` int64.
         dhash: `(N, 4)` uint64.
+        dhash64: `(N,)` uint64.
         motion: `(N,)` float64.
     """
 
     frame_ids: tuple[str, ...]
     svo2_frame_index: NDArray[np.int64]
     dhash: Hashes
+    dhash64: Hashes
     motion: NDArray[np.float64]
     failed_frames: tuple[FailedFrame, ...]
 
@@ -178,9 +186,10 @@ def diversity_metrics(
     for count, (frame, current) in enumerate(pairs, start=done + 1):
         row: dict[str, object] = {"frame_id": frame.frame_id, "svo2_frame_index": frame.svo2_frame_index}
         if current is None:
-            row |= {"dhash": None, "motion": None, "failure": f"the image {frame.image_left} is missing or damaged"}
+            row |= {"dhash": None, "dhash64": None, "motion": None, "failure": f"the image {frame.image_left} is missing or damaged"}
         else:
-            row |= {"dhash": to_hex(current.dhash), "motion": motion(current.blurred, previous), "failure": None}
+            hashes = {"dhash": to_hex(current.dhash), "dhash64": f"{current.dhash64:016x}"}
+            row |= {**hashes, "motion": motion(current.blurred, previous), "failure": None}
             previous = current.blurred
         log.append(row)
         progress(count, len(frames))
@@ -200,15 +209,22 @@ def diversity_metrics(
 
 
 def read_metrics(path: Path) -> DiversityMetrics:
-    """Read `diversity_metrics.parquet`."""
+    """Read `diversity_metrics.parquet`.
+
+    Raises:
+        InputError: an earlier version has written it, without the hash of 64 bits.
+    """
     table = pq.read_table(path, schema=SCHEMA)
     failed = table.filter(pc.is_valid(table["failure"])).to_pylist()
     table = table.filter(pc.is_null(table["failure"]))
+    if table["dhash64"].null_count:
+        raise InputError(f"{path} lacks the hash of 64 bits: an earlier version made it. Materialize `diversity_metrics` again.")
     hashes = [from_hex(text) for text in table["dhash"].to_pylist()]
     return DiversityMetrics(
         frame_ids=tuple(table["frame_id"].to_pylist()),
         svo2_frame_index=table["svo2_frame_index"].to_numpy(),
         dhash=np.array(hashes, np.uint64).reshape(-1, 4),
+        dhash64=np.array([int(text, 16) for text in table["dhash64"].to_pylist()], np.uint64),
         motion=table["motion"].to_numpy(),
         failed_frames=tuple(FailedFrame(row["svo2_frame_index"], row["failure"]) for row in failed),
     )
@@ -219,11 +235,37 @@ def _read_signature(folder: Path, frame: FrameRecord) -> Signature | None:
     return None if image is None else signature(np.asarray(image, np.uint8))
 
 
-def _dhash_of_grey(grey: Grey) -> Hashes:
-    horizontal = _round(grey.astype(np.float64) @ _lanczos(grey.shape[1], HASH_WIDTH).T)
-    pixels = _round(_lanczos(grey.shape[0], HASH_HEIGHT) @ horizontal)
-    bits = pixels[:, 1:] > pixels[:, :-1]
-    return np.packbits(bits).view(">u8").astype(np.uint64)
+def _quarter(grey: Grey) -> NDArray[np.float32]:
+    """Shrink to a quarter in two halvings, for which the library has fast code; odd edges are repeated until they divide."""
+    below, right = (-side % SHRINK for side in grey.shape)
+    if below or right:
+        grey = np.asarray(cv2.copyMakeBorder(grey, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
+    height, width = grey.shape
+    half = np.asarray(cv2.resize(grey, (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.float32)
+    return np.asarray(cv2.resize(half, (width // SHRINK, height // SHRINK), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _dhashes(small: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[Hashes, int]:
+    """The hashes of 256 and of 64 bits.
+
+    Args:
+        small: the image shrunk to a quarter.
+        shape: of the image before.
+    """
+    weights = _columns(small.shape[1], shape[1])
+    rows = max(1, ONE_THREAD // weights.size)
+    columns = _round(np.vstack([small[start : start + rows] @ weights for start in range(0, len(small), rows)]).astype(np.float64))
+    large = _round(_lanczos(small.shape[0], shape[0], HASH_HEIGHT) @ columns[:, :HASH_WIDTH])
+    little = _round(_lanczos(small.shape[0], shape[0], SMALL_HEIGHT) @ columns[:, HASH_WIDTH:])
+    bits = [np.packbits(pixels[:, 1:] > pixels[:, :-1]).view(">u8").astype(np.uint64) for pixels in (large, little)]
+    return bits[0], int(bits[1][0])
+
+
+@functools.lru_cache(maxsize=16)
+def _columns(size: int, full_size: int) -> NDArray[np.float32]:
+    """`(size, 17 + 9)` weights that resample the columns of an image for both hashes at once."""
+    weights = [_lanczos(size, full_size, width) for width in (HASH_WIDTH, SMALL_WIDTH)]
+    return np.ascontiguousarray(np.vstack(weights).T, np.float32)
 
 
 def _round(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -231,10 +273,19 @@ def _round(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(np.floor(values + 0.5), 0, 255)
 
 
-@functools.lru_cache(maxsize=16)
-def _lanczos(size: int, target: int) -> NDArray[np.float64]:
-    """`(target, size)` weights that resample `size` pixels to `target` with the Lanczos kernel of three lobes, widened when shrinking."""
-    scale = size / target
+@functools.lru_cache(maxsize=64)
+def _lanczos(size: int, full_size: int, target: int) -> NDArray[np.float64]:
+    """Weights that resample an image to `target` pixels with the Lanczos kernel of three lobes, widened when shrinking.
+
+    Args:
+        size: pixels of the image that was shrunk to a quarter; the last one may stand for fewer of those before.
+        full_size: pixels of the image before.
+        target: pixels wanted.
+
+    Returns:
+        `(target, size)`.
+    """
+    scale = full_size / SHRINK / target
     widening = max(scale, 1.0)
     centre = (np.arange(target) + 0.5) * scale
     x = (np.arange(size)[None, :] + 0.5 - centre[:, None]) / widening

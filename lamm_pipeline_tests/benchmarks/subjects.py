@@ -14,6 +14,8 @@ SUBJECTS = (
     "profile",
     "gifs",
     "clustering",
+    "diversity",
+    "near_duplicates",
     "masklet_memory",
 )
 

@@ -1,5 +1,6 @@
 """`lamm curate`: other settings without touching an image."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,23 @@ def test_what_cannot_be_ends_in_a_sentence(tmp_path: Path) -> None:
     assert "min_score = 2.0" in refused("curate", "drive", "--root", tmp_path, "--min-score", "2")
     assert "No recording is called 'night'" in refused("curate", "night", "--root", tmp_path)
     assert "There is no 'diversity_metrics'" in lamm("curate", "--root", tmp_path, "--diversity", code=1).stderr
+
+
+@pytest.mark.requirement("CUR-06")
+def test_frames_that_look_like_frames_of_another_recording_are_found(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.measure([0, 0b1, 2**63 - 1, 5], [1.0, 1.0, 1.0, 1.0])
+    (tmp_path / "copy.svo2").write_text("copy")
+    lamm("add", tmp_path / "copy.svo2", "--root", tmp_path)
+    assert "No frames of different recordings look alike (1 recordings)." in lamm("near-duplicates", "--root", tmp_path).stdout
+    shutil.copytree(tmp_path / "recordings/drive", tmp_path / "recordings/copy")
+    found = printed("near-duplicates", "--root", tmp_path, "--radius", "1")
+    assert found["recordings"][0] == {"recording": "copy", "other": "drive", "frames": 4, "of": 4, "closest": 0}
+    assert {each["bits"] for each in found["frames"]} == {0}
+    assert "There is no 'diversity_metrics' of 'other'" in refused("near-duplicates", "other", "--root", with_other(tmp_path))
+
+
+def with_other(root: Path) -> Path:
+    (root / "other.svo2").write_text("other")
+    lamm("add", root / "other.svo2", "--root", root)
+    return root

@@ -42,6 +42,7 @@ class House(World):
                     "frame_id": FRAME(n),
                     "svo2_frame_index": n,
                     "dhash": None if n in failed else diversity.to_hex(np.full(4, value, np.uint64)),
+                    "dhash64": None if n in failed else f"{value:016x}",
                     "motion": None if n in failed else moved,
                     "failure": "damaged" if n in failed else None,
                 }

@@ -36,7 +36,7 @@ def one_by_one(dhash: Hashes, motion: NDArray[np.float64], similarity_threshold:
 
 def metrics(dhash: Hashes, motion: NDArray[np.float64]) -> DiversityMetrics:
     ids = tuple(f"drive:{number:06d}" for number in range(len(motion)))
-    return DiversityMetrics(ids, np.arange(len(motion)), dhash, motion, ())
+    return DiversityMetrics(ids, np.arange(len(motion)), dhash, dhash[:, 0], motion, ())
 
 
 @pytest.mark.requirement("CUR-05", "CUR-06")

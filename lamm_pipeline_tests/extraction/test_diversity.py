@@ -57,6 +57,8 @@ def test_hashes_are_those_of_imagehash_up_to_a_few_bits(shared_data: Path) -> No
         exact = imagehash.dhash(PillowImage.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), hash_size=16)
         ours = imagehash.hex_to_hash(to_hex(signature(image).dhash))
         assert ours - exact <= 8
+        small = imagehash.dhash(PillowImage.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), hash_size=8)
+        assert imagehash.hex_to_hash(f"{signature(image).dhash64:016x}") - small <= 2
 
 
 @pytest.mark.requirement("CUR-06")
