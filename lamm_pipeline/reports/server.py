@@ -81,7 +81,9 @@ class ReportServer:
             Exception: _on_bug,
             **dict.fromkeys(FAULTS, _on_fault),
         }
-        return Guard(Starlette(routes=routes, exception_handlers=handlers), self.access)
+        application = Starlette(routes=routes, exception_handlers=handlers)
+        application.router.redirect_slashes = False  # an address that is nearly one is none
+        return Guard(application, self.access)
 
     def home(self, _: Request) -> Response:
         """The list of recordings."""
@@ -203,16 +205,14 @@ def listen(host: str, port: int) -> socket.socket:
     return found
 
 
-def serve(workspace: Workspace, access: Access, listener: socket.socket, *, until_input_ends: bool = False) -> None:
-    """Answer requests until the process is told to stop.
+def make_server(workspace: Workspace, access: Access) -> uvicorn.Server:
+    """The server, ready to run on a socket of `listen`.
 
     Args:
         workspace: what is shown.
         access: who may see it.
-        listener: of `listen`.
-        until_input_ends: stop as well when standard input ends, which it does when the process that started this one is no more.
     """
-    server = uvicorn.Server(
+    return uvicorn.Server(
         uvicorn.Config(
             ReportServer(workspace, access).application(),
             loop="asyncio",
@@ -226,6 +226,18 @@ def serve(workspace: Workspace, access: Access, listener: socket.socket, *, unti
             timeout_graceful_shutdown=3,
         )
     )
+
+
+def serve(workspace: Workspace, access: Access, listener: socket.socket, *, until_input_ends: bool = False) -> None:
+    """Answer requests until the process is told to stop.
+
+    Args:
+        workspace: what is shown.
+        access: who may see it.
+        listener: of `listen`.
+        until_input_ends: stop as well when standard input ends, which it does when the process that started this one is no more.
+    """
+    server = make_server(workspace, access)
 
     def watch() -> None:
         sys.stdin.buffer.read()

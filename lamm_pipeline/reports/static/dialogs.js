@@ -5,22 +5,21 @@ import { byId, element, get } from "./http.js";
 const LETTERS = "123456789abcdefghijklmnopqrstuvwxyz";
 
 /** Show a dialog; resolves to what `result` returns when it is confirmed, to null when it is left. */
-export function ask(title, body, { result = () => true, ok = "OK", cancel = true, wide = false } = {}) {
+export function ask(title, body, { result = () => true, ok = "OK", cancel = true, wide = false, takes = () => false } = {}) {
   const dialog = byId("dialog");
   byId("dialog-title").textContent = title;
   byId("dialog-body").replaceChildren(...body);
   byId("dialog-ok").firstChild.textContent = `${ok} `;
   byId("dialog-cancel").hidden = !cancel;
   dialog.classList.toggle("wide", wide);
+  dialog.onkeydown = (event) => {
+    event.stopPropagation(); // a key that ends the dialog is not one for the page
+    if (!event.ctrlKey && !event.metaKey && !event.altKey && event.key !== "Escape" && takes(event.key)) event.preventDefault();
+  };
   return new Promise((resolve) => {
-    const form = dialog.querySelector("form");
-    let answer = null;
-    form.onsubmit = () => { answer = result(); };
+    dialog.querySelector("form").onsubmit = () => resolve(result()); // at once: the next key is meant for what comes then
     byId("dialog-cancel").onclick = () => dialog.close();
-    dialog.onclose = () => {
-      dialog.onkeydown = null;
-      resolve(answer);
-    };
+    dialog.onclose = () => resolve(null);
     dialog.showModal();
     (dialog.querySelector("[autofocus]") || byId("dialog-ok")).focus();
   });
@@ -45,15 +44,15 @@ export async function askClass(model, now) {
     event.preventDefault();
     choices.find((choice) => !choice.hidden)?.click();
   });
-  keys((key) => {
+  const takes = (key) => {
     if (document.activeElement === input) return false;
     if (key === "/") { input.focus(); return true; }
     const choice = choices.find((each) => each.dataset.key === key);
     choice?.click();
     return Boolean(choice);
-  });
+  };
   choices[Math.max(0, model.classes.findIndex((each) => each.id === now))]?.setAttribute("autofocus", "");
-  return ask("What is it?", [element("p", { class: "quiet" }, "Press its key, or / and a part of its name."), input, element("div", { class: "choices" }, ...choices)], { result: () => chosen });
+  return ask("What is it?", [element("p", { class: "quiet" }, "Press its key, or / and a part of its name."), input, element("div", { class: "choices" }, ...choices)], { result: () => chosen, takes });
 }
 
 /** Choose what a false positive is instead; any number of words. */
@@ -69,14 +68,14 @@ export async function askTypes(model, now) {
     }, element("kbd", {}, LETTERS[number] || " "), word.replaceAll("_", " "));
     return choice;
   });
-  keys((key) => {
+  const takes = (key) => {
     if (key === "Enter") { confirmNow(); return true; }
     const choice = choices.find((each) => each.dataset.key === key);
     choice?.click();
     return Boolean(choice);
-  });
+  };
   const text = "Choose what it is instead; it is then no positive, and left out.";
-  return ask("False positive", [element("p", { class: "quiet" }, text), element("div", { class: "choices" }, ...choices)], { result: () => [...chosen] });
+  return ask("False positive", [element("p", { class: "quiet" }, text), element("div", { class: "choices" }, ...choices)], { result: () => [...chosen], takes });
 }
 
 export async function askNote(now) {
@@ -156,14 +155,4 @@ function table(heads, rows) {
 
 function tableRow(cells) {
   return element("tr", {}, ...cells.map((each) => element("td", {}, each)));
-}
-
-byId("dialog").addEventListener("keydown", (event) => event.stopPropagation()); // a key that ends a dialog is not one for the page
-
-/** Keys while the dialog is open; `take` says whether it knew one. */
-function keys(take) {
-  byId("dialog").onkeydown = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape") return;
-    if (take(event.key)) event.preventDefault();
-  };
 }

@@ -29,9 +29,9 @@ const ACTIONS = [
   { key: "c", name: "Class", not: "frame", does: chooseClass },
   { key: "p", name: "Positive?", not: "frame", does: togglePositive },
   { key: "f", name: "False positive", not: "frame", does: chooseTypes },
-  { key: "e", name: "Frame is empty", does: () => decide([{ action: "reviewed_empty" }], "frame", at.frame) },
+  { key: "e", name: "Empty frame", does: () => decide([{ action: "reviewed_empty" }], "frame", at.frame) },
   { key: "n", name: "Note", does: writeNote },
-  { key: "r", name: "Not reviewed", does: () => decide([{ action: "unreview" }], at.kind, at.place, false) },
+  { key: "r", name: "Unreview", does: () => decide([{ action: "unreview" }], at.kind, at.place, false) },
   { key: "u", name: "Undo", does: undo },
   { key: "U", name: "Redo", does: redo },
 ];
@@ -325,11 +325,8 @@ function caption() {
 }
 
 function facts() {
-  const box = byId("facts");
-  if (at.place === undefined) {
-    box.replaceChildren(element("p", { class: "quiet" }, "Nothing passes the filters."));
-    return;
-  }
+  byId("facts").replaceChildren();
+  if (at.place === undefined) return byId("headline").replaceChildren(element("p", { class: "quiet" }, "Nothing passes the filters."));
   const { kind, place } = at;
   const id = model.id(kind, place);
   const verdict = model.verdict(kind, id);
@@ -357,13 +354,13 @@ function facts() {
   if (verdict.by) rows.push(["Last by", `${verdict.by}, ${verdict.at.replace("T", " ").replace("Z", "")} UTC`]);
   const by = kind === "annotation" ? model.outcomes[place].excluded_by : null;
   const said = { open: "not reviewed", stays: verdict.action === "reviewed_empty" ? "empty" : "kept", out: by && by !== "annotation" ? `left out with its ${by}` : "left out" }[state];
-  box.replaceChildren(
-    element("div", { class: "headline" },
+  byId("headline").replaceChildren(
+    element("div", { class: "main" },
       kind === "frame" ? element("strong", {}, `Frame ${model.frames.index[place]}`) : element("strong", {}, element("span", { class: "swatch", style: { background: model.color(classId) } }), model.className(classId)),
       element("span", { class: `chip ${state}` }, said)),
-    original && original !== classId ? element("p", { class: "quiet" }, `The models said ${model.className(original)}.`) : "",
-    element("p", { class: "id" }, id),
-    element("dl", {}, ...rows.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, ...[value].flat())])));
+    element("p", { class: "id" }, id));
+  if (original && original !== classId) rows.unshift(["Models said", model.className(original)]);
+  return byId("facts").append(element("dl", {}, ...rows.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, ...[value].flat())])));
 }
 
 function links(kind, places, count = "") {
