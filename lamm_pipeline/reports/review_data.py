@@ -94,6 +94,11 @@ class ReviewData:
         return tuple(frame.frame_id for frame in self.registry.selected_frames)
 
     @cached_property
+    def frame_of(self) -> Mapping[str, int]:
+        """Place of a frame by its id."""
+        return {frame_id: place for place, frame_id in enumerate(self.frame_ids)}
+
+    @cached_property
     def place_of(self) -> Mapping[str, int]:
         """Place of an annotation by its id."""
         return {each.annotation_id: place for place, each in enumerate(self.annotations)}
@@ -143,8 +148,7 @@ class ReviewData:
         }
 
     def _sequence(self, sequence: SequenceAnnotation) -> dict[str, Any]:
-        place = {frame_id: number for number, frame_id in enumerate(self.frame_ids)}
-        boxes = [(place[box.frame_id], box) for box in sequence.boxes if box.frame_id in place]
+        boxes = [(self.frame_of[box.frame_id], box) for box in sequence.boxes if box.frame_id in self.frame_of]
         made = self.gifs.get(sequence.sequence_id)
         files = {} if made is None else {"main": made.main, "crop": made.crop}
         width, height = self.registry.width, self.registry.height

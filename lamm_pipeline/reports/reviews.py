@@ -1,8 +1,9 @@
 """Reading and taking decisions for the review page: what its requests come down to, without HTTP."""
 
+import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -13,8 +14,8 @@ from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reports.review_data import ReviewData, Shown, mask_runs, read_review_data, shown
 from lamm_pipeline.reports.review_state import changes_to_json, corrected_masks, progress, state_to_json
-from lamm_pipeline.review.carry_over import Carried
-from lamm_pipeline.review.deciding import carried_to, decide
+from lamm_pipeline.review.carry_over import Carried, extended
+from lamm_pipeline.review.deciding import ASSETS, carried_to, decide
 from lamm_pipeline.review.decision_log import decision_rows
 from lamm_pipeline.review.decisions import SubjectKind
 from lamm_pipeline.review.labelling_status import LabellingStatus, parse_status
@@ -26,6 +27,7 @@ MAX_DECISIONS = 500
 MAX_MASK_FRAMES = 64
 MAX_ROWS = 100
 MAX_ACTOR = 200
+SHOWN_ASSETS = (*ASSETS.values(), "review_gifs", "tracks", "identities")
 
 _T = TypeVar("_T")
 
@@ -35,7 +37,7 @@ class Reviews:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._lock = threading.RLock()
 
     def recordings(self, offset: int, limit: int, query: str) -> dict[str, Any]:
@@ -77,13 +79,16 @@ class Reviews:
             sequences = 0 if artifacts.sequences is None else artifacts.sequences.counts.get("sequences", 0)
             untouched = {"annotations": annotations, "annotations_reviewed": 0, "sequences": sequences, "sequences_reviewed": 0}
             return {"ready": True, "frames": frames, "progress": untouched, "lost": 0}
-        versions = tuple(artifacts.versions.values())
 
         def counted() -> dict[str, Any]:
-            carried = self._carried(recording, watermark)
+            carried = self._carried(recording)
             return {"progress": asdict(progress(self.data(recording), carried.state)), "lost": len(carried.lost)}
 
-        return {"ready": True, "frames": frames, **self._remember(("progress", recording, watermark, versions), counted)}
+        return {
+            "ready": True,
+            "frames": frames,
+            **self._remember(("progress", recording, watermark, *artifacts.versions.values()), counted),
+        }
 
     def data(self, recording: str) -> ReviewData:
         """What is shown of a recording.
@@ -93,8 +98,9 @@ class Reviews:
         """
         self.workspace.catalog.recording(recording)
         artifacts = self._shown(recording)
-        versions = tuple(artifacts.versions.values())
-        return self._remember(("data", recording, versions), lambda: read_review_data(self.workspace.store, recording, artifacts))
+        return self._remember(
+            ("data", recording, *artifacts.versions.values()), lambda: read_review_data(self.workspace.store, recording, artifacts)
+        )
 
     def image_name(self, frames: Artifact, index: int) -> str | None:
         """Name of the left image of a frame within the artifact; None where there is none."""
@@ -114,7 +120,13 @@ class Reviews:
         link = self.workspace.store.link(frames, frame_registry.FILE_NAME)
         return None if link is None else "{0.scheme}://{0.netloc}".format(urlsplit(link))
 
-    def vocabulary(self) -> dict[str, Any]:
+    def data_as_json(self, recording: str) -> bytes:
+        """The same as it is sent, which for long recordings takes longer to make than to send."""
+        data = self.data(recording)
+        key = ("sent", recording, *data.shown.versions.values())
+        return self._remember(key, lambda: json.dumps(data.to_json() | self._vocabulary(), separators=(",", ":")).encode())
+
+    def _vocabulary(self) -> dict[str, Any]:
         """Classes, words for false positives and statuses, as they are offered."""
         classes = [{"id": each.id, "name": each.name, "color": each.color} for each in self.workspace.ontology.classes]
         return {"classes": classes, "false_positive_types": list(self.workspace.false_positive_types), "statuses": list(LabellingStatus)}
@@ -122,7 +134,7 @@ class Reviews:
     def state(self, recording: str) -> dict[str, Any]:
         """All that people have said about a recording."""
         data, watermark = self.data(recording), self.workspace.catalog.decision_watermark(recording)
-        found = state_to_json(data, self._carried(recording, watermark))
+        found = state_to_json(data, self._carried(recording))
         return {"watermark": watermark, "versions": data.shown.versions, "labelling": self._labelling(recording), **found}
 
     def pulse(self, recording: str) -> dict[str, Any]:
@@ -134,7 +146,7 @@ class Reviews:
         """Masks of the annotations of some frames, corrected ones in place of the models'."""
         data = self.data(recording)
         frame_ids = [data.frame_ids[place] for place in places if 0 <= place < len(data.frame_ids)][:MAX_MASK_FRAMES]
-        state = self._carried(recording, self.workspace.catalog.decision_watermark(recording)).state
+        state = self._carried(recording).state
         return {"masks": mask_runs(data.shown, frame_ids) | corrected_masks(data, state, frame_ids)}
 
     def decide(self, recording: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,7 +241,7 @@ class Reviews:
             concerned: ids of the decisions whose subjects are seen differently now.
         """
         data, watermark = self.data(recording), self.workspace.catalog.decision_watermark(recording)
-        carried = self._carried(recording, watermark)
+        carried = self._carried(recording)
         known = request.get("watermark")
         everything = (*carried.decisions, *(each.decision for each in carried.lost))
         return {
@@ -240,39 +252,54 @@ class Reviews:
             **changes_to_json(data, carried, {(each.subject_kind, each.subject) for each in carried.decisions if each.id in concerned}),
         }
 
-    def _carried(self, recording: str, watermark: int) -> Carried:
-        """The decisions up to this one, carried over to the data in force."""
+    def _carried(self, recording: str) -> Carried:
+        """The decisions, carried over to the data in force. Usually only those are read that were taken since the last time."""
         store, catalog = self.workspace.store, self.workspace.catalog
-        versions = tuple(self._shown(recording).versions.values())
-        return self._remember(
-            ("carried", recording, watermark, versions), lambda: carried_to(store, recording, catalog.decisions(recording))
-        )
+        in_force = self._in_force(recording)
+        versions = {str(kind): in_force[asset] for kind, asset in ASSETS.items()}
+        key = ("carried", recording, *versions.values())
+        newest, carried = self._remember(key, lambda: (0, Carried((), ())))
+        log = catalog.decisions(recording, after=newest)
+        if log:
+            grown = extended(carried, log, versions)
+            if grown is None:
+                log = catalog.decisions(recording)
+                grown = carried_to(store, recording, log)
+            carried = grown
+            self._keep(key, (log[-1].id, carried))
+        return carried
 
     def _shown(self, recording: str) -> Shown:
-        """The artifacts shown. Which versions are in force is read every time, their manifests once: those of long recordings are large."""
-        assets = ("frames", "detections", "sequence_annotations", "review_gifs", "tracks", "identities")
-        store = self.workspace.store
-        versions = tuple(store.current_version(ArtifactKey("recordings", recording, asset)) for asset in assets)
-        return self._remember(("shown", recording, versions), lambda: shown(store, recording))
+        """The artifacts shown. Their manifests are read once: those of long recordings are large."""
+        return self._remember(("shown", recording, *self._in_force(recording).values()), lambda: shown(self.workspace.store, recording))
+
+    def _in_force(self, recording: str) -> dict[str, str | None]:
+        """Which version of what is shown is in force, by asset."""
+        return {asset: self.workspace.store.current_version(ArtifactKey("recordings", recording, asset)) for asset in SHOWN_ASSETS}
 
     def _labelling(self, recording: str) -> dict[str, Any]:
         row = self.workspace.catalog.labelling(recording)
         return {"status": row.status, "labeler": row.labeler, "tags": self.workspace.catalog.tags(recording)}
 
-    def _remember(self, key: tuple[Hashable, ...], make: Callable[[], _T]) -> _T:
-        """What `make` returns, made once for a key; of each kind the last ones are kept."""
+    def _remember(self, key: tuple[Any, ...], make: Callable[[], _T]) -> _T:
+        """What `make` returns, made once for a key."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 found: _T = self._kept[key]
                 return found
         made = make()
+        self._keep(key, made)
+        return made
+
+    def _keep(self, key: tuple[Any, ...], value: Any) -> None:
+        """Keep something, the last few of each kind; the kind is the first word of the key."""
         with self._lock:
-            self._kept[key] = made
-            mine = [each for each in self._kept if isinstance(each, tuple) and each[0] == key[0]]
+            self._kept[key] = value
+            self._kept.move_to_end(key)
+            mine = [each for each in self._kept if each[0] == key[0]]
             for oldest in mine[: -(SUMMARIES_KEPT if key[0] == "progress" else RECORDINGS_KEPT)]:
                 del self._kept[oldest]
-        return made
 
 
 def _actor(request: Mapping[str, Any]) -> str:

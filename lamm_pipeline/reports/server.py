@@ -135,14 +135,11 @@ class ReportServer:
 
     def data(self, request: Request) -> Response:
         """What the review page shows."""
-        recording = self._recording(request)
-        return JSONResponse(
-            {**self.reviews.data(recording).to_json(), **self.reviews.vocabulary(), "actor": None if self.access.token else actor()}
-        )
+        return Response(self.reviews.data_as_json(self._recording(request)), media_type="application/json")
 
     def state(self, request: Request) -> Response:
-        """What people have said."""
-        return JSONResponse(self.reviews.state(self._recording(request)))
+        """What people have said, and the name that a person is offered as their own."""
+        return JSONResponse({**self.reviews.state(self._recording(request)), "actor": None if self.access.token else actor()})
 
     def pulse(self, request: Request) -> Response:
         """Whether the page shows the present."""

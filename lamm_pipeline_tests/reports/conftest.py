@@ -10,7 +10,7 @@ from lamm_pipeline_tests.review.worlds import World
 
 
 @pytest.fixture
-def world(tmp_path: Path, own_environment: None) -> World:
+def world(tmp_path: Path) -> World:
     return World(tmp_path / "root")
 
 

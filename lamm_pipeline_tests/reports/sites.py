@@ -100,7 +100,9 @@ def publish_sequences(world: World, sequences: Sequence[SequenceAnnotation], par
     """Publish these sequence annotations of the detections in force."""
     content = SequenceAnnotations("drive", "cluster", "union_find", {"p": parameter}, {}, None, tuple(sequences))
     inputs = {"frames": world.frames.version, "detections": world.detections.version}
-    return _published(world, "sequence_annotations", inputs, parameter, lambda folder: sequence_annotations.write(folder / SEQUENCES, content))
+    return _published(
+        world, "sequence_annotations", inputs, parameter, lambda folder: sequence_annotations.write(folder / SEQUENCES, content)
+    )
 
 
 def publish_gifs(world: World, sequences: Artifact, made: Mapping[str, bytes]) -> Artifact:

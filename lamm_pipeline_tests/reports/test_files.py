@@ -14,11 +14,14 @@ from PIL import Image
 
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.orchestration.workspace import Workspace
+from lamm_pipeline.recordings.ingest import add_files
 from lamm_pipeline.reports.files import find_artifact, published_file
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore, Identity
 from lamm_pipeline.storage.s3_store import open_s3_store
 from lamm_pipeline_tests.reports.sites import Site, running
 from lamm_pipeline_tests.review.worlds import HEIGHT, WIDTH, World
+
+pytestmark = pytest.mark.usefixtures("own_environment")
 
 SECRET = b"nobody outside may read this"
 
@@ -124,7 +127,9 @@ def test_only_what_the_manifest_names_is_a_file(world: World, site: Site, name: 
         ("recordings", "", "frames", None),
     ],
 )
-def test_only_names_of_artifacts_become_paths(world: World, site: Site, scope: str, partition: str, asset: str, version: str | None) -> None:
+def test_only_names_of_artifacts_become_paths(
+    world: World, site: Site, scope: str, partition: str, asset: str, version: str | None
+) -> None:
     shown = (version or "{version}").format(version=world.frames.version)
     found = site.raw_get(f"/files/{scope}/{partition}/{asset}/{shown}/image_left/000001.png")
     assert found.status == 404
@@ -132,7 +137,13 @@ def test_only_names_of_artifacts_become_paths(world: World, site: Site, scope: s
 
 
 def test_there_are_no_lists_of_files(world: World, site: Site) -> None:
-    for path in ("/files", "/files/", "/files/recordings", "/files/recordings/drive/", f"/files/recordings/drive/frames/{world.frames.version}/"):
+    for path in (
+        "/files",
+        "/files/",
+        "/files/recordings",
+        "/files/recordings/drive/",
+        f"/files/recordings/drive/frames/{world.frames.version}/",
+    ):
         assert site.raw_get(path).status == 404
 
 
@@ -173,7 +184,7 @@ def test_a_file_that_is_gone_is_not_found(world: World, site: Site) -> None:
 
 @pytest.mark.requirement("GIF-06", "GIF-08")
 def test_files_in_a_bucket_are_links_signed_when_they_are_read(
-    s3_server: str, s3_bucket: Any, tmp_path: Path, own_environment: None, monkeypatch: pytest.MonkeyPatch
+    s3_server: str, s3_bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAMM_STORE", f"s3://{s3_bucket.name}/house")
     monkeypatch.setenv("LAMM_S3_ENDPOINT", s3_server)
@@ -187,7 +198,7 @@ def test_files_in_a_bucket_are_links_signed_when_they_are_read(
         assert found.headers["cache-control"] == "no-store"
         link = found.headers["location"]
         assert "X-Amz-Signature=" in link
-        with urllib.request.urlopen(link) as answer:
+        with urllib.request.urlopen(link) as answer:  # noqa: S310  of the test server
             assert answer.read() == world.frames.file("image_left/000001.png").read_bytes()
         policy = site.get("/recordings/drive").headers["content-security-policy"]
         assert f"img-src 'self' {urlsplit(s3_server).scheme}://{urlsplit(s3_server).netloc};" in policy
@@ -209,11 +220,9 @@ def _copied(store: ArtifactStore, artifact: Artifact) -> Artifact:
         return store.publish(artifact.key, draft, artifact.manifest.identity, artifact.counts, {})
 
 
-def test_a_workspace_that_shows_nothing_yet_says_so(tmp_path: Path, own_environment: None) -> None:
+def test_a_workspace_that_shows_nothing_yet_says_so(tmp_path: Path) -> None:
     world = World(tmp_path)
     (world.root / "other.svo2").write_text("other")
-    from lamm_pipeline.recordings.ingest import add_files
-
     add_files(Workspace(root=str(tmp_path)).catalog, [world.root / "other.svo2"], "ada")
     with running(tmp_path) as site:
         assert site.get("/recordings/other").status == 200

@@ -15,6 +15,8 @@ from lamm_pipeline_tests.browser import chromium, opened
 from lamm_pipeline_tests.reports.sites import Site, decision, publish_gifs, publish_sequences, running
 from lamm_pipeline_tests.review.worlds import FRAMES, World, detection
 
+pytestmark = pytest.mark.usefixtures("own_environment")
+
 PER_FRAME = 4
 GIF = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
 WARNING = re.compile("computed again")
@@ -23,7 +25,9 @@ WARNING = re.compile("computed again")
 def many() -> dict[int, list[Detection]]:
     """Four cars in each frame but the last, which is empty."""
     boxes = [(5.0 + 40 * n, 20.0, 35.0 + 40 * n, 60.0) for n in range(PER_FRAME)]
-    return {frame: [detection(frame, n, "car", box) for n, box in enumerate(boxes)] if frame < FRAMES - 1 else [] for frame in range(FRAMES)}
+    return {
+        frame: [detection(frame, n, "car", box) for n, box in enumerate(boxes)] if frame < FRAMES - 1 else [] for frame in range(FRAMES)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +201,7 @@ def test_masks_and_boxes_are_drawn_over_the_picture(page: Page) -> None:
 
 
 def test_names_and_notes_are_text_and_never_markup(world: World, site: Site, browser: Browser) -> None:
-    evil = "<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script>"
+    evil = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
     world.catalog.tag("drive", [evil[:90]], evil)
     site.decide(decision(world, "annotation", "drive:000000:0", "exclude", note=evil), actor=evil)
     world.detect({0: []}, 0.9)  # what was said is lost now, and listed

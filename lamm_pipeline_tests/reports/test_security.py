@@ -14,6 +14,8 @@ from lamm_pipeline.reports.server import listen
 from lamm_pipeline_tests.reports.sites import LOCAL, WRITES, Site, decision, running
 from lamm_pipeline_tests.review.worlds import World
 
+pytestmark = pytest.mark.usefixtures("own_environment")
+
 TOKEN = "token-of-the-tests-0123456789"  # noqa: S105
 DECIDE = "/api/recordings/drive/decisions"
 PAGE = {"Accept": "text/html"}
@@ -35,7 +37,7 @@ def test_the_names_of_this_machine_are_answered(site: Site, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:3001", "evil.example:3001", "0.0.0.0", "10.0.0.1", "[::2]"]
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:3001", "evil.example:3001", "0.0.0.1", "10.0.0.1", "[::2]"]
 )
 @pytest.mark.parametrize("path", ["/", "/recordings/drive", "/api/recordings/drive/data", "/static/review.js"])
 def test_a_name_that_was_pointed_at_this_machine_gets_nothing(site: Site, host: str, path: str) -> None:
@@ -111,9 +113,17 @@ def test_an_address_that_others_reach_needs_a_token_that_cannot_be_guessed() -> 
             access_for(LOCAL, weak)
 
 
-@pytest.mark.parametrize("path", ["/api/recordings", "/api/recordings/drive/data", "/recordings/drive", "/nowhere", "/files/recordings/drive"])
+@pytest.mark.parametrize(
+    "path", ["/api/recordings", "/api/recordings/drive/data", "/recordings/drive", "/nowhere", "/files/recordings/drive"]
+)
 def test_without_the_token_there_is_nothing(guarded: Site, path: str) -> None:
-    wrong = [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}, {"Cookie": f"lamm_report={TOKEN}"}, {"Cookie": "lamm_report="}]
+    wrong = [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Cookie": f"lamm_report={TOKEN}"},
+        {"Cookie": "lamm_report="},
+    ]
     for headers in [*wrong, {"Authorization": f"Bearer {TOKEN[:-1]}"}, {"Authorization": f"Bearer {TOKEN}x"}, {"Cookie": "=;;\x01"}]:
         found = guarded.request("GET", path, headers=headers)
         assert found.status == 401
@@ -154,8 +164,8 @@ def test_with_the_cookie_another_page_still_cannot_write(world: World, guarded: 
 
 
 def post_raw(site: Site, head: str, body: bytes) -> int:
-    lines = f"POST {DECIDE} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Lamm-Review: 1\r\nContent-Type: application/json\r\nConnection: close\r\n{head}\r\n"
-    return site.raw(lines.encode() + body).status
+    lines = f"POST {DECIDE} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Lamm-Review: 1\r\nContent-Type: application/json\r\n"
+    return site.raw(f"{lines}Connection: close\r\n{head}\r\n".encode() + body).status
 
 
 def test_requests_that_are_too_large_are_refused_whether_they_say_so_or_not(world: World, site: Site) -> None:
@@ -174,7 +184,8 @@ def test_a_request_that_does_not_end_is_given_up(site: Site, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"3", b"\xff\xfe", b"[" * 100_000, b'{"actor": "eve"}', b'{"actor": "eve", "decisions": {}}', b'{"actor": 3}']
+    "body",
+    [b"", b"{", b"[]", b"3", b"\xff\xfe", b"[" * 100_000, b'{"actor": "eve"}', b'{"actor": "eve", "decisions": {}}', b'{"actor": 3}'],
 )
 def test_what_is_no_request_is_refused_with_a_sentence(world: World, site: Site, body: bytes) -> None:
     found = site.request("POST", DECIDE, body, WRITES)
@@ -211,7 +222,9 @@ def test_odd_numbers_are_refused(site: Site, query: str) -> None:
 # --- what is answered ---
 
 
-@pytest.mark.parametrize("path", ["/", "/recordings/drive", "/login", "/api/recordings", "/nowhere", "/static/review.js", "/static/gone.js"])
+@pytest.mark.parametrize(
+    "path", ["/", "/recordings/drive", "/login", "/api/recordings", "/nowhere", "/static/review.js", "/static/gone.js"]
+)
 def test_every_answer_tells_the_browser_to_be_careful(site: Site, path: str) -> None:
     headers = site.get(path).headers
     policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
@@ -236,7 +249,7 @@ def test_pages_hold_no_script_or_style_of_their_own(site: Site) -> None:
         assert "://" not in page.replace("http://www.w3.org/2000/svg", "")
 
 
-def test_faults_and_bugs_are_told_without_details(site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_faults_and_bugs_are_told_without_details(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "postgresql://lamm:secret-password@db/lamm"  # noqa: S105
 
     def fail(error: Exception) -> None:
@@ -260,14 +273,21 @@ def test_a_taken_port_and_a_foreign_address_are_sentences() -> None:
         taken.listen()
         with pytest.raises(InputError, match="Choose another port"):
             listen(LOCAL, taken.getsockname()[1])
-    with pytest.raises(InputError, match="no address|cannot listen"):
+    with pytest.raises(InputError, match=r"no address|cannot listen"):
         listen("203.0.113.1", 0)
     with pytest.raises(InputError, match="no address"):
         listen("no.such.host.invalid", 0)
 
 
 def test_nothing_of_the_package_can_be_read_from_static(site: Site) -> None:
-    for target in ("/static/../server.py", "/static/%2e%2e/server.py", "/static/..%2fserver.py", "/static//etc/passwd", "/static/", "/static"):
+    for target in (
+        "/static/../server.py",
+        "/static/%2e%2e/server.py",
+        "/static/..%2fserver.py",
+        "/static//etc/passwd",
+        "/static/",
+        "/static",
+    ):
         assert site.raw_get(target).status == 404
     assert site.raw_get("/static/review.js").status == 200
 

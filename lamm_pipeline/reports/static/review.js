@@ -20,6 +20,7 @@ const undone = [];
 const outbox = [];
 let sending = false;
 let actor = localStorage.getItem("lamm.actor");
+let suggested = "";
 
 // --- what can be done -------------------------------------------------------------------------------------------------------------------
 
@@ -196,7 +197,7 @@ async function knownActor() {
 }
 
 async function setActor() {
-  const name = await askActor(actor || model.actor);
+  const name = await askActor(actor || suggested);
   if (name) localStorage.setItem("lamm.actor", (actor = name));
   byId("actor-button").textContent = actor ? actor : "Who are you?";
 }
@@ -449,6 +450,7 @@ async function begin() {
   }
   model = new Model(data);
   model.takeState(state);
+  suggested = state.actor;
   if (!model.frameIds.length) return warn("There are no frames with images in this recording.");
   masks = new Masks(model, () => {
     picture.paint();
