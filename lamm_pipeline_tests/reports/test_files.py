@@ -182,7 +182,7 @@ def test_a_file_that_is_gone_is_not_found(world: World, site: Site) -> None:
     assert site.get(f"/recordings/drive/images/{world.frames.version}/1").status == 404
 
 
-@pytest.mark.requirement("GIF-06", "GIF-08")
+@pytest.mark.requirement("GIF-08")
 def test_files_in_a_bucket_are_links_signed_when_they_are_read(
     s3_server: str, s3_bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
