@@ -1,5 +1,5 @@
 # make demo   the whole job on a sample recording      make test   all tests
-# make up     Dagster's UI on 127.0.0.1                make lint   ruff, mypy, import-linter
+# make up     Dagster's UI and the review pages        make lint   ruff, mypy, import-linter
 # make test-sam   the tests of SAM2 and SAM3, with torch, in a venv of their own
 # make stress kill every stage at many points, and a live daemon (half an hour)
 # make stress-sam   kill SAM2's masklets at twenty points
@@ -12,6 +12,7 @@ BENCH_VENV ?= .venv-bench
 BENCH ?=
 ROOT ?= lamm-data
 PORT ?= 3000
+REPORT_PORT ?= 3001
 
 BIN := $(VENV)/bin
 LAMM := $(BIN)/lamm
@@ -27,10 +28,11 @@ demo: $(VENV)/.base
 	$(LAMM) gifs sample --root $(ROOT)
 	$(LAMM) evaluate $(ROOT) --recording sample --truth $(basename $(SAMPLE)).truth
 	@echo
-	@echo "To see all of it in Dagster's UI: make up, then open http://127.0.0.1:$(PORT)"
+	@echo "To see all of it: make up, then open http://127.0.0.1:$(PORT) (Dagster's UI) and"
+	@echo "http://127.0.0.1:$(REPORT_PORT)/recordings/sample (what was found, to be reviewed by keyboard)"
 
 up: $(VENV)/.base
-	$(LAMM) up --root $(ROOT) --port $(PORT)
+	$(LAMM) up --root $(ROOT) --port $(PORT) --report-port $(REPORT_PORT)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist loadscope

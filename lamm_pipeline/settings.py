@@ -5,7 +5,7 @@
 | `LAMM_ROOT` | folder of artifacts, datasets, catalog and Dagster's instance | `lamm-data` in the working directory |
 | `LAMM_STORE` | where artifacts are published: `s3://BUCKET/PREFIX`; the root then holds drafts and fetched files | the root |
 | `LAMM_S3_ENDPOINT` | URL of the S3 server that has the bucket | Amazon's |
-| `LAMM_CATALOG_URL` | SQLAlchemy URL of the catalog; nothing else here may hold a password | SQLite file `catalog.sqlite` in the root |
+| `LAMM_CATALOG_URL` | SQLAlchemy URL of the catalog; it may hold a password | SQLite file `catalog.sqlite` in the root |
 | `LAMM_CALIBRATION_DIR` | folder with `SN<serial>.conf` files | none |
 | `LAMM_ONTOLOGY` | YAML file of the classes | the one in the package |
 | `LAMM_FALSE_POSITIVES` | YAML file of the words for false alarms | the one in the package |
@@ -13,6 +13,8 @@
 | `LAMM_DEVICE` | `cpu` or `cuda`; `cuda` sends model stages to the `gpu` pool | `cpu` |
 | `LAMM_WATCH` | folders that the sensor `new_recordings` watches beside the source datasets, separated like `PATH` | none |
 | `LAMM_WATCH_BATCH` | most files that the sensor takes in at one tick, 1 to 1000 | 100 |
+| `LAMM_REPORT_URL` | where people reach the report server, for links to it | `http://127.0.0.1:3001`, or where `lamm up` starts it |
+| `LAMM_REPORT_TOKEN` | what requests to the report server must know; needed where other machines reach it | none |
 | `LAMM_USER` | who acts, when `--as` does not say | the user of the operating system |
 
 Credentials for S3 are none of these: boto3 finds them (`AWS_ACCESS_KEY_ID`, `AWS_PROFILE`, a role), and nothing here reads or repeats them.
@@ -23,7 +25,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -31,6 +33,7 @@ from lamm_pipeline.errors import InputError
 
 EXECUTORS = ("multiprocess", "in_process")
 DEVICES = ("cpu", "cuda")
+REPORT_URL = "http://127.0.0.1:3001"
 
 _ACTING: ContextVar[str | None] = ContextVar("acting", default=None)
 
@@ -50,6 +53,8 @@ class Settings:
     device: str
     watch_folders: tuple[Path, ...]
     watch_batch: int
+    report_url: str
+    report_token: str | None = field(repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ, root: Path | None = None) -> Self:
@@ -77,6 +82,8 @@ class Settings:
                 Path(part).expanduser().resolve() for part in environment.get("LAMM_WATCH", "").split(os.pathsep) if part.strip()
             ),
             watch_batch=_whole("LAMM_WATCH_BATCH", environment.get("LAMM_WATCH_BATCH") or "100", 1, 1000),
+            report_url=(environment.get("LAMM_REPORT_URL") or REPORT_URL).rstrip("/"),
+            report_token=environment.get("LAMM_REPORT_TOKEN") or None,
         )
 
 

@@ -313,9 +313,9 @@ class Catalog:
             session.flush()
             return row.id
 
-    def decisions(self, recording: str) -> list[Decision]:
-        """All decisions on a recording, undone ones and undos among them, oldest first."""
-        query = select(DecisionRow).where(DecisionRow.recording == recording).order_by(DecisionRow.id)
+    def decisions(self, recording: str, after: int = 0) -> list[Decision]:
+        """Decisions on a recording with a higher id than `after`, undone ones and undos among them, oldest first."""
+        query = select(DecisionRow).where(DecisionRow.recording == recording, DecisionRow.id > after).order_by(DecisionRow.id)
         with self._session() as session:
             return [decision_of(row) for row in session.scalars(query)]
 

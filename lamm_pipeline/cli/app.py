@@ -2,7 +2,7 @@
 
 import typer
 
-from lamm_pipeline.cli import curating, datasets, evaluating, gifs, operating, recordings, reviewing, running, sequences
+from lamm_pipeline.cli import curating, datasets, evaluating, gifs, operating, recordings, reviewing, running, sequences, serving
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,7 +32,8 @@ for command in (
     recordings.scan,
     running.run,
     running.status,
-    running.up,
+    serving.up,
+    serving.reports,
     operating.pause,
     operating.resume,
     operating.cancel,

@@ -5,15 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from lamm_pipeline.catalog.decisions import Decision, undone
 from lamm_pipeline.cli import options
-from lamm_pipeline.cli.session import Session, open_session
+from lamm_pipeline.cli.session import open_session
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.config import parse
 from lamm_pipeline.review.carry_over import MIN_IOU
 from lamm_pipeline.review.deciding import decisions_now
 from lamm_pipeline.review.decision_files import MaskForm
-from lamm_pipeline.review.decisions import ANCHOR
+from lamm_pipeline.review.decision_log import decision_rows
 from lamm_pipeline.review.labelling_status import processing_stage
 from lamm_pipeline.review.requests import DecisionRequest, carry_out, export_for_labelling
 
@@ -86,7 +85,7 @@ def decisions(
             if each not in {known.id for known in catalog.decisions(recording)}:
                 raise InputError(f"Recording {recording} has no decision {each}. `lamm decisions {recording}` lists them.")
             catalog.undo(each, session.actor)
-        rows = _decision_rows(session, recording)
+        rows = decision_rows(catalog.decisions(recording), decisions_now(session.workspace.store, catalog, recording))
     if as_json:
         options.print_json(rows)
     else:
@@ -249,45 +248,6 @@ def _carry_out(recording: str, values: dict[str, Any], root: Path | None, *, as_
     options.say(f"{recording}: {taken}; {row.status}, labeler {row.labeler or 'nobody'}, tags {', '.join(facts['tags']) or 'none'}")
     for name, value in report.get("import", {}).items():
         options.say(f"  {name:<32} {value}")
-
-
-def _decision_rows(session: Session, recording: str) -> list[dict[str, Any]]:
-    catalog = session.workspace.catalog
-    log = catalog.decisions(recording)
-    carried = decisions_now(session.workspace.store, catalog, recording)
-    here = {each.id: each.subject for each in carried.decisions}
-    standing = {each.id for each in carried.state.decisions()}
-    lost = {each.decision.id: each.reason for each in carried.lost}
-    taken_back = undone(log)
-    return [_decision_row(each, here.get(each.id), _state(each, standing, lost, taken_back)) for each in log]
-
-
-def _state(decision: Decision, standing: set[int], lost: dict[int, str], taken_back: frozenset[int]) -> str:
-    if decision.id in taken_back:
-        return "undone"
-    if decision.id in lost:
-        return f"lost: {lost[decision.id]}"
-    if decision.id in standing or decision.action in ("undo", "unreview"):
-        return "in force"
-    return "superseded"
-
-
-def _decision_row(decision: Decision, now_about: str | None, state: str) -> dict[str, Any]:
-    value = {name: content for name, content in decision.value.items() if name != ANCHOR}
-    return {
-        "id": decision.id,
-        "at": f"{decision.at:%Y-%m-%dT%H:%M:%SZ}",
-        "actor": decision.actor,
-        "kind": decision.subject_kind,
-        "subject": decision.subject,
-        "now": now_about if now_about != decision.subject else None,
-        "action": decision.action if decision.reverts is None else f"undo {decision.reverts}",
-        "says": next((content for name, content in value.items() if name != "mask_rle"), None),
-        "value": value,
-        "data_version": decision.data_version,
-        "note": decision.note,
-        "state": state,
-    }
 
 
 def _pairs(given: list[str] | None, option: str, form: str) -> dict[str, str]:

@@ -1,7 +1,5 @@
 """`lamm run`, `lamm status`, `lamm up`."""
 
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date
@@ -147,21 +145,6 @@ def status(
         options.print_json(facts)
     else:
         options.print_table([_row(each) for each in facts], "No recordings yet. Add some with `lamm add FILE...` or `lamm scan FOLDER`.")
-
-
-@options.command
-def up(
-    root: options.Root = None,
-    port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000,
-) -> None:
-    """Start Dagster's UI and daemon on 127.0.0.1, on the same instance that `lamm` writes to. Stop them with Ctrl-C."""
-    with open_session(root) as session:
-        chosen = session.settings.root
-    environment = os.environ | {"LAMM_ROOT": str(chosen)}
-    options.say(f"Dagster's UI: http://127.0.0.1:{port} (root {chosen})")
-    sys.stdout.flush()
-    arguments = [sys.executable, "-m", "dagster", "dev", "-m", "lamm_pipeline.definitions", "-h", "127.0.0.1", "-p", str(port)]
-    os.execve(sys.executable, arguments, environment)  # noqa: S606 - the interpreter that runs this command
 
 
 def _chosen(session: Session, targets: list[str], first: date | None, last: date | None) -> list[str]:

@@ -9,6 +9,8 @@ import dagster as dg
 import numpy as np
 from numpy.typing import NDArray
 
+from lamm_pipeline.settings import Settings
+
 MAX_ROWS = 50
 THUMBNAIL_WIDTH = 450
 _TYPES = {bool: "bool", int: "int", float: "float"}
@@ -36,6 +38,16 @@ def thumbnail(image_bgr: NDArray[np.uint8], caption: str) -> dg.MarkdownMetadata
         image_bgr = cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
     encoded = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
     return dg.MetadataValue.md(f"![{caption}](data:image/jpeg;base64,{base64.b64encode(encoded).decode()})\n\n{caption}")
+
+
+def review_url(settings: Settings, recording: str) -> dg.UrlMetadataValue:
+    """The page on which people review a recording.
+
+    Args:
+        settings: say where the report server is.
+        recording: key of the recording.
+    """
+    return dg.MetadataValue.url(f"{settings.report_url}/recordings/{recording}")
 
 
 def _type(rows: Sequence[Mapping[str, Any]], name: str) -> str:

@@ -14,7 +14,7 @@ from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.orchestration.config import StageConfig, science
 from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failures
 from lamm_pipeline.orchestration.instance import ACTOR_TAG
-from lamm_pipeline.orchestration.metadata import THUMBNAIL_WIDTH, table, thumbnail
+from lamm_pipeline.orchestration.metadata import THUMBNAIL_WIDTH, review_url, table, thumbnail
 from lamm_pipeline.orchestration.produce import produce, result
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.review import gifs
@@ -108,6 +108,7 @@ def sequence_annotations(
                 "processing_stage": processing_stage(workspace.catalog.labelling(recording).status),
                 "decisions": decided,
                 "decisions_lost": table([{"subject": each.decision.subject, "reason": each.reason} for each in lost]),
+                "review": review_url(workspace.settings, recording),
             },
         )
 
@@ -209,6 +210,7 @@ def review_gifs(context: dg.AssetExecutionContext, config: ReviewGifsConfig, wor
                 "made": table([_gifs_row(each) for each in made.values() if each.reason is None]),
                 "reason": annotations.reason or "none: there is something to review",
                 "preview": _gifs_preview(artifact, made),
+                "review": review_url(workspace.settings, context.partition_key),
             },
         )
 

@@ -11,6 +11,7 @@ part in the matching: a decision about one of two neighbours is then not drawn t
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from lamm_pipeline.catalog.decisions import UNDO, Decision
@@ -61,7 +62,7 @@ class Carried:
     decisions: tuple[Decision, ...]
     lost: tuple[Lost, ...]
 
-    @property
+    @cached_property
     def state(self) -> DecisionState:
         """The decisions in force."""
         return in_force(self.decisions)
@@ -104,7 +105,7 @@ def carry_over(
         known = {one.subject: one for one in (*everything, *subjects)}
         matches = _matched(list(known.values()), _corrected_classes(decisions, kind, each), candidates, min_iou)
         found |= {(each, before): after for before, after in matches.items()}
-    standing = {each.id for each in in_force(decisions).decisions()}
+    standing = {each.id for past_version in anchored for each in _state_on(decisions, past_version).decisions()}
     carried: list[Decision] = []
     lost: list[Lost] = []
     for decision in decisions:
@@ -117,6 +118,25 @@ def carry_over(
         elif decision.id in standing:
             lost.append(Lost(decision, _reason(decision, version, min_iou)))
     return Carried(tuple(carried), tuple(lost))
+
+
+def extended(carried: Carried, newer: Sequence[Decision], versions: Mapping[str, str | None]) -> Carried | None:
+    """The same with newer decisions, without carrying all over again; None where that has to be done.
+
+    Args:
+        carried: all decisions before.
+        newer: decisions taken since, oldest first.
+        versions: the present one of what the subjects of each kind are part of; a kind without any is not in it.
+    """
+    decisions = [*carried.decisions, *newer]
+    by_id = {each.id: each for each in decisions}
+    for each in newer:
+        root: Decision | None = each
+        while root is not None and root.reverts is not None:
+            root = by_id.get(root.reverts)
+        if root is None or root.data_version != versions.get(root.subject_kind):
+            return None
+    return Carried(tuple(decisions), carried.lost)
 
 
 def drop_unknown_frames(carried: Carried, frame_ids: Iterable[str]) -> Carried:
@@ -147,8 +167,13 @@ def _anchored(said: Iterable[Decision], version: str) -> list[Annotated]:
 
 def _corrected_classes(decisions: Iterable[Decision], kind: str, version: str) -> dict[str, str]:
     """The class that people gave to subjects of one version: better models may agree with them."""
-    state = in_force(each for each in decisions if (each.data_version or "") == version or each.action == UNDO)
+    state = _state_on(decisions, version)
     return {subject: verdict.class_id for subject, verdict in state.of(kind).items() if verdict.class_id is not None}
+
+
+def _state_on(decisions: Iterable[Decision], version: str) -> DecisionState:
+    """What was in force on one version by itself: in another the same id is something else."""
+    return in_force(each for each in decisions if (each.data_version or "") == version or each.action == UNDO)
 
 
 def _matched(old: Sequence[Annotated], corrected: Mapping[str, str], new: Sequence[Annotated], min_iou: float) -> dict[str, str]:

@@ -86,6 +86,12 @@ class Verdict:
         return self.action is Action.exclude
 
     @property
+    def left_out(self) -> bool:
+        """Whether the newest of what was said about it leaves it out: `exclude`, or that it is no positive."""
+        newest = max(_speaking(self), key=lambda each: each.id, default=None)
+        return newest is not None and (newest.action == Action.exclude or newest.value.get("is_positive") is False)
+
+    @property
     def class_id(self) -> str | None:
         """The class that it really is; None where nobody has said."""
         found: str | None = self._value("class_id", "class_id")

@@ -13,7 +13,7 @@ from lamm_pipeline.geometry.drawing import distinct_color, draw_box, draw_mask
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.orchestration.config import StageConfig, science
 from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failures
-from lamm_pipeline.orchestration.metadata import table, thumbnail
+from lamm_pipeline.orchestration.metadata import review_url, table, thumbnail
 from lamm_pipeline.orchestration.placement import model_placement
 from lamm_pipeline.orchestration.produce import produce, result
 from lamm_pipeline.orchestration.workspace import Workspace
@@ -100,6 +100,7 @@ def detections(context: dg.AssetExecutionContext, config: DetectionsConfig, work
                 "failed": table(counts["failed_frames"]),
                 **({"predictions": dg.MetadataValue.json(counts["predictions"])} if "predictions" in counts else {}),
                 "fullest_frame": _preview(artifact, frames, workspace.ontology),
+                "review": review_url(workspace.settings, context.partition_key),
             },
         )
 

@@ -21,7 +21,7 @@ from lamm_pipeline_tests.command_line import lamm, printed, refused
 pytestmark = pytest.mark.usefixtures("own_environment")
 
 FRAMES = 3
-COMMANDS = ("browse", "info", "sample", "pack", "add", "scan", "run", "status", "up", "evaluate")
+COMMANDS = ("browse", "info", "sample", "pack", "add", "scan", "run", "status", "up", "reports", "evaluate")
 COMMANDS += ("pause", "resume", "cancel", "restart", "checkout", "verify", "gc", "gifs", "decide", "decisions")
 LABEL_COMMANDS = ("show", "status", "labeler", "tag", "export", "import")
 
@@ -52,7 +52,7 @@ def test_every_command_has_help_that_teaches(command: tuple[str, ...]) -> None:
     if command[1:] or command in {(name,) for name in COMMANDS}:
         assert "--log-level" in text
         assert "--as" in text
-        assert ("--json" in text) == (command not in (("up",), ("sequences", "export")))
+        assert ("--json" in text) == (command not in (("up",), ("reports",), ("sequences", "export")))
 
 
 @pytest.mark.requirement("ING-01", "ING-02", "ING-06")

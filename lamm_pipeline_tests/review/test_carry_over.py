@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamm_pipeline.catalog.decisions import UNDO, Decision
-from lamm_pipeline.review.carry_over import Annotated, Carried, Lost, anchors, carry_over, drop_unknown_frames
+from lamm_pipeline.review.carry_over import Annotated, Carried, Lost, anchors, carry_over, drop_unknown_frames, extended
 from lamm_pipeline.review.decisions import BoxXyxy
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -45,6 +45,13 @@ def test_a_decision_that_finds_none_is_listed_with_the_reason() -> None:
     carried = carry_over([decision], "annotation", "new", [detection(0, RIGHT), detection(1, LEFT, "person")])
     assert carried.decisions == ()
     assert carried.lost == (Lost(decision, "Nothing of the same class overlaps it by 0.5 in version new."),)
+
+
+def test_a_lost_decision_stays_lost_when_the_same_id_is_something_else_now() -> None:
+    lost, elsewhere = said(1, detection(0, LEFT)), said(2, detection(0, RIGHT), "keep", "new")
+    carried = carry_over([lost, elsewhere], "annotation", "new", [detection(0, RIGHT)])
+    assert [each.decision.id for each in carried.lost] == [1]
+    assert carried.decisions == (elsewhere,)
 
 
 def test_an_overlap_of_exactly_the_least_is_enough() -> None:
@@ -137,3 +144,29 @@ def test_no_decision_is_lost_when_the_same_objects_come_in_another_order(order: 
     carried = carry_over(log, "annotation", "new", new)
     assert carried.lost == ()
     assert subjects(carried) == {number: f"{FRAME}:{order.index(n)}" for number, n in enumerate(spoken, start=1)}
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Decision]:
+    """Decisions on two versions of the data, and undos of any of them."""
+    history: list[Decision] = []
+    for number in range(1, draw(st.integers(1, 12)) + 1):
+        if history and draw(st.booleans()):
+            undone = draw(st.sampled_from(history))
+            history.append(Decision(number, AT, "ada", "drive", "annotation", undone.subject, UNDO, {}, undone.data_version, undone.id, ""))
+        else:
+            about = detection(draw(st.integers(0, 1)), draw(st.sampled_from([LEFT, RIGHT])))
+            history.append(said(number, about, draw(st.sampled_from(["keep", "exclude"])), draw(st.sampled_from(["old", "new"]))))
+    return history
+
+
+@given(histories(), st.integers(0, 12))
+def test_newer_decisions_are_added_as_if_all_were_carried_again(history: list[Decision], before: int) -> None:
+    present = [detection(0, LEFT)]
+    whole = carry_over(history, "annotation", "new", present)
+    first = carry_over(history[:before], "annotation", "new", present)
+    grown = extended(first, history[before:], {"annotation": "new"})
+    if grown is not None:
+        assert (grown.decisions, grown.lost, grown.state) == (whole.decisions, whole.lost, whole.state)
+    if all(each.data_version == "new" for each in history):
+        assert grown is not None

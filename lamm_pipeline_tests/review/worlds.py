@@ -52,6 +52,7 @@ class World:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        root.mkdir(parents=True, exist_ok=True)
         self.catalog = Catalog(f"sqlite:///{root / 'catalog.sqlite'}")
         self.store = LocalStore(root)
         (root / "drive.svo2").write_text("drive")

@@ -71,7 +71,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         port = int(probe.getsockname()[1])
     with (folder / "log").open("w") as log:
         # a test runner in the background may ignore SIGINT, and its children would inherit that
-        command = ["env", "--default-signal=INT", *PROGRAM, "up", "--root", str(root), "--port", str(port)]
+        command = ["env", "--default-signal=INT", *PROGRAM, "up", "--root", str(root), "--port", str(port), "--report-port", "0"]
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         yield Live(root, _connect(port))

@@ -1,0 +1,41 @@
+"""Debian's Chromium, driven by Playwright, for tests of pages."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = Path(shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser of our own; skips the test where Chromium is not installed."""
+    if not CHROMIUM.exists():
+        reason = "Chromium is not here (Debian: apt-get install chromium)"
+        if os.environ.get("LAMM_TEST_NO_SKIPS"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser: Browser, url: str, *, width: int = 1400, height: int = 900, expected: str | None = None) -> Iterator[Page]:
+    """A page of a new person's browser; what goes wrong in it, but for `expected`, fails the test."""
+    page = browser.new_page(viewport={"width": width, "height": height})
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on("requestfailed", lambda request: problems.append(f"{request.url} failed"))
+    page.goto(url)
+    yield page
+    page.close()
+    assert [each for each in problems if expected is None or expected not in each] == []
