@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamm_pipeline.geometry.box_3d import Box3D
+from lamm_pipeline.geometry.boxes_2d import iou_matrix
 from lamm_pipeline.geometry.boxes_3d import BoxXyxy, iou_bev, projected_box_xyxy
 from lamm_pipeline.geometry.camera import RectifiedCamera
 from lamm_pipeline.ontology.ontology import SizePrior
@@ -223,13 +224,17 @@ def _seconds(start: SeenFrame, frame: SeenFrame, settings: TrackingSettings) -> 
 
 
 def _without_duplicates(supported: Sequence[_Refined], settings: TrackingSettings) -> list[_Refined]:
-    """No two things stand in one place: of tracks that share it in most of their common frames the best supported stays."""
+    """No two things stand in one place, and none is of two classes: of tracks that are one object the best supported stays."""
     groups = {name: number for number, group in enumerate(settings.class_groups) for name in group}
     kept: list[_Refined] = []
     for each in sorted(supported, key=lambda one: (-_support(one.track), one.track.track_id)):
         group = groups.get(each.track.class_id, each.track.class_id)
-        rivals = [other for other in kept if groups.get(other.track.class_id, other.track.class_id) == group]
-        if not any(_same_place(each.track, other.track, settings.merge_overlap) for other in rivals):
+        if not any(
+            _same_place(each.track, other.track, settings.merge_overlap)
+            if groups.get(other.track.class_id, other.track.class_id) == group
+            else _same_view(each.track, other.track, settings.merge_iou)
+            for other in kept
+        ):
             kept.append(each)
     return sorted(kept, key=lambda one: one.track.track_id)
 
@@ -246,6 +251,15 @@ def _same_place(track: Track, other: Track, limit: float) -> bool:
         if box is not None and point.refined_box is not None:
             shares.append(_shared_part(point.refined_box, box))
     return bool(shares) and float(np.median(shares)) > limit
+
+
+def _same_view(track: Track, other: Track, limit: float) -> bool:
+    """Whether the detections of a track are those of another in the image, in most of its frames."""
+    boxes = {point.frame_index: point.box_xyxy for point in other.points}
+    overlaps = [
+        iou_matrix([point.box_xyxy], [boxes[point.frame_index]])[0, 0] if point.frame_index in boxes else 0.0 for point in track.points
+    ]
+    return float(np.median(overlaps)) > limit
 
 
 def _shared_part(a: Box3D, b: Box3D) -> float:

@@ -141,6 +141,13 @@ class TrackingSettings(BaseModel):
         description="Two tracks of a class group whose refined boxes share more than this part of the smaller one, seen from above, in "
         "most frames both have, are one object: the one with less support is left out. 1 keeps both.",
     )
+    merge_iou: float = Field(
+        0.7,
+        ge=0.0,
+        le=1.0,
+        description="A track whose detections overlap those of a track of another class group by more than this IoU in the image, in most "
+        "of its frames, is the same object taken for something else: the one with less support is left out. 1 keeps both.",
+    )
     nominal_fps: float = Field(30.0, gt=0.0, le=1000.0, description="Frame rate assumed where frames carry no time stamp.")
 
     @model_validator(mode="after")

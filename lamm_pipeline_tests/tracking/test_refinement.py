@@ -105,6 +105,18 @@ def test_detections_of_low_scores_are_believed_when_many_fit_one_motion(tmp_path
     assert found.untracked == ({} if tracked else {"track with less evidence than min_evidence": len(seen)})
 
 
+@pytest.mark.requirement("TRK-02")
+@pytest.mark.parametrize(("beside_m", "classes"), [(0.1, {"car"}), (6.0, {"car", "person"})], ids=["on the car", "beside it"])
+def test_what_is_taken_for_two_classes_is_one_object_that_of_the_better_track(tmp_path, beside_m, classes):
+    frames = [
+        frame(n, detected(n, 3.0, 30.0), *([detected(n, 3.0 + beside_m, 30.0, "person", score=0.6)] if 4 <= n < 11 else ()))
+        for n in range(14)
+    ]
+    found = run(tmp_path, Drive(), frames=frames)
+    assert {track.class_id for track in found.tracks} == classes
+    assert found.untracked == ({} if len(classes) == 2 else {"track of an object that a better track has": 7})
+
+
 class Killed(Exception):  # noqa: N818 - not an error of the code under test
     pass
 
