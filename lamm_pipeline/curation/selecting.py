@@ -147,6 +147,11 @@ def bring_about(store: ArtifactStore, planned: SelectionPlan) -> Artifact:
         store.make_current(published)
         return published
     with store.draft(planned.key, identity.version) as draft:
+        published = store.find(planned.key, identity.version)
+        if published is not None:  # a run made it while this one waited for the draft
+            draft.finish()
+            store.make_current(published)
+            return published
         sources = dict.fromkeys(source for artifact in planned.inputs.values() for source in artifact.manifest.sources)
         counts = json.loads(json.dumps(planned.make(draft)))  # as a later run will read them
         return store.publish(planned.key, draft, identity, counts, {}, list(sources))

@@ -1,4 +1,4 @@
-"""The recording `drive` of `review/worlds.py` as a house that can be curated, with or without Dagster."""
+"""A recording of `review/worlds.py` as a house that can be curated, with or without Dagster."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ class House(World):
 
     def say(self, subject: str, action: str, kind: str = "annotation", note: str = "", **value: Any) -> int:
         [number] = decide(
-            self.store, self.catalog, ONTOLOGY, ["dust"], "drive", [NewDecision(kind, subject, action, value, note=note)], "ada"
+            self.store, self.catalog, ONTOLOGY, ["dust"], self.key, [NewDecision(kind, subject, action, value, note=note)], "ada"
         )
         return number
 
@@ -39,7 +39,7 @@ class House(World):
         def write(folder: Path) -> None:
             rows = [
                 {
-                    "frame_id": FRAME(n),
+                    "frame_id": f"{self.key}:{n:06d}",
                     "svo2_frame_index": n,
                     "dhash": None if n in failed else diversity.to_hex(np.full(4, value, np.uint64)),
                     "dhash64": None if n in failed else f"{value:016x}",
@@ -66,13 +66,13 @@ class House(World):
         )
 
         def write(folder: Path) -> None:
-            found = SequenceAnnotations("drive", "cluster", "union_find", {}, {"sequence_boxes": 0}, None, made)
+            found = SequenceAnnotations(self.key, "cluster", "union_find", {}, {"sequence_boxes": 0}, None, made)
             sequence_annotations.write(folder / sequence_annotations.FILE_NAME, found)
 
         return self._publish("sequence_annotations", {"boxes": str(boxes)}, write, detections=self.detections.version)
 
     def plan(self, **settings: Any) -> selecting.SelectionPlan:
-        return selecting.plan(self.store, self.catalog, ONTOLOGY, "drive", SelectionSettings(**settings))
+        return selecting.plan(self.store, self.catalog, ONTOLOGY, self.key, SelectionSettings(**settings))
 
     def curate(self, **settings: Any) -> tuple[dict[int, FrameSelection], dict[str, Any]]:
         """The rows by frame index and the counts of a selection with these settings, which is put in force."""

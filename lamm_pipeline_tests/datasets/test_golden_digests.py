@@ -14,6 +14,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from lamm_pipeline.curation import assets as curation
+from lamm_pipeline.curation import selecting
+from lamm_pipeline.curation.annotation_stats import annotation_stats
 from lamm_pipeline.datasets import assets as datasets
 from lamm_pipeline.datasets.lineage import write_lineage
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
@@ -21,14 +24,20 @@ from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.ontology.ontology import load_ontology
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
+from lamm_pipeline.segmentation.detections import FrameDetections
+from lamm_pipeline.storage.atomic import write_json
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.tracking import assets as tracking
 from lamm_pipeline.tracking.settings import TrackingSettings
 from lamm_pipeline.tracking.track import track_boxes
+from lamm_pipeline_tests.curation.houses import FRAME, House
 from lamm_pipeline_tests.datasets import world
+from lamm_pipeline_tests.review.worlds import FOUND, mask_of
 
 GOLDEN = Path(__file__).with_name("golden_digests.json")
 CODE_VERSIONS = {
+    "annotation_stats": curation.STATS_CODE_VERSION,
+    "selection": selecting.CODE_VERSION,
     "curated_dataset": datasets.CURATION_VERSION,
     "splits": datasets.SPLITS_VERSION,
     "kitti_dataset": datasets.KITTI_VERSION,
@@ -147,7 +156,33 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     draft = Draft.open(root / "tracks")
     track_boxes(root / frame_boxes.FILE_NAME, TrackingSettings(**TRACKING), draft, recording="drive", class_names={"car": "Car"})
     draft.finish()
-    return {asset: root / "tracks" if asset == "tracks" else house.folder(asset) for asset in CODE_VERSIONS}
+    alone = {"tracks": root / "tracks", "selection": curated(root / "house"), "annotation_stats": root / "annotation_stats"}
+    stats = annotation_stats(house_frames())
+    alone["annotation_stats"].mkdir()
+    write_json(alone["annotation_stats"] / "annotation_stats.json", stats)
+    return {asset: alone.get(asset) or house.folder(asset) for asset in CODE_VERSIONS}
+
+
+def house_frames() -> list[FrameDetections]:
+    """What the models found in the recording that is curated."""
+    return [FrameDetections(FRAME(n), n, 1_700_000_000_000_000_000 + n, 160, 120, tuple(found)) for n, found in FOUND.items()]
+
+
+def curated(root: Path) -> Path:
+    """The selection of a recording with decisions of every kind, exclusions and diversity, as a plain folder."""
+    root.mkdir()
+    house = House(root)
+    house.measure([0, 0, 9, 5], [1.0, 1.0, 1.0, 0.001])
+    house.sequences({"drive:s0001": {3: "drive:000003:1"}}, "cone")
+    house.say("drive:s0001", "exclude", "sequence", note="a toy")
+    house.say("drive:000000:0", "set_class", class_id="truck")
+    house.say("drive:000000:1", "set_box", box_xyxy=[100, 20, 123.5, 90])
+    house.say("drive:000003:0", "set_mask", mask_rle=mask_of((20.0, 30.0, 80.0, 90.0)))
+    house.say(FRAME(2), "reviewed_empty", "frame")
+    draft = Draft.open(root / "selection")
+    house.plan(diversity=True, excluded_detection_ids=["drive:000003:0"]).make(draft)
+    draft.finish()
+    return root / "selection"
 
 
 def digest(folder: Path) -> str:

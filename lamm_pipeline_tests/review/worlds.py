@@ -1,6 +1,7 @@
 """A recording with frames and detections, published without looking at an image."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +49,16 @@ FOUND = {
 
 
 class World:
-    """A root with the recording `drive`."""
+    """A root with one recording."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, key: str = "drive") -> None:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
+        self.key = key
         self.catalog = Catalog(f"sqlite:///{root / 'catalog.sqlite'}")
         self.store = LocalStore(root)
-        (root / "drive.svo2").write_text("drive")
-        add_files(self.catalog, [root / "drive.svo2"], "ada")
+        (root / f"{key}.svo2").write_text(key)
+        add_files(self.catalog, [root / f"{key}.svo2"], "ada")
         self.frames = self._publish("frames", {}, self._write_frames)
         self.detections = self.detect(FOUND)
 
@@ -71,14 +73,24 @@ class World:
         """Publish these detections as the version in force."""
 
         def write(folder: Path) -> None:
-            frames = [FrameDetections(f"drive:{n:06d}", n, START_NS + n * STEP_NS, WIDTH, HEIGHT, tuple(each)) for n, each in found.items()]
+            frames = [
+                FrameDetections(
+                    f"{self.key}:{n:06d}",
+                    n,
+                    START_NS + n * STEP_NS,
+                    WIDTH,
+                    HEIGHT,
+                    tuple(replace(one, detection_id=f"{self.key}:{one.detection_id.partition(':')[2]}") for one in each),
+                )
+                for n, each in found.items()
+            ]
             detections.write(folder / detections.FILE_NAME, {"total_frames": len(frames)}, frames)
 
         self.detections = self._publish("detections", {"threshold": threshold}, write)
         return self.detections
 
     def _publish(self, asset: str, config: dict[str, Any], write: Any, **made_from: str) -> Artifact:
-        key = ArtifactKey("recordings", "drive", asset)
+        key = ArtifactKey("recordings", self.key, asset)
         inputs = made_from if asset == "frames" else {"frames": self.frames.version, **made_from}
         identity = Identity(asset, "1", config, inputs, {})
         with self.store.draft(key, identity.version) as draft:
@@ -93,10 +105,10 @@ class World:
             image = f"image_left/{n:06d}.png"
             records.append(
                 FrameRecord(
-                    frame_id=f"drive:{n:06d}",
+                    frame_id=f"{self.key}:{n:06d}",
                     sequence_index=n,
                     svo2_frame_index=n,
-                    svo2_file="drive.svo2",
+                    svo2_file=f"{self.key}.svo2",
                     timestamp_ns=START_NS + n * STEP_NS,
                     filename_base=f"{n:06d}",
                     image_left=image,
@@ -111,5 +123,5 @@ class World:
                     drop_reason=None,
                 )
             )
-        registry = FrameRegistry("drive", "drive.svo2", "0", FRAMES, FRAMES, (), {}, {}, False, None, WIDTH, HEIGHT, tuple(records))
+        registry = FrameRegistry(self.key, f"{self.key}.svo2", "0", FRAMES, FRAMES, (), {}, {}, False, None, WIDTH, HEIGHT, tuple(records))
         frame_registry.write(folder / frame_registry.FILE_NAME, registry)

@@ -102,3 +102,15 @@ def test_dropping_drafts_spares_the_one_that_is_being_written(store: Store) -> N
     with store.draft(FRAMES, "busy"):
         assert store.drop_drafts(FRAMES) == ["left"]
     assert store.drop_drafts(FRAMES) == ["busy"]
+
+
+def test_an_artifact_that_is_removed_leaves_nothing_and_others_stay(place: Place, store: Store) -> None:
+    first, kept = publish(store, FRAMES, 1), publish(store, BOXES, 1)
+    publish(store, FRAMES, 2)
+    assert first.file("a.txt").read_text() == "frames 1"
+    assert store.remove(FRAMES) > 0
+    assert (store.current(FRAMES), store.current_version(FRAMES), store.versions(FRAMES)) == (None, None, [])
+    assert not [name for name in place.published() if "/frames/" in name]
+    assert FRAMES not in place.open().all_keys()
+    assert store.current(BOXES) is not None
+    assert kept.file("a.txt").read_text() == "boxes 1"
