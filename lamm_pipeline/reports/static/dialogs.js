@@ -13,13 +13,14 @@ export function ask(title, body, { result = () => true, ok = "OK", cancel = true
   byId("dialog-cancel").hidden = !cancel;
   dialog.classList.toggle("wide", wide);
   dialog.onkeydown = (event) => {
+    if (!dialog.open) return; // its buttons keep the focus for a moment
     event.stopPropagation(); // a key that ends the dialog is not one for the page
     if (!event.ctrlKey && !event.metaKey && !event.altKey && event.key !== "Escape" && takes(event.key)) event.preventDefault();
   };
   return new Promise((resolve) => {
     dialog.querySelector("form").onsubmit = () => resolve(result()); // at once: the next key is meant for what comes then
     byId("dialog-cancel").onclick = () => dialog.close();
-    dialog.onclose = () => resolve(null);
+    dialog.onclose = () => dialog.open || resolve(null); // it comes late: the next dialog may be open by then
     dialog.showModal();
     (dialog.querySelector("[autofocus]") || byId("dialog-ok")).focus();
   });

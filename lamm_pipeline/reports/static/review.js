@@ -482,9 +482,9 @@ function pick(place) {
 function listen() {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || byId("dialog").open) return;
-    const target = event.target;
+    const target = byId("dialog").contains(event.target) ? document.body : event.target; // a closed dialog keeps the focus for a moment
     if (target.matches("input, textarea, select") && event.key !== "Escape") return;
-    if (event.key === "Escape") return void target.blur?.();
+    if (event.key === "Escape") return target.blur();
     if (event.key === " " && target.matches("button, a, summary")) return;
     if (target.matches("[role=slider]") && ["ArrowLeft", "ArrowRight"].includes(event.key)) {
       event.preventDefault();
