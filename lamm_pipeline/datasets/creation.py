@@ -24,6 +24,7 @@ from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore
 from lamm_pipeline.storage.atomic import sha256_file
 
 PINNED = tuple(ArtifactVersions.model_fields)
+NEEDED = ("frames", "detections")
 
 
 def wanted_recordings(store: ArtifactStore, catalog: Catalog, recordings: Iterable[str]) -> list[str]:
@@ -47,21 +48,22 @@ def refresh_selections(
 ) -> Iterator[tuple[Artifact, SelectionPlan]]:
     """Bring the selections of recordings up to the latest decisions, so that the next version pins them.
 
+    Recordings without detections have none; `create_dataset_version` refuses them.
+
     Args:
         store: published artifacts.
         catalog: has the decisions.
         ontology: the classes in force.
-        recordings: keys, those without detections make no difference; none means all recordings that have some.
+        recordings: keys; none means all recordings that have detections.
 
     Yields:
         Each selection that was renewed, and what it was made of.
     """
     for key in wanted_recordings(store, catalog, recordings):
         catalog.recording(key)
-        if all(store.current_version(ArtifactKey("recordings", key, asset)) for asset in ("frames", "detections")):
-            renewed = refresh(store, catalog, ontology, key)
-            if renewed is not None:
-                yield renewed
+        ready = all(store.current_version(ArtifactKey("recordings", key, asset)) for asset in NEEDED)
+        if ready and (renewed := refresh(store, catalog, ontology, key)) is not None:
+            yield renewed
 
 
 def create_dataset_version(
@@ -162,7 +164,7 @@ def _content(name: str, pinned: list[RecordingInputs], settings: DatasetSettings
 def _pin(store: ArtifactStore, catalog: Catalog, key: str) -> RecordingInputs:
     row = catalog.recording(key)
     found = {asset: artifact for asset in PINNED if (artifact := store.current(ArtifactKey("recordings", key, asset))) is not None}
-    for asset in ("frames", "detections"):
+    for asset in NEEDED:
         if asset not in found:
             raise InputError(f"Recording {key!r} has no {asset} yet. Materialize them first, or leave the recording out.")
     for asset, artifact in found.items():
