@@ -7,7 +7,7 @@ Settings that name classes, frames or annotations hold whatever people decided; 
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -170,7 +170,7 @@ def select(
     for number, record in enumerate(frames, start=1):
         row = _judged(record, detected.at(record), state, rules, sequence_ids or {})
         ranks[row.frame_id] = Rank(row.rank)
-        log.append(asdict(row))
+        log.append(vars(row) | {"reviewed": [vars(each) for each in row.reviewed]})
         progress(number, len(frames))
     detected.finish()
     repeated = {} if metrics is None or not settings.diversity else _repeated(metrics, ranks, settings)

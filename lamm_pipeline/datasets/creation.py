@@ -54,7 +54,7 @@ def refresh_selections(
         store: published artifacts.
         catalog: has the decisions.
         ontology: the classes in force.
-        recordings: keys, those without detections make no difference; none means all recordings that have some.
+        recordings: keys; none means all recordings that have detections.
 
     Yields:
         Each selection that was renewed, and what it was made of.

@@ -153,8 +153,15 @@ class DecisionState:
 
     def of(self, kind: str) -> Mapping[str, Verdict]:
         """The verdicts on one kind of subject."""
-        by_kind = (self.frames, self.annotations, self.sequences, self.classes)
-        return dict(zip(SubjectKind, by_kind, strict=True))[SubjectKind(kind)]
+        match SubjectKind(kind):
+            case SubjectKind.frame:
+                return self.frames
+            case SubjectKind.annotation:
+                return self.annotations
+            case SubjectKind.sequence:
+                return self.sequences
+            case SubjectKind.class_:
+                return self.classes
 
     def verdict(self, kind: str, subject: str) -> Verdict:
         """What people say about a subject; an empty verdict where nobody has spoken."""

@@ -20,14 +20,13 @@ def all_with_all(hashes: Hashes, radius: int) -> list[tuple[int, int, int]]:
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    st.lists(st.integers(0, 2**64 - 1), max_size=8),
-    st.lists(st.tuples(st.integers(0, 7), st.sets(st.integers(0, 63), max_size=18)), max_size=40),
-    st.integers(0, 15),
-)
-def test_the_pairs_are_those_of_comparing_all_with_all(scenes: list[int], copies: list[tuple[int, set[int]]], radius: int) -> None:
-    turned = [scenes[scene % len(scenes)] ^ sum(1 << bit for bit in bits) for scene, bits in copies if scenes]
-    hashes = np.array([*scenes, *turned], np.uint64)
+@given(st.integers(1, 8), st.integers(0, 60), st.integers(0, 18), st.integers(0, 15), st.integers(0, 10_000))
+def test_the_pairs_are_those_of_comparing_all_with_all(scenes: int, copies: int, most_turned: int, radius: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    hashes = draw.integers(0, 2**64, scenes, np.uint64)[draw.integers(0, scenes, copies)]
+    for place in range(copies):
+        turned = draw.choice(64, draw.integers(0, most_turned + 1), replace=False).astype(np.uint64)
+        hashes[place] ^= np.bitwise_or.reduce(np.uint64(1) << turned, initial=np.uint64(0))
     pairs, bits = near_pairs(hashes, radius)
     assert [(a, b, d) for (a, b), d in zip(pairs.tolist(), bits.tolist(), strict=True)] == all_with_all(hashes, radius)
 

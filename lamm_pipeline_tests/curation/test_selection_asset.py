@@ -10,9 +10,11 @@ import dagster as dg
 import numpy as np
 import pytest
 
+from lamm_pipeline.catalog.decisions import NewDecision
 from lamm_pipeline.catalog.models import now
-from lamm_pipeline.curation import sensors
+from lamm_pipeline.curation import selecting, sensors
 from lamm_pipeline.curation.assets import annotation_stats
+from lamm_pipeline.curation.checks import nothing_vanishes
 from lamm_pipeline.curation.sensors import decisions_changed
 from lamm_pipeline.definitions import build_definitions
 from lamm_pipeline.orchestration.workspace import Workspace
@@ -81,8 +83,6 @@ def test_lost_decisions_are_told(house: House, instance: dg.DagsterInstance) -> 
 
 
 def test_a_selection_that_lost_something_does_not_pass(house: House) -> None:
-    from lamm_pipeline.curation import selecting
-    from lamm_pipeline.curation.checks import nothing_vanishes
 
     planned = house.plan()
     artifact = selecting.bring_about(house.store, planned)
@@ -162,12 +162,9 @@ def test_who_still_reviews_keeps_nobody_else_waiting(review: Review, tmp_path: P
     (tmp_path / "other.svo2").write_text("other")
     add_files(review.house.catalog, [tmp_path / "other.svo2"], "ada")
     review.house.say(CAR, "exclude")
-    review.house.catalog.add_decisions("other", [], "ada")
     review.later = timedelta(seconds=61)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lamm_pipeline.catalog.catalog.now", lambda: now() + timedelta(seconds=61))
-        from lamm_pipeline.catalog.decisions import NewDecision
-
         review.house.catalog.add_decisions("other", [NewDecision("class", "car", "exclude")], "ada")
     assert review.tick() == ["drive"]
     assert review.cursor == "1"
@@ -175,8 +172,6 @@ def test_who_still_reviews_keeps_nobody_else_waiting(review: Review, tmp_path: P
 
 
 def test_decisions_on_a_recording_without_detections_launch_nothing(review: Review, tmp_path: Path) -> None:
-    from lamm_pipeline.catalog.decisions import NewDecision
-
     (tmp_path / "other.svo2").write_text("other")
     add_files(review.house.catalog, [tmp_path / "other.svo2"], "ada")
     review.house.catalog.add_decisions("other", [NewDecision("class", "car", "exclude")], "ada")
@@ -213,3 +208,23 @@ def test_the_daemon_takes_the_sensors_result(review: Review) -> None:
     with context:
         [request] = decisions_changed.evaluate_tick(context).run_requests or []
     assert (request.partition_key, request.run_key, request.tags["lamm/actor"]) == ("drive", "drive:1", "decisions_changed")
+
+
+@pytest.mark.requirement("CUR-09", "DSB-05")
+def test_the_launchpad_job_pins_a_selection_that_knows_the_latest_decisions_and_tells_dagster(
+    house: House, instance: dg.DagsterInstance
+) -> None:
+    house.curate(excluded_classes=["cone"])
+    house.say(CAR, "exclude")
+    job = build_definitions(Settings.from_environment({}, root=house.root)).resolve_job_def("create_dataset")
+    outcome = job.execute_in_process(
+        instance=instance, run_config={"ops": {"write_version": {"config": {"name": "night", "recordings": ["drive"]}}}}
+    )
+    assert outcome.output_for_node("write_version") == "night.v1"
+    pinned = json.loads((house.root / "datasets/night.v1/version.json").read_text())["recordings"][0]["artifacts"]["selection"]
+    artifact = house.store.current(ArtifactKey("recordings", "drive", "selection"))
+    assert artifact is not None
+    assert (artifact.version, artifact.counts["dropped_annotations"]) == (pinned, {"class_excluded": 1, "decision": 1})
+    event = instance.get_latest_data_version_record(dg.AssetKey("selection"), partition_key="drive")
+    assert event is not None
+    assert event.asset_materialization.tags["dagster/data_version"] == pinned
