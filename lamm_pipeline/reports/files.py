@@ -45,13 +45,18 @@ _REPORT_POLICY = (
 
 def find_artifact(store: ArtifactStore, scope: str, partition: str, asset: str, version: str) -> Artifact | None:
     """The published artifact that an address names, or None."""
-    named = scope in SCOPES and _PARTITION.fullmatch(partition) and _ASSET.fullmatch(asset) and _VERSION.fullmatch(version)
+    named = scope in SCOPES and is_partition(partition) and _ASSET.fullmatch(asset) and is_version(version)
     return store.find(ArtifactKey(scope, partition, asset), version) if named else None
 
 
 def is_partition(name: str) -> bool:
     """Whether a recording or a dataset version can be called so."""
     return _PARTITION.fullmatch(name) is not None
+
+
+def is_version(name: str) -> bool:
+    """Whether a version of an artifact can be called so."""
+    return _VERSION.fullmatch(name) is not None
 
 
 def published_file(store: ArtifactStore, artifact: Artifact, name: str) -> Response | None:

@@ -12,6 +12,7 @@ from lamm_pipeline.catalog.decisions import NewDecision
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.orchestration.workspace import Workspace
+from lamm_pipeline.reports.files import is_version
 from lamm_pipeline.reports.review_data import ReviewData, Shown, mask_runs, read_review_data, shown
 from lamm_pipeline.reports.review_state import changes_to_json, corrected_masks, progress, state_to_json
 from lamm_pipeline.review.carry_over import Carried, extended
@@ -98,9 +99,14 @@ class Reviews:
         """
         self.workspace.catalog.recording(recording)
         artifacts = self._shown(recording)
-        return self._remember(
-            ("data", recording, *artifacts.versions.values()), lambda: read_review_data(self.workspace.store, recording, artifacts)
-        )
+        key = ("data", recording, *self._in_force(recording).values())
+        return self._remember(key, lambda: read_review_data(self.workspace.store, recording, artifacts))
+
+    def data_as_json(self, recording: str) -> bytes:
+        """The same as it is sent, which for long recordings takes longer to make than to send."""
+        data = self.data(recording)
+        key = ("sent", recording, *self._in_force(recording).values())
+        return self._remember(key, lambda: json.dumps(data.to_json() | self._vocabulary(), separators=(",", ":")).encode())
 
     def image_name(self, frames: Artifact, index: int) -> str | None:
         """Name of the left image of a frame within the artifact; None where there is none."""
@@ -119,17 +125,6 @@ class Reviews:
             return None
         link = self.workspace.store.link(frames, frame_registry.FILE_NAME)
         return None if link is None else "{0.scheme}://{0.netloc}".format(urlsplit(link))
-
-    def data_as_json(self, recording: str) -> bytes:
-        """The same as it is sent, which for long recordings takes longer to make than to send."""
-        data = self.data(recording)
-        key = ("sent", recording, *data.shown.versions.values())
-        return self._remember(key, lambda: json.dumps(data.to_json() | self._vocabulary(), separators=(",", ":")).encode())
-
-    def _vocabulary(self) -> dict[str, Any]:
-        """Classes, words for false positives and statuses, as they are offered."""
-        classes = [{"id": each.id, "name": each.name, "color": each.color} for each in self.workspace.ontology.classes]
-        return {"classes": classes, "false_positive_types": list(self.workspace.false_positive_types), "statuses": list(LabellingStatus)}
 
     def state(self, recording: str) -> dict[str, Any]:
         """All that people have said about a recording."""
@@ -231,6 +226,11 @@ class Reviews:
         ]
         return {"decisions": rows[:MAX_ROWS], "more": len(rows) > MAX_ROWS, "events": events[:MAX_ROWS] if before is None else []}
 
+    def _vocabulary(self) -> dict[str, Any]:
+        """Classes, words for false positives and statuses, as they are offered."""
+        classes = [{"id": each.id, "name": each.name, "color": each.color} for each in self.workspace.ontology.classes]
+        return {"classes": classes, "false_positive_types": list(self.workspace.false_positive_types), "statuses": list(LabellingStatus)}
+
     def _changed(self, recording: str, request: Mapping[str, Any], ids: Sequence[int], concerned: Sequence[int]) -> dict[str, Any]:
         """What the page has to know after a change.
 
@@ -319,7 +319,7 @@ def _new_decision(given: Mapping[str, Any]) -> NewDecision:
         raise InputError("A decision has an object for `value`, and texts for `version` and `note`.")
     if given["kind"] in (SubjectKind.frame, SubjectKind.annotation, SubjectKind.sequence) and version is None:
         raise InputError("A decision says with `version` which data its author looked at.")
-    if version is not None and (len(version) != 16 or not version.isalnum()):
+    if version is not None and not is_version(version):
         raise InputError(f"{version[:40]!r} is no version of data.")
     fields = {name: value[name] for name in ("class_id", "is_positive", "types", "box_xyxy") if name in value}
     return NewDecision(given["kind"], given["subject"], given["action"], fields, version, note)

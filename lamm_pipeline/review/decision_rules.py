@@ -52,6 +52,8 @@ def _checked(decision: NewDecision, ontology: Ontology, types: Sequence[str]) ->
         raise InputError(f"{where}: a subject is the id of a frame, an annotation, a sequence or a class.")
     if len(decision.note) > MAX_NOTE:
         raise InputError(f"{where}: a note has at most {MAX_NOTE} characters.")
+    if any(each == "\0" or "\ud800" <= each <= "\udfff" for each in decision.note):
+        raise InputError(f"{where}: the note has characters that are none (zero bytes or halves of others).")
     if action is Action.note and not decision.note.strip():
         raise InputError(f"{where}: the note is empty.")
     if kind is SubjectKind.class_:

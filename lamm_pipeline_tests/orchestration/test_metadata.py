@@ -5,7 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lamm_pipeline.orchestration.metadata import MAX_ROWS, THUMBNAIL_WIDTH, table, thumbnail
+from lamm_pipeline.orchestration.metadata import MAX_ROWS, THUMBNAIL_WIDTH, review_url, table, thumbnail
+from lamm_pipeline.settings import Settings
 
 
 @pytest.mark.parametrize(("given", "shown"), [(0, 0), (1, 1), (MAX_ROWS, MAX_ROWS), (MAX_ROWS + 1, MAX_ROWS)])
@@ -32,3 +33,18 @@ def test_a_thumbnail_is_a_picture_no_wider_than_the_ui_shows() -> None:
     assert image.shape == (253, THUMBNAIL_WIDTH, 3)
     assert np.abs(image.astype(int) - (10, 200, 30)).max() < 12
     assert markdown.endswith("first frame")
+
+
+@pytest.mark.parametrize(
+    ("environment", "url"),
+    [
+        ({}, "http://127.0.0.1:3001/recordings/drive"),
+        ({"LAMM_REPORT_URL": "https://review.example/lamm/"}, "https://review.example/lamm/recordings/drive"),
+    ],
+)
+def test_the_review_page_is_linked_where_people_reach_it(environment: dict[str, str], url: str, tmp_path: Path) -> None:
+    assert review_url(Settings.from_environment(environment, root=tmp_path), "drive").url == url
+
+
+def test_settings_that_are_printed_do_not_show_the_token(tmp_path: Path) -> None:
+    assert "0123456789" not in repr(Settings.from_environment({"LAMM_REPORT_TOKEN": "token-0123456789"}, root=tmp_path))

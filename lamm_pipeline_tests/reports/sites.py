@@ -100,9 +100,7 @@ def publish_sequences(world: World, sequences: Sequence[SequenceAnnotation], par
     """Publish these sequence annotations of the detections in force."""
     content = SequenceAnnotations("drive", "cluster", "union_find", {"p": parameter}, {}, None, tuple(sequences))
     inputs = {"frames": world.frames.version, "detections": world.detections.version}
-    return _published(
-        world, "sequence_annotations", inputs, parameter, lambda folder: sequence_annotations.write(folder / SEQUENCES, content)
-    )
+    return publish(world, "sequence_annotations", inputs, parameter, lambda folder: sequence_annotations.write(folder / SEQUENCES, content))
 
 
 def publish_gifs(world: World, sequences: Artifact, made: Mapping[str, bytes]) -> Artifact:
@@ -119,10 +117,11 @@ def publish_gifs(world: World, sequences: Artifact, made: Mapping[str, bytes]) -
             index[name] = {**names, "frames": 2, "thinned_frames": 0, "skipped_images": [], "size": 2 * len(content), "reason": None}
         (folder / gifs.FILE_NAME).write_text(json.dumps(index))
 
-    return _published(world, "review_gifs", inputs, 1, write)
+    return publish(world, "review_gifs", inputs, 1, write)
 
 
-def _published(world: World, asset: str, inputs: Mapping[str, str], parameter: int, write: Callable[[Path], None]) -> Artifact:
+def publish(world: World, asset: str, inputs: Mapping[str, str], parameter: int, write: Callable[[Path], None]) -> Artifact:
+    """Publish what `write` writes as an asset of `drive`."""
     key = ArtifactKey("recordings", "drive", asset)
     identity = Identity(asset, "1", {"p": parameter}, inputs, {})
     with world.store.draft(key, identity.version) as draft:

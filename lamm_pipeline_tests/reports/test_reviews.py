@@ -1,18 +1,26 @@
 """What the review page reads and says, over HTTP, and what of it stands in the catalog."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pycocotools import mask as coco_mask
 
 from lamm_pipeline.catalog.decisions import NewDecision
+from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.recordings.ingest import add_files
 from lamm_pipeline.review.deciding import decide
 from lamm_pipeline.review.sequence_annotations import SequenceAnnotation, SequenceBox
-from lamm_pipeline_tests.reports.sites import Answer, Site, decision, publish_gifs, publish_sequences, running
-from lamm_pipeline_tests.review.worlds import FOUND, FRAMES, HEIGHT, ONTOLOGY, WIDTH, World, detection, mask_of
+from lamm_pipeline.tracking import identities
+from lamm_pipeline.tracking.identities import IdentityRow
+from lamm_pipeline.tracking.tracks import TRACKS_FILE, Track, TrackPoint, TrackSet
+from lamm_pipeline.tracking.tracks import write as write_tracks
+from lamm_pipeline_tests.reports.sites import Answer, Site, decision, publish, publish_gifs, publish_sequences, running
+from lamm_pipeline_tests.review.worlds import FOUND, FRAMES, HEIGHT, ONTOLOGY, START_NS, WIDTH, World, detection, mask_of
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 
@@ -64,6 +72,22 @@ def test_the_page_is_given_all_frames_and_annotations_with_their_versions(world:
     assert {each["id"] for each in data["classes"]} == {each.id for each in ONTOLOGY.classes}
     assert "dust" in data["false_positive_types"]
     assert state(site)["actor"] == "ada"
+
+
+def test_annotations_have_the_tracks_and_masklets_that_were_made_of_them(world: World, site: Site) -> None:
+    box = Box3D(0.0, 1.0, 9.0, 4.0, 1.8, 1.5, 0.0)
+    point = TrackPoint("drive:000001", 1, START_NS, SECOND_CAR, "car", "Car", 0.75, (12.5, 10.0, 62.5, 50.0), box, box, None)
+    row = IdentityRow("drive", "drive:000001", 1, START_NS, 8, 7, SECOND_CAR, 1.0, "masklet", "it prompted it")
+    boxes = publish(world, "boxes_3d", {"detections": world.detections.version}, 1, Path.exists)
+    found = TrackSet("drive", FRAMES, (Track(7, "car", "Car", (point,)),))
+    tracks = publish(world, "tracks", {"boxes_3d": boxes.version}, 1, lambda folder: write_tracks(folder / TRACKS_FILE, found))
+    ids = site.get("/api/recordings/drive/data").content["annotations"]
+    assert (ids["track_id"], ids["masklet_id"]) == ([None, None, 7, None, None], [None] * 5)
+    table = pa.Table.from_pylist([asdict(row)], identities.SCHEMA)
+    publish(world, "identities", {"tracks": tracks.version}, 1, lambda folder: pq.write_table(table, folder / identities.FILE_NAME))
+    assert site.get("/api/recordings/drive/data").content["annotations"]["masklet_id"] == [None, None, 8, None, None]
+    world.detect(FOUND, 0.9)
+    assert site.get("/api/recordings/drive/data").content["annotations"]["track_id"] == [None] * 5
 
 
 def test_masks_are_those_that_coco_reads(site: Site) -> None:
@@ -194,6 +218,8 @@ def test_decisions_of_another_recording_cannot_be_undone_here(world: World, site
         ({"version": "0123456789abcdef"}, "not there any more"),
         ({"value": []}, "object for `value`"),
         ({"note": 3}, "texts for `version` and `note`"),
+        ({"note": "a\0b"}, "characters that are none"),
+        ({"note": "\ud800"}, "characters that are none"),
         ({"note": "x" * 10_001}, "10000 characters"),
         ({"subject": ["drive:000000:0"]}, "text for `subject`"),
         ({"subject": "drive:000000:0\n"}, "text for `subject`"),

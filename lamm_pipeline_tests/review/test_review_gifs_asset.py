@@ -80,6 +80,7 @@ def test_the_asset_publishes_the_gifs_and_tells_counts_reasons_and_a_preview(tmp
             assert len(read_gif(house.artifact.file(str(name))).frames) == each.frames
     assert (told["sequences"], told["gifs"], told["frames"], told["skipped_images"]) == (2, 4, 11, 0)
     assert [record["sequence"] for record in (each.data for each in told["made"].records)] == ["drive:s0001", "drive:s0002"]
+    assert told["review"].endswith("/recordings/drive")
     assert told["preview"].startswith("![drive:s0001: 8 frames](data:image/jpeg;base64,")
 
 

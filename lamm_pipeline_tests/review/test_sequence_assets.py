@@ -106,6 +106,7 @@ def test_each_object_becomes_one_annotation_with_its_boxes_in_shares_of_the_imag
     house = House(tmp_path)
     told = metadata(house.run(confidence_threshold=0.0))
     assert (told["sequences"], told["boxes"], told["longest"], told["processing_stage"]) == (2, 9, 6, "imported")
+    assert told["review"].endswith("/recordings/drive")
     assert (told["has_positive"], told["has_false_positives"], told["has_missed"]) == (True, False, False)
     first, second = house.current.sequences
     assert [box.frame_id for box in first.boxes] == [each.frame_id for each in FRAMES]

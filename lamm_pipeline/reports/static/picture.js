@@ -133,14 +133,22 @@ export class Picture {
     this.frame = byId("picture");
     this.frame.style.aspectRatio = `${model.width} / ${model.height}`;
     byId("stage").style.setProperty("--ratio", model.width / model.height);
-    this.image.addEventListener("error", () => this.frame.classList.add("failed"));
-    this.image.addEventListener("load", () => this.frame.classList.remove("failed"));
+    for (const outcome of ["load", "error"]) {
+      this.image.addEventListener(outcome, () => {
+        this.frame.classList.toggle("failed", outcome === "error");
+        this.loaded = true;
+        this.paint();
+      });
+    }
     new ResizeObserver(() => this.paint()).observe(this.frame);
     this.overlay.addEventListener("click", (event) => pick(this.hit(event)));
   }
 
   set(frame, selected) {
-    if (frame !== this.at) this.image.src = imageUrl(this.model, frame);
+    if (frame !== this.at) {
+      this.loaded = false; // boxes are not drawn over the picture of another frame
+      this.image.src = imageUrl(this.model, frame);
+    }
     this.image.alt = `Frame ${this.model.frames.index[frame]} with ${this.model.inFrame[frame].length} annotations`;
     this.at = frame;
     this.selected = selected;
@@ -155,7 +163,8 @@ export class Picture {
     const width = Math.round(this.frame.clientWidth * ratio);
     const height = Math.round((width * model.height) / model.width);
     if (this.overlay.width !== width || this.overlay.height !== height) Object.assign(this.overlay, { width, height });
-    draw(this.overlay, model, this.masks, this.at, this.selected, { ...this.show, labels: true }, model.width / this.frame.clientWidth / scale);
+    const show = this.loaded ? { ...this.show, labels: true } : {};
+    draw(this.overlay, model, this.masks, this.at, this.selected, show, model.width / this.frame.clientWidth / scale);
   }
 
   /** Move the picture so that the selected box fills it when zoomed; returns how much larger everything is. */
@@ -226,7 +235,7 @@ export class Strip {
   }
 
   make(frame) {
-    const image = element("img", { src: imageUrl(this.model, frame, true), alt: "", width: "120" });
+    const image = element("img", { src: imageUrl(this.model, frame, true), alt: "", width: "120", onload: () => image.parentElement.classList.add("loaded") });
     const index = String(this.model.frames.index[frame]);
     return element("button", { type: "button", class: "thumb", "aria-label": `Frame ${index}`, tabindex: "-1", onclick: () => this.go(frame) },
       element("span", { class: "framed" }, image, element("canvas", {})), element("span", { class: "index" }, index));
