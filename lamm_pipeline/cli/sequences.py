@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -15,6 +16,7 @@ from lamm_pipeline.orchestration.config import parse
 from lamm_pipeline.orchestration.failures import FAULTS, fault_sentence
 from lamm_pipeline.orchestration.instance import add_recording_partitions
 from lamm_pipeline.orchestration.stages import assets_of
+from lamm_pipeline.review import gifs
 from lamm_pipeline.review import sequence_annotations as sequences_file
 from lamm_pipeline.review.annotate import INPUTS, annotate
 from lamm_pipeline.review.clustering import Algorithm
@@ -29,6 +31,7 @@ from lamm_pipeline.storage.atomic import write_json
 
 ASSET = "sequence_annotations"
 JOB = "annotate_only"
+LINK_SECONDS = 24 * 3600
 FAILED = 1
 STAGES = ("imported", "ready_to_annotate", "annotated")
 _LOG = logging.getLogger("lamm.sequences")
@@ -122,6 +125,8 @@ def export(
 ) -> None:
     """Export sequence annotations as JSON, with what people have said about them and without what they excluded.
 
+    With --s4 also the addresses of their GIFs: those of a bucket are signed now and hold for a day, others are the report server's.
+
     lamm sequences export --root data --stage annotated --output annotated.json
     lamm sequences export drive --s4
     """
@@ -134,7 +139,10 @@ def export(
             if found is None and recordings:
                 raise InputError(f"There are no sequence annotations of {key!r} yet. Make them with `lamm sequences run {key}`.")
             if found is not None and stage in (None, found.processing_stage):
-                documents.append({"sequence_id": key, **sequences_file.s4_document(found)} if s4 else sequences_file.document(found))
+                if s4:
+                    documents.append({"sequence_id": key, **sequences_file.s4_document(found, _gif_urls(session, key))})
+                else:
+                    documents.append(sequences_file.document(found))
     if output is None:
         options.print_json(documents)
     else:
@@ -245,6 +253,24 @@ def _reviewed(session: Session, key: str) -> SequenceAnnotations | None:
         return None
     state = decisions_now(session.workspace.store, session.workspace.catalog, key).state
     return reviewed(_read(artifact), state.sequences, processing_stage(session.workspace.catalog.labelling(key).status))
+
+
+def _gif_urls(session: Session, key: str) -> dict[str, dict[str, str | None]]:
+    """Addresses of the GIFs of the sequence annotations in force, `main` and `crop` by sequence annotation."""
+    store = session.workspace.store
+    annotated, made = (store.current(ArtifactKey("recordings", key, asset)) for asset in (ASSET, "review_gifs"))
+    if annotated is None or made is None or made.manifest.identity.inputs["sequence_annotations"] != annotated.version:
+        return {}
+    server = f"{session.workspace.settings.report_url}/files/recordings/{quote(key)}/review_gifs/{made.version}"
+    names, signed = gifs.read(made.file(gifs.FILE_NAME)), gifs.links(store, made, LINK_SECONDS)
+
+    def address(sequence_id: str, kind: str, name: str | None) -> str | None:
+        return None if name is None else signed[sequence_id][kind] or f"{server}/{quote(name)}"
+
+    return {
+        sequence_id: {kind: address(sequence_id, kind, name) for kind, name in (("main", each.main), ("crop", each.crop))}
+        for sequence_id, each in names.items()
+    }
 
 
 def _version(session: Session, key: ArtifactKey, name: str) -> SequenceAnnotations:

@@ -4,6 +4,7 @@
 | --- | --- |
 | `/` | recordings with their progress |
 | `/recordings/<key>` | review page of a recording |
+| `/recordings/<key>/clusters` | similar frames of a recording, at any thresholds |
 | `/recordings/<key>/images/<version>/<index>` | image of a frame; `?small=1` a thumbnail |
 | `/files/<scope>/<partition>/<asset>/<version>/<name>` | file of a published artifact |
 | `/api/...` | JSON for the pages |
@@ -32,7 +33,9 @@ from starlette.types import ASGIApp
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.failures import FAULTS, fault_sentence
 from lamm_pipeline.orchestration.workspace import Workspace
+from lamm_pipeline.reports.clusters import Clusters, Order
 from lamm_pipeline.reports.files import find_artifact, is_partition, published_file, thumbnail
+from lamm_pipeline.reports.playback import FRAMES, playback
 from lamm_pipeline.reports.reviews import Reviews
 from lamm_pipeline.reports.security import COOKIE, LOGIN, Access, Guard, page_policy
 from lamm_pipeline.settings import actor
@@ -45,12 +48,13 @@ _log = logging.getLogger(__name__)
 
 
 class ReportServer:
-    """Answers requests. HTTP is here; what is read and said is in `reviews.py` and `files.py`."""
+    """Answers requests. HTTP is here; what is read and said is in `reviews.py`, `clusters.py` and `files.py`."""
 
     def __init__(self, workspace: Workspace, access: Access) -> None:
         self.workspace = workspace
         self.access = access
         self.reviews = Reviews(workspace)
+        self.clusters = Clusters(workspace)
 
     def application(self) -> ASGIApp:
         """The ASGI application, guarded."""
@@ -61,11 +65,15 @@ class ReportServer:
             Route(LOGIN, self.login, methods=["POST"]),
             Route("/recordings", self.home),
             Route(f"/recordings/{key}", self.review_page),
+            Route(f"/recordings/{key}/clusters", self.clusters_page),
             Route(f"/recordings/{key}/images/{{version:str}}/{{index:int}}", self.image),
             Route("/files/{scope:str}/{partition:str}/{asset:str}/{version:str}/{name:path}", self.file),
             Route("/api/recordings", self.recordings),
             Route(f"/api/recordings/{key}/summary", self.summary),
             Route(f"/api/recordings/{key}/data", self.data),
+            Route(f"/api/recordings/{key}/playback", self.playback),
+            Route(f"/api/recordings/{key}/clusters", self.similar_frames),
+            Route(f"/api/recordings/{key}/clusters/{{index:int}}", self.members),
             Route(f"/api/recordings/{key}/state", self.state),
             Route(f"/api/recordings/{key}/pulse", self.pulse),
             Route(f"/api/recordings/{key}/masks", self.masks),
@@ -108,6 +116,11 @@ class ReportServer:
         origin = self.reviews.image_origin(self._recording(request))
         return _page("review.html", page_policy([] if origin is None else [origin]))
 
+    def clusters_page(self, request: Request) -> Response:
+        """The page with similar frames of a recording."""
+        self._recording(request)
+        return _page("clusters.html")
+
     def image(self, request: Request) -> Response:
         """Image of a frame of any published version of the frames, whole or small."""
         recording, index = self._recording(request), request.path_params["index"]
@@ -136,6 +149,21 @@ class ReportServer:
     def data(self, request: Request) -> Response:
         """What the review page shows."""
         return Response(self.reviews.data_as_json(self._recording(request)), media_type="application/json")
+
+    def playback(self, request: Request) -> Response:
+        """Some frames, to be played."""
+        start, count = _number(request, "start"), _number(request, "count")
+        return JSONResponse(playback(self.reviews.data(self._recording(request)), start or 0, FRAMES if count is None else count))
+
+    def similar_frames(self, request: Request) -> Response:
+        """What thresholds keep."""
+        order = Order.time if request.query_params.get("order") == Order.time else Order.size
+        return JSONResponse(self.clusters.overview(self._recording(request), request.query_params, order, _number(request, "offset") or 0))
+
+    def members(self, request: Request) -> Response:
+        """The frames that a kept one stands for."""
+        recording, index = self._recording(request), request.path_params["index"]
+        return JSONResponse(self.clusters.members(recording, request.query_params, index, _number(request, "offset") or 0))
 
     def state(self, request: Request) -> Response:
         """What people have said, and the name that a person is offered as their own."""

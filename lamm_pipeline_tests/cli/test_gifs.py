@@ -1,5 +1,7 @@
 """`lamm gifs` on a root with two small recordings."""
 
+import json
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,12 @@ import pytest
 
 from lamm_pipeline.catalog.models import Recording, now
 from lamm_pipeline.orchestration.workspace import Workspace
+from lamm_pipeline.review import sequence_annotations as annotations_file
+from lamm_pipeline.review.sequence_annotations import SequenceAnnotations
+from lamm_pipeline.storage.artifacts import ArtifactKey, Identity
 from lamm_pipeline_tests.command_line import lamm, printed, refused
+from lamm_pipeline_tests.reports.sites import running
+from lamm_pipeline_tests.review.test_gifs import sequence
 from lamm_pipeline_tests.review.test_review_gifs_asset import House
 
 pytestmark = pytest.mark.usefixtures("own_environment")
@@ -92,3 +99,51 @@ def test_a_debug_log_shows_images_and_sizes(root: Path) -> None:
     assert "drive:000003 read" in said
     assert "main: 80x60, quality standard" in said
     assert "bytes, gifs/sequence_0001/crop_" in said
+
+
+def exported(root: Path) -> list[tuple[str | None, str | None]]:
+    [document] = json.loads(lamm("sequences", "export", "drive", "--s4", "--root", root).stdout)
+    return [(each["gif_url_main"], each["gif_url_crop"]) for each in document["annotation"]["sequences_bbox"]]
+
+
+@pytest.mark.requirement("SEQ-07", "GIF-09", "SEQ-23")
+def test_an_export_names_gifs_by_addresses_of_the_report_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    House(tmp_path, (sequence(1), sequence(2, range(90, 92))))
+    assert exported(tmp_path) == [(None, None), (None, None)]
+    lamm("gifs", "drive", "--root", tmp_path)
+    with running(tmp_path) as site:
+        monkeypatch.setenv("LAMM_REPORT_URL", f"{site.url}/")
+        first, second = exported(tmp_path)
+        assert second == (None, None)  # none of its images is there
+        for kind, address in zip(("main", "crop"), first, strict=True):
+            assert str(address).startswith(f"{site.url}/files/recordings/drive/review_gifs/")
+            assert f"/gifs/sequence_0001/{kind}_" in str(address)
+            with urllib.request.urlopen(str(address), timeout=30) as answer:
+                assert answer.read(6) == b"GIF89a"
+
+
+@pytest.mark.requirement("SEQ-07", "GIF-08", "GIF-09")
+def test_an_export_names_gifs_in_a_bucket_by_signed_addresses(
+    tmp_path: Path, s3_bucket: Any, s3_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAMM_STORE", f"s3://{s3_bucket.name}/lamm")
+    monkeypatch.setenv("LAMM_S3_ENDPOINT", s3_server)
+    House(tmp_path)
+    lamm("gifs", "drive", "--root", tmp_path)
+    for address in (each for pair in exported(tmp_path) for each in pair):
+        assert str(address).startswith(f"{s3_server}/{s3_bucket.name}/lamm/recordings/drive/review_gifs/")
+        with urllib.request.urlopen(str(address), timeout=30) as answer:
+            assert answer.read(6) == b"GIF89a"
+
+
+@pytest.mark.requirement("GIF-09")
+def test_gifs_of_former_sequence_annotations_are_not_named(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    lamm("gifs", "drive", "--root", tmp_path)
+    assert None not in exported(tmp_path)[0]
+    listed = SequenceAnnotations("drive", "cluster", "union_find", {}, {}, None, (sequence(1, range(3)),))
+    key, identity = ArtifactKey("recordings", "drive", "sequence_annotations"), Identity("sequence_annotations", "1", {"n": 2}, {}, {})
+    with house.workspace.store.draft(key, identity.version) as draft:
+        annotations_file.write(draft.directory / annotations_file.FILE_NAME, listed)
+        house.workspace.store.publish(key, draft, identity, {}, {}, [])
+    assert exported(tmp_path) == [(None, None)]

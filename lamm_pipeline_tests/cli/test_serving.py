@@ -85,6 +85,7 @@ def test_the_report_server_ends_with_what_lamm_up_has_become(tmp_path: Path, sto
         eventually(port, up=False)
 
 
+@pytest.mark.requirement("SEQ-23")
 def test_the_report_server_starts_alone_and_stops_at_once(tmp_path: Path) -> None:
     World(tmp_path / "root")
     command = ["env", "--default-signal=INT", *PROGRAM, "reports", "--root", str(tmp_path / "root"), "--port", "0"]

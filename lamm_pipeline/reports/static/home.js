@@ -51,7 +51,8 @@ function fill(line, each, summary) {
   const { progress } = summary;
   objects.replaceChildren(...share(progress.sequences_reviewed, progress.sequences));
   annotations.replaceChildren(...share(progress.annotations_reviewed, progress.annotations));
-  frames.textContent = summary.frames ?? "";
+  const similar = element("a", { href: `/recordings/${encodeURIComponent(each.recording)}/clusters` }, "similar ones");
+  frames.replaceChildren(`${summary.frames ?? ""} `, similar);
   if (summary.lost) name.append(" ", element("span", { class: "chip warning", title: "Decisions that find nothing in the present data" }, `${summary.lost} lost`));
 }
 

@@ -440,6 +440,7 @@ async function pulse() {
 
 async function begin() {
   byId("title").textContent = recording;
+  byId("clusters-link").href = `/recordings/${encodeURIComponent(recording)}/clusters`;
   document.title = `${recording} - review`;
   let data, state;
   try {
