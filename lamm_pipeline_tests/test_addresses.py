@@ -27,7 +27,7 @@ def refusing_server() -> Iterator[tuple[str, list[str]]]:
     asked: list[str] = []
 
     class Refuses(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802  the library's
+        def do_GET(self) -> None:
             asked.append(self.path)
             self.send_error(403)
 
