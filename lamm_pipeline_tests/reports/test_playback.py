@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("own_environment")
 API = "/api/recordings/drive/playback"
 
 
-@pytest.mark.requirement("CUR-11")
+@pytest.mark.requirement("CUR-11", "API-15")
 def test_batches_one_after_the_other_are_all_frames_with_their_images(world: World, site: Site) -> None:
     frames, start, batches = [], 0, 0
     while start is not None:
@@ -30,7 +30,7 @@ def test_batches_one_after_the_other_are_all_frames_with_their_images(world: Wor
         assert site.get(each["thumbnail"]).headers["content-type"] == "image/jpeg"
 
 
-@pytest.mark.requirement("CUR-11")
+@pytest.mark.requirement("CUR-11", "API-15")
 def test_a_batch_has_24_frames_unless_said_otherwise_and_100_at_most(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     one = world.registry.frames[0]
     frames = tuple(replace(one, frame_id=f"drive:{n:06d}", svo2_frame_index=n) for n in range(130))

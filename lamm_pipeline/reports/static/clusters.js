@@ -20,7 +20,11 @@ async function show() {
   while (stale) {
     stale = false;
     try {
-      take(await get(`${api}?${query()}&order=${wanted.order}&offset=${wanted.offset}`));
+      const found = await get(`${api}?${query()}&order=${wanted.order}&offset=${wanted.offset}`);
+      if (wanted.offset && wanted.offset >= found.total) {
+        wanted.offset = 0;
+        stale = true;
+      } else take(found);
       byId("message").textContent = "";
     } catch (error) {
       byId("message").textContent = error.message;
@@ -41,9 +45,9 @@ function take(found) {
   byId("share").max = counts.frames || 1;
   byId("share").value = counts.kept;
   byId("dropped").textContent = [
-    `${counted(counts.dropped)} are dropped: ${counted(counts.repeated)} repeat another, ${counted(counts.still)} are still.`,
-    counts.no_part ? `${counted(counts.no_part)} take no part: they are excluded or not labelled.` : "",
-    counts.unreadable ? `${counted(counts.unreadable)} cannot be compared: their images are damaged.` : "",
+    `Dropped: ${counted(counts.dropped)} (repeated ${counted(counts.repeated)}, still ${counted(counts.still)}).`,
+    counts.no_part ? `Excluded already, or not labelled: ${counted(counts.no_part)}.` : "",
+    counts.unreadable ? `Not compared, for their images cannot be read: ${counted(counts.unreadable)}.` : "",
   ].filter(Boolean).join(" ");
   const back = element("button", { type: "button", onclick: () => choose(now.similarity_threshold, now.motion_threshold) }, "Back to these");
   const differs = NAMES.some((name) => now[`${name}_threshold`] !== found[`${name}_threshold`]);
@@ -130,7 +134,7 @@ function remember() {
 }
 
 const counted = (number) => number.toLocaleString("en");
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 
 function start() {
   document.title = `Similar frames of ${recording}`;
