@@ -118,11 +118,7 @@ def test_an_export_names_gifs_by_addresses_of_the_report_server(tmp_path: Path, 
         for kind, address in zip(("main", "crop"), first, strict=True):
             assert str(address).startswith(f"{site.url}/files/recordings/drive/review_gifs/")
             assert f"/gifs/sequence_0001/{kind}_" in str(address)
-<<<<<<< HEAD
-            with urllib.request.urlopen(str(address), timeout=30) as answer:  # noqa: S310  of the tests
-=======
             with urllib.request.urlopen(str(address), timeout=30) as answer:  # noqa: S310  our own server's
->>>>>>> clusters5
                 assert answer.read(6) == b"GIF89a"
 
 
@@ -136,11 +132,7 @@ def test_an_export_names_gifs_in_a_bucket_by_signed_addresses(
     lamm("gifs", "drive", "--root", tmp_path)
     for address in (each for pair in exported(tmp_path) for each in pair):
         assert str(address).startswith(f"{s3_server}/{s3_bucket.name}/lamm/recordings/drive/review_gifs/")
-<<<<<<< HEAD
-        with urllib.request.urlopen(str(address), timeout=30) as answer:  # noqa: S310  of the tests
-=======
         with urllib.request.urlopen(str(address), timeout=30) as answer:  # noqa: S310  the test server's
->>>>>>> clusters5
             assert answer.read(6) == b"GIF89a"
 
 
