@@ -6,6 +6,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+from lamm_pipeline.curation import selecting, selection
+from lamm_pipeline.curation.settings import SelectionSettings
+from lamm_pipeline.ontology.ontology import load_ontology
 from lamm_pipeline.reports.security import access_for
 from lamm_pipeline.review.deciding import decisions_now
 from lamm_pipeline.review.decisions import outcome
@@ -80,6 +83,13 @@ def said(world: World) -> list[tuple[str, str]]:
     return [(each.subject.removeprefix("drive:"), each.action) for each in world.catalog.decisions("drive")]
 
 
+def kept_by_the_next_selection(world: World) -> tuple[list[str], list[str]]:
+    """Ids and classes of the annotations that are for the next dataset version."""
+    planned = selecting.plan(world.store, world.catalog, load_ontology(), "drive", SelectionSettings())
+    rows = list(selection.read(selecting.bring_about(world.store, planned).file(selection.FILE_NAME)))
+    return [each for row in rows for each in row.kept_detection_ids], [each for row in rows for each in row.kept_class_ids]
+
+
 @pytest.mark.requirement("CAT-13", "SEQ-15", "CUR-03", "CUR-04")
 def test_ten_annotations_are_reviewed_by_keyboard_and_stand_in_the_catalog(world: World, page: Page) -> None:
     press(page, "k", "x", "k", "p")  # keep, leave out, keep, no positive: each goes on to the next
@@ -114,6 +124,11 @@ def test_ten_annotations_are_reviewed_by_keyboard_and_stand_in_the_catalog(world
     expect(page.locator("#progress-text")).to_have_text("10 of 12 annotations reviewed")
     expect(page.get_by_role("option", name="Van")).to_contain_text("kept")
     expect(page).to_have_url(re.compile("#annotation=000002:2$"))
+    kept = dict(zip(*kept_by_the_next_selection(world), strict=True))
+    every = [one.detection_id for each in world.found() for one in each.detections]
+    assert list(kept) == [each for number, each in enumerate(every) if number not in left_out]
+    assert kept["drive:000001:0"] == "van"
+    assert {each for name, each in kept.items() if name != "drive:000001:0"} == {"car"}
 
 
 @pytest.mark.requirement("CAT-13")
