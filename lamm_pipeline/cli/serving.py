@@ -1,6 +1,7 @@
 """`lamm up, reports`: what is looked at in a browser."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -36,6 +37,8 @@ def up(
     options.say(f"Dagster's UI: http://{LOCAL}:{port} (root {chosen})")
     options.say(f"Review pages and reports: {address}")
     sys.stdout.flush()
+    # shells start what runs in the background with SIGINT ignored, and Dagster stops its own processes with it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _start_report_server(chosen, listener, environment)
     environment.pop("LAMM_REPORT_TOKEN", None)
     arguments = [sys.executable, "-m", "dagster", "dev", "-m", "lamm_pipeline.definitions", "-h", LOCAL, "-p", str(port)]

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from lamm_pipeline_tests.command_line import PROGRAM, refused
+from lamm_pipeline.cli import serving
+from lamm_pipeline_tests.command_line import PROGRAM, lamm, refused
 from lamm_pipeline_tests.reports.sites import Site
 from lamm_pipeline_tests.review.worlds import World
 
@@ -86,6 +87,18 @@ def test_the_report_server_ends_with_what_lamm_up_has_become(tmp_path: Path, sto
 
 
 @pytest.mark.requirement("SEQ-23")
+def test_what_was_started_in_the_background_of_a_script_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    became: list[object] = []
+    monkeypatch.setattr(serving, "_start_report_server", lambda *_: None)
+    monkeypatch.setattr(os, "execve", lambda *_: became.append(signal.getsignal(signal.SIGINT)))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        lamm("up", "--root", tmp_path / "root", "--report-port", "0")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert became == [signal.SIG_DFL]
+
+
 def test_the_report_server_starts_alone_and_stops_at_once(tmp_path: Path) -> None:
     World(tmp_path / "root")
     command = ["env", "--default-signal=INT", *PROGRAM, "reports", "--root", str(tmp_path / "root"), "--port", "0"]
