@@ -86,7 +86,6 @@ def test_the_report_server_ends_with_what_lamm_up_has_become(tmp_path: Path, sto
         eventually(port, up=False)
 
 
-@pytest.mark.requirement("SEQ-23")
 def test_what_was_started_in_the_background_of_a_script_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     became: list[object] = []
     monkeypatch.setattr(serving, "_start_report_server", lambda *_: None)
@@ -99,6 +98,7 @@ def test_what_was_started_in_the_background_of_a_script_can_be_stopped(tmp_path:
     assert became == [signal.SIG_DFL]
 
 
+@pytest.mark.requirement("SEQ-23")
 def test_the_report_server_starts_alone_and_stops_at_once(tmp_path: Path) -> None:
     World(tmp_path / "root")
     command = ["env", "--default-signal=INT", *PROGRAM, "reports", "--root", str(tmp_path / "root"), "--port", "0"]
