@@ -3,7 +3,6 @@
 The asset `selection` and whatever else needs a selection that knows the latest decisions (a new dataset version) share this.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore
 from lamm_pipeline.storage.atomic import digest_json
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.storage.in_force import artifacts_in_force
+from lamm_pipeline.storage.making import find_or_make
 from lamm_pipeline.streaming import Progress, no_progress
 
 ASSET = "selection"
@@ -141,20 +141,8 @@ def refresh(store: ArtifactStore, catalog: Catalog, ontology: Ontology, recordin
 
 def bring_about(store: ArtifactStore, planned: SelectionPlan) -> Artifact:
     """Put a planned selection in force: the published one if there is, else made now."""
-    identity = planned.identity
-    published = store.find(planned.key, identity.version)
-    if published is not None:
-        store.make_current(published)
-        return published
-    with store.draft(planned.key, identity.version) as draft:
-        published = store.find(planned.key, identity.version)
-        if published is not None:  # a run made it while this one waited for the draft
-            draft.finish()
-            store.make_current(published)
-            return published
-        sources = dict.fromkeys(source for artifact in planned.inputs.values() for source in artifact.manifest.sources)
-        counts = json.loads(json.dumps(planned.make(draft)))  # as a later run will read them
-        return store.publish(planned.key, draft, identity, counts, {}, list(sources))
+    sources = dict.fromkeys(source for artifact in planned.inputs.values() for source in artifact.manifest.sources)
+    return find_or_make(store, planned.key, planned.identity, lambda draft: (planned.make(draft), {}), list(sources))
 
 
 def _content(decision: Decision) -> list[Any]:

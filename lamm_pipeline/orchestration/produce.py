@@ -1,6 +1,5 @@
 """The recipe every asset follows: name the version, reuse it if it is there, else work in a draft and publish."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from lamm_pipeline.orchestration.stages import progress_after
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity, Source
 from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline.storage.making import find_or_make
 from lamm_pipeline.streaming import Progress
 
 PROGRESS_TAG = "lamm/progress"
@@ -70,24 +70,22 @@ def _found_or_made(
     work: Work,
     sources: Sequence[Source],
 ) -> Artifact:
-    published = workspace.store.find(key, identity.version)
-    if published is not None and not config.force:
-        context.log.info(f"Version {identity.version} of {key.asset} is published already; nothing to compute.")
-        workspace.store.make_current(published)
-        return published
-    with workspace.store.draft(key, identity.version, restart=config.restart or config.force) as draft:
-        published = workspace.store.find(key, identity.version)
-        if published is not None and not config.force:  # another run made it while this one waited for the draft
-            draft.finish()
-            workspace.store.make_current(published)
-            return published
+    made = False
+
+    def make(draft: Draft) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        nonlocal made
+        made = True
         if draft.state:
             context.log.info(f"Resuming version {identity.version} of {key.asset} after {draft.state.get('done', 0)} frames.")
         progress = StageProgress(context.log.info, key.asset)
         started = time.time()
-        counts = json.loads(json.dumps(work(draft, progress)))  # as a later run will read them
-        run = {"run_id": context.run.run_id, "started_at": started, "seconds": time.time() - started, **progress.summary()}
-        return workspace.store.publish(key, draft, identity, counts, run, sources)
+        counts = work(draft, progress)
+        return counts, {"run_id": context.run.run_id, "started_at": started, "seconds": time.time() - started, **progress.summary()}
+
+    artifact = find_or_make(workspace.store, key, identity, make, sources, restart=config.restart, force=config.force)
+    if not made:
+        context.log.info(f"Version {identity.version} of {key.asset} is published already; nothing to compute.")
+    return artifact
 
 
 def _tell_progress(context: dg.AssetExecutionContext) -> None:
