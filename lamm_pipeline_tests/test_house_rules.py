@@ -23,7 +23,7 @@ STAGES = (
     "sample",
 )
 MAY_KNOW_DAGSTER = {"assets.py", "checks.py", "jobs.py", "sensors.py", "schedules.py", "resources.py"}
-FOUNDATION = ("errors.py", "settings.py", "streaming.py", "geometry", "ontology", "storage", "catalog")
+FOUNDATION = ("errors.py", "sample_table.py", "settings.py", "streaming.py", "geometry", "ontology", "storage", "catalog")
 HEAVY = ("torch", "torchvision", "sam2", "transformers", "mlflow", "rerun", "pyzed", "boto3")
 
 
