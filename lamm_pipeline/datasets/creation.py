@@ -1,6 +1,10 @@
-"""Making a dataset version: pin what is published of each recording, write the manifest, remember it in the catalog."""
+"""Making a dataset version: pin what is published of each recording and import, write the manifest, remember it in the catalog.
 
-from collections.abc import Iterable, Iterator
+The versions of a dataset grow: a frame that an earlier version has put into a split stays there, unless a new division is asked for.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -9,8 +13,12 @@ from lamm_pipeline.catalog.models import DatasetVersion, Recording, now
 from lamm_pipeline.curation.selecting import SelectionPlan, refresh
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.datasets.versions import (
+    IMPORT_ASSET,
+    IMPORTS_SCOPE,
     MANIFEST,
     ArtifactVersions,
+    ImportInputs,
+    PreviousSplit,
     RecordingInputs,
     SourceFile,
     VersionManifest,
@@ -76,11 +84,13 @@ def create_dataset_version(
     settings: DatasetSettings,
     *,
     actor: str,
+    imports: Iterable[str] = (),
+    resplit: bool = False,
     title: str = "",
     description: str = "",
     source_job_id: str | None = None,
 ) -> tuple[VersionManifest, bool]:
-    """Create the next version of dataset `name` from what is in force of each recording now.
+    """Create the next version of dataset `name` from what is in force of each recording and import now.
 
     Args:
         root: the root folder.
@@ -88,9 +98,11 @@ def create_dataset_version(
         catalog: where recordings and versions are remembered.
         ontology: the classes in force.
         name: of the dataset.
-        recordings: keys; none means all recordings that have detections.
+        recordings: keys; none means all recordings that have detections, or none at all where imports are named.
         settings: filters, split, formats.
         actor: who does it.
+        imports: keys of imports, in the order in which they are to be believed.
+        resplit: divide all frames anew; else those of the newest version whose split is published stay where they are.
         title: a line for people.
         description: more for people.
         source_job_id: the run that creates the version, None for the command line.
@@ -99,23 +111,34 @@ def create_dataset_version(
         The version, and whether it is new: when the newest version of this name has exactly this content, that one is returned.
 
     Raises:
-        InputError: a recording is unknown or not processed, its artifacts do not belong together, or the name or settings cannot be used.
+        InputError: a recording or import is unknown or not processed, its artifacts do not belong together, or the name or settings cannot
+            be used.
     """
     check_name(name)
-    keys = wanted_recordings(store, catalog, recordings)
-    pinned = [_pin(store, catalog, key) for key in keys]
+    imported, chosen = list(dict.fromkeys(imports)), list(recordings)
+    keys = chosen if imported and not chosen else wanted_recordings(store, catalog, chosen)
     rows = catalog.versions(name, deleted=True)
     known = [row.number for row in rows]
     gone = {row.number for row in rows if row.deleted_at is not None}
     before = [each for each in list_versions(root, name) if each.number not in gone]
-    if before and before[-1].content_digest == _content(name, pinned, settings, ontology):
+    found = [_import(store, key) for key in imported]
+    content = _Content(
+        recordings=tuple(sorted((_pin(store, catalog, key) for key in keys), key=lambda inputs: inputs.recording)),
+        imports=tuple(_pin_import(artifact) for artifact in found),
+        extra_classes=_extra_classes(found, ontology, before[-1].extra_classes if before else ()),
+        previous_split=None if resplit else _previous_split(store, before),
+    )
+    if before and _same(before[-1], content, settings, ontology, resplit=resplit):
         if before[-1].number not in known:  # whoever wrote the manifest was killed before the catalog had it
             _remember(root, catalog, before[-1])
         return before[-1], False
     version = create_version(
         root,
         name,
-        recordings=pinned,
+        recordings=content.recordings,
+        imports=content.imports,
+        extra_classes=content.extra_classes,
+        previous_split=content.previous_split,
         settings=settings,
         ontology=ontology,
         created_at=now().isoformat(timespec="seconds"),
@@ -127,6 +150,16 @@ def create_dataset_version(
     )
     _remember(root, catalog, version)
     return version, True
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What a version pins."""
+
+    recordings: tuple[RecordingInputs, ...]
+    imports: tuple[ImportInputs, ...]
+    extra_classes: tuple[str, ...]
+    previous_split: PreviousSplit | None
 
 
 def _remember(root: Path, catalog: Catalog, version: VersionManifest) -> None:
@@ -146,19 +179,42 @@ def _remember(root: Path, catalog: Catalog, version: VersionManifest) -> None:
     )
 
 
-def _content(name: str, pinned: list[RecordingInputs], settings: DatasetSettings, ontology: Ontology) -> str:
-    """Content digest that a version of exactly these parts would have."""
-    return VersionManifest(
-        name=name,
-        number=1,
-        title="",
-        description="",
-        created_at="",
-        created_by="",
-        ontology_digest=ontology.digest,
-        recordings=tuple(sorted(pinned, key=lambda inputs: inputs.recording)),
-        settings=settings,
-    ).content_digest
+def _same(newest: VersionManifest, content: _Content, settings: DatasetSettings, ontology: Ontology, *, resplit: bool) -> bool:
+    """Whether the newest version has this content. It need not follow itself: its split stays as it is, unless another is asked for."""
+    previous = content.previous_split if resplit else newest.previous_split
+    update = {**vars(content), "previous_split": previous, "settings": settings, "ontology_digest": ontology.digest}
+    return newest.model_copy(update=update).content_digest == newest.content_digest
+
+
+def _previous_split(store: ArtifactStore, before: Sequence[VersionManifest]) -> PreviousSplit | None:
+    """The newest split of the dataset that is published."""
+    for version in reversed(before):
+        artifact = store.current_version(ArtifactKey("datasets", version.key, "splits"))
+        if artifact is not None:
+            return PreviousSplit(version=version.key, artifact=artifact)
+    return None
+
+
+def _extra_classes(imports: Iterable[Artifact], ontology: Ontology, before: Sequence[str]) -> tuple[str, ...]:
+    """Labels that the ontology lacks; those that the dataset had before keep their place, and with it their category id."""
+    labels = {label for artifact in imports for label in artifact.counts["extra_classes"]} - {known.id for known in ontology.classes}
+    return (*before, *sorted(labels - set(before)))
+
+
+def _import(store: ArtifactStore, key: str) -> Artifact:
+    artifact = store.current(ArtifactKey(IMPORTS_SCOPE, key, IMPORT_ASSET))
+    if artifact is None:
+        raise InputError(f"There is no import {key!r}. Import its ZIP first (`lamm import`), or see `lamm import --list`.")
+    return artifact
+
+
+def _pin_import(artifact: Artifact) -> ImportInputs:
+    return ImportInputs(
+        key=artifact.key.partition,
+        recording=artifact.counts["recording"],
+        artifact=artifact.version,
+        source=SourceFile(**artifact.counts["source"]),
+    )
 
 
 def _pin(store: ArtifactStore, catalog: Catalog, key: str) -> RecordingInputs:

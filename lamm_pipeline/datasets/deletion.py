@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 from lamm_pipeline.catalog.catalog import Catalog
-from lamm_pipeline.datasets.versions import MANIFEST
+from lamm_pipeline.datasets.versions import MANIFEST, list_versions
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.storage.artifacts import ArtifactStore
+from lamm_pipeline.storage.artifacts import ArtifactKey, ArtifactStore
 
 
 def delete_version(root: Path, store: ArtifactStore, catalog: Catalog, key: str, actor: str) -> int:
@@ -23,8 +23,15 @@ def delete_version(root: Path, store: ArtifactStore, catalog: Catalog, key: str,
         The bytes that were given back.
 
     Raises:
-        InputError: there is no such version, or somebody is writing it.
+        InputError: there is no such version, somebody is writing it, or a later version has still to read its split.
     """
+    for later in list_versions(root):
+        follows = later.previous_split is not None and later.previous_split.version == key
+        if follows and store.current_version(ArtifactKey("datasets", later.key, "splits")) is None:
+            raise InputError(
+                f"The frames of {later.key} are to stay where {key} has put them, and it is not divided yet. Materialize the splits of "
+                f"{later.key} first, or delete it."
+            )
     folder = root / "datasets" / key
     deleted = {row.key for row in catalog.versions(deleted=True) if row.deleted_at is not None}
     artifacts = [each for each in store.all_keys() if each.scope == "datasets" and each.partition == key]

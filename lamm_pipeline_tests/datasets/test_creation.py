@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -5,9 +6,11 @@ import pytest
 
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.datasets import creation
+from lamm_pipeline.datasets.classes import version_classes
 from lamm_pipeline.datasets.creation import create_dataset_version
+from lamm_pipeline.datasets.deletion import delete_version
 from lamm_pipeline.datasets.settings import DatasetSettings, FilterSettings
-from lamm_pipeline.datasets.versions import VersionManifest
+from lamm_pipeline.datasets.versions import PreviousSplit, VersionManifest
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.recordings.ingest import add_files
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity
@@ -58,9 +61,22 @@ class House:
         assert found is not None
         return found
 
-    def create(self, settings: DatasetSettings | None = None) -> tuple[VersionManifest, bool]:
+    def publish_of(self, scope: str, partition: str, asset: str, counts: dict[str, Any] | None = None) -> None:
+        identity = Identity(asset, "1", {"partition": partition}, {}, {})
+        with self.store.draft(ArtifactKey(scope, partition, asset), identity.version) as draft:
+            self.store.publish(ArtifactKey(scope, partition, asset), draft, identity, counts or {}, {})
+
+    def publish_import(self, key: str, recording: str, extra_classes: list[str]) -> None:
+        source = {"path": f"/data/{key}.zip", "digest": f"sha256-of-{key}", "size": 10}
+        counts = {"recording": recording, "extra_classes": extra_classes, "source": source}
+        self.publish_of("annotation_exports", key, "annotation_export", counts)
+
+    def create(
+        self, settings: DatasetSettings | None = None, recordings: Sequence[str] = (), **options: Any
+    ) -> tuple[VersionManifest, bool]:
+        wanted = settings or DatasetSettings()
         return create_dataset_version(
-            self.root, self.store, self.catalog, ONTOLOGY, "night", [], settings or DatasetSettings(), actor="ada", title="Night"
+            self.root, self.store, self.catalog, ONTOLOGY, "night", recordings, wanted, actor="ada", title="Night", **options
         )
 
 
@@ -135,6 +151,56 @@ def test_a_version_whose_creator_was_killed_before_the_catalog_knew_it_is_taken_
     assert (version.key, new) == ("night.v1", False)
     row = house.catalog.version("night.v1")
     assert (row.title, row.created_by) == ("Night", "ada")
+
+
+def grown(house: House, **settings: Any) -> VersionManifest:
+    """The next version, divided."""
+    version, new = house.create(DatasetSettings(filters=FilterSettings(**settings)))
+    assert new
+    house.publish_of("datasets", version.key, "splits")
+    return version
+
+
+@pytest.mark.requirement("PIP-03", "AV-09")
+def test_a_version_keeps_the_split_of_the_one_before_unless_a_new_one_is_asked_for(house: House) -> None:
+    first = grown(house, min_score=0.1)
+    assert first.previous_split is None
+    second = grown(house, min_score=0.2)
+    split = house.store.current_version(ArtifactKey("datasets", first.key, "splits"))
+    assert second.previous_split == PreviousSplit(version="night.v1", artifact=str(split))
+    same = DatasetSettings(filters=FilterSettings(min_score=0.2))
+    assert house.create(same) == (second, False)
+    anew, new = house.create(same, resplit=True)
+    assert (new, anew.key, anew.previous_split) == (True, "night.v3", None)
+    assert house.create(same, resplit=True) == (anew, False)
+    assert house.create(same) == (anew, False)
+
+
+def test_a_version_whose_split_a_later_one_has_still_to_read_is_not_deleted(house: House) -> None:
+    first = grown(house, min_score=0.1)
+    second, _ = house.create(DatasetSettings(filters=FilterSettings(min_score=0.2)))
+    with pytest.raises(InputError, match=r"The frames of night\.v2 are to stay where night\.v1 has put them"):
+        delete_version(house.root, house.store, house.catalog, first.key, "ada")
+    house.publish_of("datasets", second.key, "splits")
+    delete_version(house.root, house.store, house.catalog, first.key, "ada")
+
+
+@pytest.mark.requirement("PIP-03")
+def test_imports_are_pinned_in_the_order_they_are_named_and_their_labels_keep_their_numbers(house: House) -> None:
+    house.publish_import("b", "street", ["zebra", "yak", "car"])
+    house.publish_import("a", "yard", ["ant"])
+    first, _ = house.create(imports=["b"])
+    assert (first.recordings, first.extra_classes) == ((), ("yak", "zebra"))
+    second, _ = house.create(imports=["b", "a", "b"], recordings=["drive"])
+    assert [(each.key, each.recording) for each in second.imports] == [("b", "street"), ("a", "yard")]
+    assert ([each.recording for each in second.recordings], second.members) == (["drive"], ["drive", "street", "yard"])
+    assert second.extra_classes == ("yak", "zebra", "ant")
+    assert version_classes(second, ONTOLOGY).all[-3:][0].category_id == version_classes(first, ONTOLOGY).all[-2:][0].category_id
+
+
+def test_an_import_that_there_is_not_is_a_sentence(house: House) -> None:
+    with pytest.raises(InputError, match="There is no import 'street'"):
+        house.create(imports=["street"])
 
 
 @pytest.mark.parametrize("missing", ["frames", "detections"])
