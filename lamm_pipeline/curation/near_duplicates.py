@@ -131,7 +131,7 @@ def near_duplicates_across(hashes: Hashes, codes: NDArray[np.integer[Any]], radi
                         witness[here[found], mine] = first[twin[found], theirs]
 
     def may_tell(order: Places, starts: Places) -> NDArray[np.bool_]:
-        lacking = np.maximum.reduceat((there & (witness < 0)).any(axis=1)[order], starts)
+        lacking = np.maximum.reduceat((there & (witness < 0))[order].any(axis=1), starts)
         mixed = np.maximum.reduceat(there[order], starts, axis=0).sum(axis=1) > 1
         return np.asarray(lacking & mixed, np.bool_)
 
