@@ -104,16 +104,16 @@ class SplitSettings(BaseModel):
 
     strategy: SplitStrategy = Field(
         default=SplitStrategy.auto,
-        description="recording: whole recordings, leak-free. temporal: whole recordings by their first stamp, the earliest in train and the "
-        "latest in test. blocks: contiguous blocks of each recording with a guard gap between them. stratified: each class in the ratios "
-        "of the splits, by groups. random: single frames, so neighbours get into different splits. "
+        description="recording: whole recordings, leak-free. temporal: whole recordings by their first stamp, the earliest in train and "
+        "the latest in test. blocks: contiguous blocks of each recording with a guard gap between them. stratified: each class in the "
+        "ratios of the splits, by groups. random: single frames, so that neighbours get into different splits. "
         "auto: recording when there are enough recordings to fill every split, else blocks.",
     )
     group: StratifiedGroup = Field(
         default=StratifiedGroup.auto,
-        description="What stratified keeps together. recording: recordings. block: short blocks of frames, with a guard gap where the split "
-        "changes. Both keep near-duplicates together too. frame: nothing, which gives exact counts and lets neighbours get into different "
-        "splits. auto: recording, with fewer than three recordings block.",
+        description="What stratified keeps together. recording: recordings. block: short blocks of frames, with a guard gap where the "
+        "split changes. Both keep near-duplicates together too. frame: nothing, which gives exact counts and lets neighbours get into "
+        "different splits. auto: recording, with fewer than three recordings block.",
     )
     near_duplicate_radius: int = Field(
         default=RADIUS,

@@ -99,8 +99,8 @@ def read_frames(samples: Path) -> SplitFrames:
     lengths = [batch.column("annotations").value_lengths() for batch in batches]
     counts = pa.chunked_array(lengths, pa.int32()).fill_null(0).to_numpy().astype(np.int64)
     labels = pa.chunked_array([batch.column("annotations").flatten().field("class_id") for batch in batches], pa.string())
-    recordings, recording = _encoded(columns["recording"])
-    classes, label = _encoded(labels)
+    recordings, recording = encoded(columns["recording"])
+    classes, label = encoded(labels)
     stamps = pa.table({"recording": recording, "stamp": columns["timestamp_ns"]}).group_by("recording").aggregate([("stamp", "min")])
     first = dict(zip(stamps["recording"].to_pylist(), stamps["stamp_min"].to_pylist(), strict=True))
     return SplitFrames(
@@ -133,7 +133,7 @@ def previous_codes(frames: SplitFrames, previous: pa.Table) -> tuple[Codes, int]
     return there[known], len(previous) - int(np.count_nonzero(known >= 0))
 
 
-def _encoded(texts: pa.ChunkedArray) -> tuple[tuple[str, ...], Places]:
-    """The different texts, sorted, and the place of each text among them."""
+def encoded(texts: pa.ChunkedArray) -> tuple[tuple[str, ...], Places]:
+    """The different texts of a column, sorted, and the place of each row's among them."""
     names = pc.unique(texts).sort()
     return tuple(names.to_pylist()), pc.index_in(texts, names).to_numpy().astype(np.int64)
