@@ -35,7 +35,10 @@ def deal_groups(counts: Places, ratios: NDArray[np.float64], draws: NDArray[np.u
     Returns:
         `(G,)` split of every group. No split with a share is left without a group where there are enough of them.
     """
-    values, lacking = _scaled(counts, ratios, codes)
+    totals = counts.sum(axis=0)
+    held = np.stack([counts[codes == split].sum(axis=0) for split in range(len(ratios))])
+    scale = _scale(totals)
+    values, lacking = (counts * scale).astype(np.float64), ((_targets(totals, ratios) - held) * scale).astype(np.float64)
     placed = codes.copy()
     wanted = np.flatnonzero(ratios > 0)
     without = [split for split in wanted.tolist() if not (codes == split).any()]
@@ -79,8 +82,9 @@ def deal_frames(kinds: Places, counts: Places, ratios: NDArray[np.float64], draw
     room = _rounded(_shares(ratios, np.array([len(dealt) + there.sum()]), there.sum(axis=0)[None], np.array([len(dealt)]))[0])
     room -= quota.sum(axis=0)
     left = np.repeat(np.arange(len(counts)), coming - quota.sum(axis=1))
-    values = np.rint(counts * _scale(number @ counts))
-    lacking = np.rint(ratios[:, None] * (number @ values)) - (there + quota).T @ values
+    totals = number @ counts
+    values = (counts * _scale(totals)).astype(np.float64)
+    lacking = ((_targets(totals, ratios) - (there + quota).T @ counts) * _scale(totals)).astype(np.float64)
     extra = np.empty(len(left), np.int8)
     for place in np.argsort(-values[left].sum(axis=1), kind="stable").tolist():
         open_to = np.flatnonzero(room > 0)
@@ -95,19 +99,15 @@ def deal_frames(kinds: Places, counts: Places, ratios: NDArray[np.float64], draw
     return placed
 
 
-def _scaled(counts: Places, ratios: NDArray[np.float64], codes: Codes) -> tuple[Numbers, Numbers]:
-    """Of each group what it has, and of each split what it lacks: `(G, C)` and `(S, C)`."""
-    values = np.rint(counts * _scale(counts.sum(axis=0)))
-    lacking = np.rint(ratios[:, None] * values.sum(axis=0))
-    for split in range(len(ratios)):
-        lacking[split] -= values[codes == split].sum(axis=0)
-    return values, lacking
+def _targets(totals: Places, ratios: NDArray[np.float64]) -> Places:
+    """`(S, C)` how many frames of each class each split is to have, in whole frames."""
+    return np.stack([_rounded(total * ratios) for total in totals.tolist()], axis=1)
 
 
-def _scale(totals: Places) -> Numbers:
-    """By what a class's counts are multiplied to weigh as much as any other's, so that squares and their sums stay below 2^53."""
-    whole = 2.0 ** ((50 - math.ceil(math.log2(max(len(totals), 2)))) // 2)
-    return np.asarray(whole / np.maximum(totals, 1))
+def _scale(totals: Places) -> Places:
+    """By what a class's counts are multiplied to weigh about as much as any other's, so that squares and their sums stay below 2^53."""
+    whole = 2 ** ((50 - math.ceil(math.log2(max(len(totals), 2)))) // 2)
+    return np.asarray(np.maximum(whole // np.maximum(totals, 1), 1))
 
 
 def _shares(ratios: NDArray[np.float64], union: Places, there: Places, coming: Places) -> NDArray[np.float64]:

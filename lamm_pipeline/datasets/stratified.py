@@ -73,19 +73,23 @@ def stratify(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: 
     given = placed[frames.order][first]
     if np.count_nonzero(given == NEWCOMER) + np.count_nonzero(given >= 0) < np.count_nonzero(ratios):
         raise _too_few(frames, settings, dataset, group, len(given))
-    dealt = deal_groups(_counts(frames, groups, codes != NOWHERE), ratios, frames.draws(settings.seed)[frames.order][first], given)
-    placed = np.where(placed == NEWCOMER, dealt[groups], placed)
-    if guard:
-        placed[_gaps(frames, units, margin, placed, ratios, guard)] = NOWHERE
+    counts, draws = _counts(frames, groups, codes != NOWHERE), frames.draws(settings.seed)[frames.order][first]
+    whole = np.where(placed == NEWCOMER, deal_groups(counts, ratios, draws, given)[groups], placed)
+    found = _with_gaps(frames, units, margin, whole, ratios, guard)
+    if guard:  # gaps take more from some splits than from others: dealt again, with shares that allow for it
+        left = _sizes(found) / np.maximum(_sizes(whole), 1)
+        allowing = np.where(left > 0, ratios / np.where(left > 0, left, 1), ratios)
+        whole = np.where(placed == NEWCOMER, deal_groups(counts, allowing / allowing.sum(), draws, given)[groups], placed)
+        found = _with_gaps(frames, units, margin, whole, ratios, guard)
     look_alikes = np.zeros(len(frames), np.bool_)
     droppable = margin | new if not new.all() else margin
     if droppable.any():
         hashed = np.flatnonzero(frames.hashed)
-        across = near_duplicates_across(frames.image_hash[hashed], placed[hashed], settings.near_duplicate_radius)
+        across = near_duplicates_across(frames.image_hash[hashed], found[hashed], settings.near_duplicate_radius)
         look_alikes[hashed[across[:, 0]]] = True
         look_alikes &= droppable
-        placed[look_alikes] = NOWHERE
-    return Stratified(placed, look_alikes, group, guard)
+        found[look_alikes] = NOWHERE
+    return Stratified(found, look_alikes, group, guard)
 
 
 def _kinds(frames: SplitFrames) -> tuple[Places, Places]:
@@ -176,13 +180,21 @@ def _with_look_alikes(groups: Places, codes: Codes) -> Codes:
     return np.where(codes == NEWCOMER, given[groups], codes)
 
 
-def _gaps(frames: SplitFrames, units: Places, margin: NDArray[np.bool_], placed: Codes, ratios: NDArray[np.float64], guard: int) -> Places:
-    """The frames that guard gaps take: of two blocks that touch, from the one whose split has the larger share."""
-    block, code, outer = units[frames.order], placed[frames.order], margin[frames.order]
+def _with_gaps(
+    frames: SplitFrames, units: Places, margin: NDArray[np.bool_], whole: Codes, ratios: NDArray[np.float64], guard: int
+) -> Codes:
+    """The codes less what guard gaps take: of two blocks that touch, from the one whose split has the larger share."""
+    block, code, outer = units[frames.order], whole[frames.order], margin[frames.order]
     edges = np.flatnonzero((np.diff(block) != 0) & (np.diff(code) != 0) & outer[:-1] & outer[1:])
     before = ratios[code[edges]] >= ratios[code[edges + 1]]
     taken = np.where(before, edges - guard, edges)[:, None] + np.arange(1, guard + 1)
-    return np.asarray(frames.order[taken.ravel()], np.int64)
+    found = whole.copy()
+    found[frames.order[taken.ravel()]] = NOWHERE
+    return found
+
+
+def _sizes(codes: Codes) -> Places:
+    return np.bincount(codes[codes >= 0], minlength=len(SPLITS))
 
 
 def _too_few(frames: SplitFrames, settings: SplitSettings, dataset: str, group: StratifiedGroup, groups: int) -> InputError:
