@@ -9,7 +9,7 @@ from lamm_pipeline.cli.session import Session, open_session
 from lamm_pipeline.datasets.comparison import Comparison, Curated, compare, counted
 from lamm_pipeline.datasets.deletion import delete_version
 from lamm_pipeline.datasets.samples import pinned_folders
-from lamm_pipeline.datasets.settings import DatasetSettings, EmptyFrames, ExportFormat, SplitStrategy
+from lamm_pipeline.datasets.settings import DatasetSettings, EmptyFrames, ExportFormat, SplitStrategy, StratifiedGroup
 from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.config import parse
@@ -29,8 +29,13 @@ def create(
     ] = None,
     split: Ratios = "0.7/0.2/0.1",
     strategy: Annotated[
-        SplitStrategy, typer.Option(help="Whole recordings, or contiguous blocks with a guard gap, or whichever fits.")
+        SplitStrategy,
+        typer.Option(
+            help="Whole recordings (temporal: in the order of time), contiguous blocks with a guard gap, or whichever of these fits; "
+            "stratified by class; random frames, which leaks."
+        ),
     ] = SplitStrategy.auto,
+    group: Annotated[StratifiedGroup, typer.Option(help="What --strategy stratified keeps together.")] = StratifiedGroup.auto,
     seed: Annotated[int, typer.Option(help="Seed of the split; the same seed gives the same split.")] = 42,
     formats: Formats = None,
     include: Annotated[list[str] | None, typer.Option("--class", help="Class to keep; may be repeated. Default: all.")] = None,
@@ -53,6 +58,7 @@ def create(
         split,
         formats,
         strategy=strategy,
+        group=group,
         seed=seed,
         filters={
             "include_classes": include or [],
@@ -216,7 +222,7 @@ def dataset_settings(split: str, formats: list[ExportFormat] | None, **values: A
     except ValueError:
         raise InputError(f"--split {split!r} is not three shares such as 0.7/0.2/0.1.") from None
     parts: dict[str, Any] = {"train_ratio": train, "val_ratio": val, "test_ratio": test}
-    parts |= {name: values.pop(name) for name in ("strategy", "seed", "balance_by", "guard_frames") if name in values}
+    parts |= {name: values.pop(name) for name in ("strategy", "group", "seed", "balance_by", "guard_frames") if name in values}
     settings: DatasetSettings = parse(
         DatasetSettings, {"split": parts, **({"formats": formats} if formats else {}), **values}, "the dataset version"
     )

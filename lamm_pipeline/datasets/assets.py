@@ -18,7 +18,8 @@ from lamm_pipeline.datasets.lineage import LINEAGE_FILE, write_lineage
 from lamm_pipeline.datasets.samples import pinned_folders
 from lamm_pipeline.datasets.settings import ExportFormat
 from lamm_pipeline.datasets.splits import leaks, read_summary, split_version
-from lamm_pipeline.datasets.versions import VersionManifest, read_version
+from lamm_pipeline.datasets.versions import PreviousSplit, VersionManifest, read_version
+from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.config import StageConfig
 from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failures
 from lamm_pipeline.orchestration.metadata import table, thumbnail
@@ -29,7 +30,7 @@ from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
 CURATION_VERSION = "3"
-SPLITS_VERSION = "2"
+SPLITS_VERSION = "3"
 KITTI_VERSION = "2"
 COCO_VERSION = "3"
 LINEAGE_VERSION = "3"
@@ -97,17 +98,18 @@ def curated_dataset(context: dg.AssetExecutionContext, config: StageConfig, work
     group_name=GROUP,
     code_version=SPLITS_VERSION,
     retry_policy=IO_RETRIES,
-    check_specs=[checks.NO_VIDEO_LEAKAGE, checks.GUARD_GAP],
-    description="Train, val and test: whole recordings, or contiguous blocks with a guard gap where there are too few.",
+    check_specs=[checks.NO_VIDEO_LEAKAGE, checks.GUARD_GAP, checks.STRATIFIED],
+    description="Train, val and test: whole recordings, or contiguous blocks with a guard gap where there are too few, or as asked.",
 )
 def splits(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Divide a version's frames."""
     with sentences_as_failures():
         version = _version(context, workspace)
         curated = workspace.version_artifact(context.partition_key, "curated_dataset")
+        previous = None if version.previous_split is None else _previous_split(workspace, version.previous_split)
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
-            summary = split_version(version, curated.folder, draft)
+            summary = split_version(version, curated.folder, draft, None if previous is None else previous.folder)
             progress(summary["total_frames"], summary["total_frames"])
             return {name: summary[name] for name in ("total_frames", "total_annotations", "total_recordings", "strategy_used")}
 
@@ -118,7 +120,7 @@ def splits(context: dg.AssetExecutionContext, config: StageConfig, workspace: Wo
             scope="datasets",
             config=config,
             code_version=SPLITS_VERSION,
-            inputs={"curated_dataset": curated},
+            inputs={"curated_dataset": curated} | ({} if previous is None else {"previous_splits": previous}),
             settings=version.settings.split.model_dump(mode="json"),
         )
         summary = read_summary(artifact.folder)
@@ -133,9 +135,15 @@ def splits(context: dg.AssetExecutionContext, config: StageConfig, workspace: Wo
                 **artifact.counts,
                 "splits": table(rows),
                 "classes": table([{"class": name, **numbers} for name, numbers in summary["classes"].items()]),
+                "shares": table(_shares(summary)),
+                "newcomers": table([summary["newcomers"]]),
                 "notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in summary["notes"]) or "none"),
             },
-            [checks.no_video_leakage(leaks(artifact.folder)), checks.guard_gap(summary)],
+            [
+                checks.no_video_leakage(leaks(artifact.folder), summary),
+                checks.guard_gap(summary),
+                checks.stratified_within_5_points(summary),
+            ],
         )
 
 
@@ -273,6 +281,24 @@ ASSETS: Sequence[dg.AssetsDefinition] = (curated_dataset, splits, kitti_dataset,
 def _version(context: dg.AssetExecutionContext, workspace: Workspace) -> VersionManifest:
     workspace.catalog.version(context.partition_key)
     return read_version(Path(workspace.root), context.partition_key)
+
+
+def _previous_split(workspace: Workspace, previous: PreviousSplit) -> Artifact:
+    found = workspace.store.find(ArtifactKey("datasets", previous.version, "splits"), previous.artifact)
+    if found is None:
+        raise InputError(
+            f"The split {previous.artifact} of {previous.version!r}, whose frames are to stay where they are, is not there any more. "
+            "Make a version that splits anew."
+        )
+    return found
+
+
+def _shares(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How much of each split has each class, percent."""
+    return [
+        {"class": name} | {split: f"{100 * numbers['share']:.1f} ({numbers['points']:+.1f})" for split, numbers in by_split.items()}
+        for name, by_split in summary["class_shares"].items()
+    ]
 
 
 def _sources(workspace: Workspace, version: VersionManifest) -> list[Source]:

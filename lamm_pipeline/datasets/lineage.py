@@ -16,7 +16,7 @@ from lamm_pipeline.datasets.curate import SUMMARY_FILE as SELECTION_SUMMARY
 from lamm_pipeline.datasets.curate import CuratedFrame, read_selection
 from lamm_pipeline.datasets.formats import coco, kitti
 from lamm_pipeline.datasets.settings import ExportFormat
-from lamm_pipeline.datasets.split_plans import SPLITS
+from lamm_pipeline.datasets.split_frames import SPLITS
 from lamm_pipeline.datasets.splits import SplitRow, read_splits, read_summary
 from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.errors import InputError

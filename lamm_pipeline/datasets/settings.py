@@ -5,6 +5,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from lamm_pipeline.curation.near_duplicates import MAX_RADIUS, RADIUS
+
 RATIO_TOLERANCE = 1e-3
 
 
@@ -30,7 +32,19 @@ class SplitStrategy(StrEnum):
 
     auto = "auto"
     recording = "recording"
+    temporal = "temporal"
     blocks = "blocks"
+    stratified = "stratified"
+    random = "random"
+
+
+class StratifiedGroup(StrEnum):
+    """What a stratified split keeps together."""
+
+    auto = "auto"
+    recording = "recording"
+    block = "block"
+    frame = "frame"
 
 
 class BalanceBy(StrEnum):
@@ -90,13 +104,27 @@ class SplitSettings(BaseModel):
 
     strategy: SplitStrategy = Field(
         default=SplitStrategy.auto,
-        description="recording: whole recordings, leak-free. blocks: contiguous blocks of each recording with a guard gap between them. "
+        description="recording: whole recordings, leak-free. temporal: whole recordings by their first stamp, the earliest in train and "
+        "the latest in test. blocks: contiguous blocks of each recording with a guard gap between them. stratified: each class in the "
+        "ratios of the splits, by groups. random: single frames, so that neighbours get into different splits. "
         "auto: recording when there are enough recordings to fill every split, else blocks.",
+    )
+    group: StratifiedGroup = Field(
+        default=StratifiedGroup.auto,
+        description="What stratified keeps together. recording: recordings. block: short blocks of frames, with a guard gap where the "
+        "split changes. Both keep near-duplicates together too. frame: nothing, which gives exact counts and lets neighbours get into "
+        "different splits. auto: recording, with fewer than three recordings block.",
+    )
+    near_duplicate_radius: int = Field(
+        default=RADIUS,
+        ge=0,
+        le=MAX_RADIUS,
+        description="Bits of the image hash, of 64, in which frames may differ that stratified keeps out of different splits.",
     )
     train_ratio: float = Field(default=0.7, ge=0.0, le=1.0, description="Share of train; the three ratios sum to 1.")
     val_ratio: float = Field(default=0.2, ge=0.0, le=1.0, description="Share of val.")
     test_ratio: float = Field(default=0.1, ge=0.0, le=1.0, description="Share of test.")
-    seed: int = Field(default=42, ge=0, le=2**32 - 1, description="Decides which recordings go where; the same seed gives the same split.")
+    seed: int = Field(default=42, ge=0, le=2**32 - 1, description="Decides what goes where; the same seed gives the same split.")
     balance_by: BalanceBy = Field(
         default=BalanceBy.frames, description="What the ratios mean for whole recordings: shares of the frames, or of the recordings."
     )
@@ -105,7 +133,7 @@ class SplitSettings(BaseModel):
         ge=1,
         le=10_000,
         description="Selected frames left out between two blocks of one recording, so that no split holds neighbours of another. "
-        "With strategy auto short recordings get a smaller gap, which is reported.",
+        "With strategy auto, and stratified with group auto, short recordings get a smaller gap, which is reported.",
     )
 
     @model_validator(mode="after")
