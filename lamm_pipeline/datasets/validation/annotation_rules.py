@@ -61,7 +61,7 @@ class MaskIntegrity:
         """See `Rule`."""
         counts = {"masks": self._masks, "annotations_without_mask": self._without} | {each: self._problems[each] for each in _MASK_PROBLEMS}
         if failures == 0:
-            return Verdict(True, f"All {self._masks} masks are sound", counts)
+            return Verdict(True, f"All {self._masks} masks are sound" if self._masks else "There are no masks", counts)
         parts = ", ".join(f"{self._problems[each]} {words}" for each, words in _MASK_PROBLEMS.items() if self._problems[each])
         return Verdict(False, f"{failures} masks ({share(failures, self._masks)}) have invalid RLE encoding: {parts}", counts)
 
@@ -169,7 +169,7 @@ class Box3DSanity:
         """See `Rule`."""
         counts = {"boxes_3d": self._boxes}
         if failures == 0:
-            return Verdict(True, f"All {self._boxes} 3D boxes are plausible", counts)
+            return Verdict(True, f"All {self._boxes} 3D boxes are plausible" if self._boxes else "There are no 3D boxes", counts)
         return Verdict(False, f"{failures} 3D boxes ({share(failures, self._boxes)}) are implausible", counts)
 
     def _problem(self, box: Box3D, annotation: Annotation, camera: RectifiedCamera | None) -> str | None:
