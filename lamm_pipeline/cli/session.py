@@ -161,7 +161,7 @@ class Session:
         note(f"Dataset version {version.key}" + ("" if new else ": nothing differs from it, so no new version is made"))
         add_version_partitions(self.instance, [version.key])
         formats = [EXPORTS[name] for name in version.settings.formats]
-        self.materialize("export", version.key, ["curated_dataset", "splits", *formats, "lineage"])
+        self.materialize("export", version.key, ["curated_dataset", "splits", "validation_report", *formats, "lineage"])
         return version.key
 
     def recording_facts(self, key: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Masks as COCO's compressed run-length encoding. All work on runs is here.
 
-pycocotools does what needs its C code: encode, measure, compare. It trusts the text it is given and reads beyond the end of one that is cut
-off, so texts are looked at first; a decoded mask is written by NumPy from runs that are known to sum up, which is also several times faster.
+pycocotools does what needs its C code: encode, measure, compare. It trusts the text it is given and reads beyond the end of one that is
+cut off, so texts are looked at first. A decoded mask is written by NumPy from runs that are known to sum up, which is several times faster
+too.
 """
 
 from collections.abc import Mapping, Sequence

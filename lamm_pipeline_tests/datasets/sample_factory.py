@@ -53,4 +53,4 @@ def sample(index: int, classes: Sequence[str] = ("car",), recording: str = "driv
 def split_samples_of(samples: Sequence[Sample], splits: Sequence[str] = ("train",)) -> Iterator[SplitSample]:
     """The frames in splits that take turns."""
     for number, each in enumerate(samples):
-        yield SplitSample(each, splits[number % len(splits)], number // len(splits), each.state)
+        yield SplitSample(each, splits[number % len(splits)], number // len(splits))

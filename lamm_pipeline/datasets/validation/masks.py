@@ -38,11 +38,9 @@ def look_at_mask(annotation: Annotation, width: int, height: int, *, decode: boo
     Returns:
         None when the annotation has no mask and nothing is known to be wrong with one.
     """
-    mask_rle = annotation.mask_rle
-    if annotation.mask_problem is not None:
-        return MaskFacts("encoding", annotation.mask_problem)
-    if mask_rle is None:
-        return None
+    mask_rle, problem = annotation.mask_rle, annotation.mask_problem
+    if mask_rle is None or problem is not None:
+        return None if problem is None else MaskFacts("encoding", problem)
     if list(mask_rle["size"]) != [height, width]:
         return MaskFacts("size", f"the mask's size {list(mask_rle['size'])} is not the image's [{height}, {width}] (rows, columns)")
     try:
@@ -52,6 +50,5 @@ def look_at_mask(annotation: Annotation, width: int, height: int, *, decode: boo
         return MaskFacts("encoding", str(error))
     if covered == 0:
         return MaskFacts("empty", "the mask has no pixels")
-    if covered != annotation.area:
-        return MaskFacts("area", f"the mask covers {covered} pixels, the annotation says {annotation.area}", box_xyxy)
-    return MaskFacts(None, box_xyxy=box_xyxy)
+    detail = "" if covered == annotation.area else f"the mask covers {covered} pixels, the annotation says {annotation.area}"
+    return MaskFacts("area" if detail else None, detail, box_xyxy)

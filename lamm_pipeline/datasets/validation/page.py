@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -25,6 +25,8 @@ TITLES = {
     RuleName.near_duplicates: "Near-duplicates across splits",
 }
 MOST_CLASSES = 40
+SHORT = 900
+MORE = "- … and {} more in the report"
 _STATUS = {
     "FAILED": ("Failed", "Exports and training wait until the errors are mended."),
     "PASSED_WITH_WARNINGS": ("Passed with warnings", "Training may go ahead; read the warnings first."),
@@ -62,7 +64,11 @@ def as_text(report: Mapping[str, Any]) -> str:
     """The report as Markdown."""
     lines = [f"# Validation of {report['dataset']}", "", f"**{report['status']}**", ""]
     lines += [f"{report['frames']} frames, {report['annotations']} annotations, {len(report['classes'])} classes.", ""]
-    for title, sentences in (("Errors", report["errors"]), ("Warnings", report["warnings"]), ("Recommendations", report["recommendations"])):
+    for title, sentences in (
+        ("Errors", report["errors"]),
+        ("Warnings", report["warnings"]),
+        ("Recommendations", report["recommendations"]),
+    ):
         if sentences:
             lines += [f"## {title}", "", *(f"- {_cell(sentence)}" for sentence in sentences), ""]
     lines += ["## Checks", "", "| rule | result | finding | first ids |", "| --- | --- | --- | --- |"]
@@ -83,6 +89,19 @@ def as_text(report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def as_short_text(report: Mapping[str, Any]) -> str:
+    """Status and sentences as Markdown, short enough to be shown in line (`SHORT` characters)."""
+    lines = [f"**{report['status']}**", ""]
+    sentences = [*report["errors"], *report["warnings"], *report["recommendations"]]
+    for place, sentence in enumerate(sentences):
+        line = f"- {_cell(sentence)}"
+        if len("\n".join([*lines, line])) > SHORT - len(MORE):
+            lines.append(MORE.format(len(sentences) - place))
+            break
+        lines.append(line)
+    return "\n".join(lines)
+
+
 def _cell(text: str) -> str:
     """Text that cannot end a cell of a table, nor be taken for markup."""
     for mark, instead in (("&", "&amp;"), ("<", "&lt;"), ("\\", "\\\\"), ("|", "\\|"), ("`", "\\`"), ("*", "\\*"), ("[", "\\[")):
@@ -92,7 +111,7 @@ def _cell(text: str) -> str:
 
 def _size_labels(edges: Sequence[float]) -> list[str]:
     """What the bars of the size histogram stand for, as per cent of the image."""
-    between = [f"{100 * low:g}–{100 * high:g}%" for low, high in zip(edges, edges[1:], strict=False)]
+    between = [f"{100 * low:g}–{100 * high:g}%" for low, high in pairwise(edges)]
     return [f"< {100 * edges[0]:g}%", *between, f"> {100 * edges[-1]:g}%"]
 
 

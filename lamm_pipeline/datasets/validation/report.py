@@ -82,9 +82,7 @@ class Validated:
 
     def severity(self, rule: RuleName) -> Severity:
         """What it means when a rule does not hold."""
-        return self.settings.severity(
-            rule, empty_frames_refused=self.empty_frames_refused, empty_frames_wanted=self.empty_frames_wanted
-        )
+        return self.settings.severity(rule, empty_frames_refused=self.empty_frames_refused, empty_frames_wanted=self.empty_frames_wanted)
 
 
 @dataclass
@@ -198,7 +196,9 @@ def validate(
     report = _report(validated, results, statistics.summary())
     write_json(draft.directory / REPORT_FILE, report)
     write_text(draft.directory / TEXT_FILE, page.as_text(report))
-    shown = [Pictured(result.name, failure) for each, result in zip(running, results, strict=True) for failure in each.first[: result.failures]]
+    shown = [
+        Pictured(result.name, failure) for each, result in zip(running, results, strict=True) for failure in each.first[: result.failures]
+    ]
     pictured = pictures(shown, frames, validated.classes)
     write_text(draft.directory / PAGE_FILE, page.as_html(report, pictured, validated.classes))
     return report

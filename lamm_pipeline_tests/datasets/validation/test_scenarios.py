@@ -67,7 +67,9 @@ def test_validate_mask_integrity(tmp_path: Path, level: str) -> None:
     assert [found for _, found, _ in failures(tmp_path, "mask_integrity")] == [f"drive:{index:06d}:0" for index in range(195, 200)]
     details = [detail for _, _, detail in failures(tmp_path, "mask_integrity")]
     for detail, expected in zip(
-        details, ["middle of a number", "is not the image's [48, 64]", "no pixels", "covers 400 pixels, the annotation says 399", "65535"], strict=True
+        details,
+        ["middle of a number", "is not the image's [48, 64]", "no pixels", "covers 400 pixels, the annotation says 399", "65535"],
+        strict=True,
     ):
         assert expected in detail
 
