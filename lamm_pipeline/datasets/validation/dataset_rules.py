@@ -12,6 +12,9 @@ from lamm_pipeline.datasets.validation.settings import RuleName
 from lamm_pipeline.review.decisions import FrameState
 
 
+NAMED_CLASSES = 3
+
+
 class MissingAnnotations:
     """Every frame has annotations, or a person says that nothing is there."""
 
@@ -129,18 +132,24 @@ class ClassMissingFromSplit:
 
     def finish(self) -> Iterator[Failure]:
         """See `Rule`."""
-        for class_id in sorted({class_id for class_id, _ in self._samples}):
-            for split in self._splits:
-                if self._samples[class_id, split] == 0:
-                    yield Failure(None, None, f"{class_id} is not in {split}")
+        for class_id, splits in self._missing().items():
+            for split in splits:
+                yield Failure(None, None, f"{class_id} is not in {split}")
 
     def verdict(self, failures: int) -> Verdict:
         """See `Rule`."""
-        classes = len({class_id for class_id, _ in self._samples})
-        counts = {"classes": classes, "missing": failures}
-        if failures:
-            return Verdict(False, f"{failures} times a class is missing from a split", counts)
-        return Verdict(True, f"All {classes} classes are in every split", counts)
+        missing = self._missing()
+        counts = {"classes": len(missing), "missing": failures}
+        if not failures:
+            return Verdict(True, f"All {len(missing)} classes are in every split", counts)
+        named = [f"{class_id} ({', '.join(splits)})" for class_id, splits in missing.items() if splits]
+        more = f" and {len(named) - NAMED_CLASSES} more" if len(named) > NAMED_CLASSES else ""
+        return Verdict(False, f"{len(named)} classes are missing from splits: {', '.join(named[:NAMED_CLASSES])}{more}", counts)
+
+    def _missing(self) -> dict[str, list[str]]:
+        """By class, the splits that lack it."""
+        classes = sorted({class_id for class_id, _ in self._samples})
+        return {class_id: [split for split in self._splits if not self._samples[class_id, split]] for class_id in classes}
 
 
 class Density:

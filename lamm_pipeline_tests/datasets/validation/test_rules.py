@@ -141,6 +141,7 @@ def test_a_class_missing_from_a_split_is_named(tmp_path: Path) -> None:
     report = validated(tmp_path, samples, ("train", "val", "test"))
     assert [detail for _, _, detail in failures(tmp_path, "class_missing_from_split")] == ["dog is not in val"]
     assert rule(report, "class_missing_from_split")["first"] == ["dog is not in val"]
+    assert rule(report, "class_missing_from_split")["sentence"] == "1 classes are missing from splits: dog (val)"
 
 
 @pytest.mark.requirement("VAL-10")
