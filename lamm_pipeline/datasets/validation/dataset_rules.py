@@ -11,7 +11,6 @@ from lamm_pipeline.datasets.validation.rule import Failure, Seen, Verdict, share
 from lamm_pipeline.datasets.validation.settings import RuleName
 from lamm_pipeline.review.decisions import FrameState
 
-
 NAMED_CLASSES = 3
 
 

@@ -112,7 +112,7 @@ def test_a_rule_that_breaks_down_is_an_error_and_the_others_go_on(tmp_path: Path
         require_valid(report)
 
 
-@pytest.mark.requirement("VAL-08", "M-28", "M-13")
+@pytest.mark.requirement("VAL-08")
 @pytest.mark.parametrize(
     ("settings", "empty", "boxes", "masks"),
     [
@@ -132,7 +132,6 @@ def test_levels_and_overrides_say_what_a_finding_means(
     assert set(severities) | set(report["switched_off"]) == set(RuleName)
 
 
-@pytest.mark.requirement("M-28")
 def test_empty_frames_follow_the_level_unless_told() -> None:
     strict = ValidationSettings(level="strict")
     assert ValidationSettings().level == "lenient"

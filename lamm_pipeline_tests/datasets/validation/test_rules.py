@@ -21,7 +21,6 @@ def with_annotation(index: int = 0, **changed: Any) -> Sample:
     return replace(frame, annotations=(annotation(frame.frame_id, 0, **changed),), camera=CAMERA)
 
 
-@pytest.mark.requirement("M-13")
 def test_frames_that_a_person_calls_empty_are_no_missing_annotations(tmp_path: Path) -> None:
     samples = [sample(0), sample(1, (), state="reviewed_empty"), sample(2, ())]
     report = validated(tmp_path, samples, level="strict")
@@ -115,7 +114,6 @@ def test_a_class_without_prior_may_have_any_size(tmp_path: Path) -> None:
     assert rule(report, "box_3d_sanity")["passed"]
 
 
-@pytest.mark.requirement("M-10")
 @pytest.mark.parametrize(
     ("common", "settings", "sentence"),
     [

@@ -11,7 +11,7 @@ from lamm_pipeline_tests.datasets.sample_factory import HEIGHT, WIDTH, annotatio
 from lamm_pipeline_tests.datasets.validation.validating import failures, rule, validated
 
 
-@pytest.mark.requirement("VAL-01", "VAL-02", "VAL-03", "AV-03", "M-13")
+@pytest.mark.requirement("VAL-01", "VAL-02", "VAL-03", "AV-03")
 def test_detect_missing_annotations(tmp_path: Path) -> None:
     empty = range(7, 1000, 67)
     samples = [sample(index, () if index in empty else ("car",)) for index in range(1000)]
@@ -27,7 +27,7 @@ def test_detect_missing_annotations(tmp_path: Path) -> None:
         require_valid(read_report(tmp_path))
 
 
-@pytest.mark.requirement("VAL-04", "VAL-05", "AV-04", "M-10")
+@pytest.mark.requirement("VAL-04", "VAL-05", "AV-04")
 def test_detect_class_imbalance(tmp_path: Path) -> None:
     classes = ["person"] * 2800 + ["car"] * 900 + ["dog"] * 300
     samples = [sample(index, (classes[index], classes[-1 - index])) for index in range(2000)]
@@ -43,7 +43,7 @@ def test_detect_class_imbalance(tmp_path: Path) -> None:
     require_valid(read_report(tmp_path))
 
 
-@pytest.mark.requirement("VAL-06", "VAL-07", "M-28")
+@pytest.mark.requirement("VAL-06", "VAL-07")
 @pytest.mark.parametrize("level", ["strict", "lenient"])
 def test_validate_mask_integrity(tmp_path: Path, level: str) -> None:
     sound = mask_of()

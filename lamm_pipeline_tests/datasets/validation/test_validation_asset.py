@@ -59,7 +59,7 @@ def verdicts(outcome: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvalu
     return {each.check_name: each for each in outcome.get_asset_check_evaluations() if each.asset_key.path[-1] == "validation_report"}
 
 
-@pytest.mark.requirement("VAL-03", "VAL-08", "M-13")
+@pytest.mark.requirement("VAL-03", "VAL-08")
 def test_a_version_that_failed_is_not_exported(tmp_path: Path) -> None:
     factory = Factory(tmp_path, validation=ValidationSettings(level="strict"))
     factory.create()
@@ -83,7 +83,7 @@ def test_a_version_that_failed_is_not_exported(tmp_path: Path) -> None:
     assert factory.current("coco_dataset") is None
 
 
-@pytest.mark.requirement("VAL-05", "VAL-08", "M-28")
+@pytest.mark.requirement("VAL-05", "VAL-08")
 def test_a_version_that_passed_with_warnings_is_exported(tmp_path: Path) -> None:
     factory = Factory(tmp_path, filters=FilterSettings(empty_frames="keep_as_negative"))
     factory.create()
@@ -97,7 +97,6 @@ def test_a_version_that_passed_with_warnings_is_exported(tmp_path: Path) -> None
     assert (missing.passed, missing.severity) == (False, dg.AssetCheckSeverity.WARN)
 
 
-@pytest.mark.requirement("M-28")
 def test_lenient_is_the_default_and_drops_empty_frames(tmp_path: Path) -> None:
     factory = Factory(tmp_path)
     factory.create()
