@@ -11,7 +11,7 @@ from lamm_pipeline.datasets.classes import version_classes
 from lamm_pipeline.datasets.samples import pinned_folders
 from lamm_pipeline.datasets.settings import EmptyFrames
 from lamm_pipeline.datasets.split_plans import SPLITS
-from lamm_pipeline.datasets.splits import SplitSample, split_samples
+from lamm_pipeline.datasets.splits import SplitSample, read_summary, split_samples
 from lamm_pipeline.datasets.validation.checks import CHECKS, validation_verdicts
 from lamm_pipeline.datasets.validation.page import as_short_text
 from lamm_pipeline.datasets.validation.report import PAGE_FILE, REPORT_FILE, Validated, read_report, require_valid, validate
@@ -53,7 +53,7 @@ def validation_report(context: dg.AssetExecutionContext, config: StageConfig, wo
             def frames() -> Iterator[SplitSample]:
                 return split_samples(curated.folder, split.folder, pinned_folders(workspace.store))
 
-            report = validate(validated, frames, draft, progress)
+            report = validate(validated, frames, draft, progress, total=read_summary(split.folder)["total_frames"])
             return {name: report[name] for name in ("status", "frames", "annotations")} | {
                 "errors": len(report["errors"]),
                 "warnings": len(report["warnings"]),

@@ -164,6 +164,7 @@ def validate(
     draft: Draft,
     progress: Progress = no_progress,
     *,
+    total: int | None = None,
     rules: Sequence[Rule] | None = None,
 ) -> dict[str, Any]:
     """Validate a version and write the report.
@@ -173,6 +174,7 @@ def validate(
         frames: streams the frames that are in a split; called again to find those that are pictured.
         draft: gets the files.
         progress: told of every frame.
+        total: how many frames there are, where it is known.
         rules: others than those of the settings.
 
     Returns:
@@ -190,7 +192,7 @@ def validate(
         statistics.add(frame)
         for each in running:
             each.look(seen)
-        progress(number, None)
+        progress(number, total)
     results = [each.finish() for each in running]
     write_table(draft.directory / FAILURES_FILE, FAILURES_SCHEMA, _failure_rows(running, results))
     report = _report(validated, results, statistics.summary())
