@@ -52,6 +52,7 @@ for command in (
 dataset_app.command("create")(datasets.create)
 dataset_app.command("list")(datasets.list_versions)
 dataset_app.command("show")(datasets.show)
+dataset_app.command("validate")(datasets.validate)
 dataset_app.command("edit")(datasets.edit)
 dataset_app.command("delete")(datasets.delete)
 dataset_app.command("diff")(datasets.diff)

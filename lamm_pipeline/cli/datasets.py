@@ -1,4 +1,4 @@
-"""`lamm dataset`: create, list, show, edit, delete, diff."""
+"""`lamm dataset`: create, list, show, validate, edit, delete, diff."""
 
 from typing import Annotated, Any
 
@@ -10,6 +10,8 @@ from lamm_pipeline.datasets.comparison import Comparison, Curated, compare, coun
 from lamm_pipeline.datasets.deletion import delete_version
 from lamm_pipeline.datasets.samples import pinned_folders
 from lamm_pipeline.datasets.settings import DatasetSettings, EmptyFrames, ExportFormat, SplitStrategy, StratifiedGroup
+from lamm_pipeline.datasets.validation.report import FAILURES_FILE, PAGE_FILE, REPORT_FILE, Status, read_report
+from lamm_pipeline.datasets.validation.settings import ValidationLevel
 from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.config import parse
@@ -41,7 +43,11 @@ def create(
     include: Annotated[list[str] | None, typer.Option("--class", help="Class to keep; may be repeated. Default: all.")] = None,
     exclude: Annotated[list[str] | None, typer.Option("--exclude-class", help="Class to leave out; may be repeated.")] = None,
     min_score: Annotated[float | None, typer.Option(help="Leave out annotations with a lower score.")] = None,
-    empty_frames: Annotated[EmptyFrames, typer.Option(help="What becomes of frames without annotations.")] = EmptyFrames.drop,
+    empty_frames: Annotated[EmptyFrames, typer.Option(help="What becomes of frames without annotations.")] = EmptyFrames.auto,
+    validation: Annotated[
+        ValidationLevel,
+        typer.Option(help="What the version has to fulfil: strict takes frames without annotations and invalid boxes as errors."),
+    ] = ValidationLevel.lenient,
     title: Annotated[str, typer.Option(help="Title for people.")] = "",
     description: Annotated[str, typer.Option(help="Description for people.")] = "",
     root: options.Root = None,
@@ -66,6 +72,7 @@ def create(
             "min_score": min_score,
             "empty_frames": empty_frames,
         },
+        validation={"level": validation},
     )
     with open_session(root) as session:
         key = session.create_version(name, recordings or [], settings, title=title, description=description)
@@ -100,6 +107,48 @@ def show(
     with open_session(root) as session:
         session.workspace.catalog.version(version)
         show_version(session, version, as_json=as_json)
+
+
+@options.command
+def validate(
+    version: VersionKey,
+    root: options.Root = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show the validation report of a dataset version. Ends with code 1 when the version failed.
+
+    lamm dataset validate night_drives.v2
+    """
+    with open_session(root) as session:
+        session.workspace.catalog.version(version)
+        artifact = session.workspace.version_artifact(version, "validation_report")
+        report = read_report(artifact.file(REPORT_FILE).parent)
+    if as_json:
+        options.print_json({**report, "folder": artifact.location})
+    else:
+        _show_report(report)
+        options.say(f"\n  report    {artifact.location}/{PAGE_FILE}\n  failures  {artifact.location}/{FAILURES_FILE}")
+    if report["status"] == Status.failed:
+        raise typer.Exit(1)
+
+
+def _show_report(report: dict[str, Any]) -> None:
+    options.say(f"{report['dataset']}: {report['status']}, {report['frames']} frames, {report['annotations']} annotations")
+    options.say()
+    rows = [
+        {"rule": rule["name"], "result": "passed" if rule["passed"] else rule["severity"], "finding": rule["sentence"]}
+        for rule in report["rules"]
+    ]
+    rows += [{"rule": name, "result": "off", "finding": ""} for name in report["switched_off"]]
+    options.print_table(rows, "no rules")
+    for rule in report["rules"]:
+        if rule["first"]:
+            more = rule["failures"] - len(rule["first"])
+            options.say(f"\n{rule['name']}: {', '.join(rule['first'])}" + (f" and {more} more" if more else ""))
+    if report["recommendations"]:
+        options.say()
+    for advice in report["recommendations"]:
+        options.say(f"- {advice}")
 
 
 @options.command

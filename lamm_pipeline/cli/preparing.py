@@ -22,12 +22,15 @@ def prepare(
         str | None, typer.Option(help="Name of the dataset; one that exists grows. Default: the first file's name.", show_default=False)
     ] = None,
     formats: Annotated[
-        list[ExportFormat] | None, typer.Option("--format", help="Format to write; may be repeated. Default: huggingface.", show_default=False)
+        list[ExportFormat] | None,
+        typer.Option("--format", help="Format to write; may be repeated. Default: huggingface.", show_default=False),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Shares of train/val/test; they sum to 1. Default: 0.8/0.1/0.1.", show_default=False)
     ] = None,
-    strategy: Annotated[SplitStrategy | None, typer.Option(help="How frames get into the splits. Default: auto.", show_default=False)] = None,
+    strategy: Annotated[
+        SplitStrategy | None, typer.Option(help="How frames get into the splits. Default: auto.", show_default=False)
+    ] = None,
     group: Annotated[
         StratifiedGroup | None, typer.Option(help="What a stratified split keeps together. Default: auto.", show_default=False)
     ] = None,
@@ -79,9 +82,7 @@ def prepare(
         dataset = name or dataset_name(imported[0]["key"])
         growth = grow(session.settings.root, session.workspace.catalog, dataset, [facts["key"] for facts in imported])
         settings = _changed(growth.settings or PREPARED, values)
-        key = session.create_version(
-            dataset, growth.recordings, settings, imports=growth.imports, resplit=resplit, title=title
-        )
+        key = session.create_version(dataset, growth.recordings, settings, imports=growth.imports, resplit=resplit, title=title)
         show_version(session, key, as_json=as_json)
 
 

@@ -161,7 +161,7 @@ class Session:
         note(f"Dataset version {version.key}" + ("" if new else ": nothing differs from it, so no new version is made"))
         add_version_partitions(self.instance, [version.key])
         formats = [EXPORTS[name] for name in version.settings.formats]
-        self.materialize("export", version.key, ["curated_dataset", "splits", *formats, "lineage"])
+        self.materialize("export", version.key, ["curated_dataset", "splits", "validation_report", *formats, "lineage"])
         return version.key
 
     def recording_facts(self, key: str) -> dict[str, Any]:
@@ -236,5 +236,12 @@ def _first_failure(result: dg.ExecuteInProcessResult) -> str:
             data = event.step_failure_data
             if data.user_failure_data is not None and data.user_failure_data.description:
                 return f"{event.step_key}: {data.user_failure_data.description}"
+            blocked = [
+                f"{check.check_name}: {check.description or 'did not pass'}"
+                for check in result.get_asset_check_evaluations()
+                if check.asset_key.path[-1] == event.step_key and not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
+            ]
+            if blocked:
+                return f"{event.step_key}: {' '.join(blocked)}"
             return f"{event.step_key}: {(data.error.message if data.error else 'failed').strip()}"
     return "The run failed."

@@ -1,4 +1,4 @@
-"""The assets of a dataset version: `curated_dataset`, `splits`, one asset a format, `lineage`."""
+"""The assets of a dataset version: `curated_dataset`, `splits`, `validation_report`, one asset a format, `lineage`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ from lamm_pipeline.datasets.lineage import LINEAGE_FILE, write_lineage
 from lamm_pipeline.datasets.samples import pinned_folders
 from lamm_pipeline.datasets.settings import ExportFormat
 from lamm_pipeline.datasets.splits import leaks, read_summary, split_version
+from lamm_pipeline.datasets.validation.assets import require_validated, validation_report
 from lamm_pipeline.datasets.versions import PreviousSplit, VersionManifest, read_version
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.config import StageConfig
@@ -153,7 +154,7 @@ def _export_asset(export_format: ExportFormat, code_version: str, description: s
     @dg.asset(
         name=f"{export_format}_dataset",
         partitions_def=partitions.dataset_versions,
-        deps=[splits],
+        deps=[splits, validation_report],
         group_name=GROUP,
         code_version=code_version,
         retry_policy=IO_RETRIES,
@@ -168,6 +169,7 @@ def _export_asset(export_format: ExportFormat, code_version: str, description: s
                 return dg.MaterializeResult(metadata={"exported": False, "note": f"{version.key} is not wanted as {export_format}."})
             curated = workspace.version_artifact(context.partition_key, "curated_dataset")
             split = workspace.version_artifact(context.partition_key, "splits")
+            require_validated(workspace, version.key, {"curated_dataset": curated, "splits": split})
 
             def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
                 summary = export_version(
@@ -192,7 +194,7 @@ def _export_asset(export_format: ExportFormat, code_version: str, description: s
                 code_version=code_version,
                 inputs={"curated_dataset": curated, "splits": split},
                 files={"ontology": workspace.ontology.digest},
-                settings=version.settings.model_dump(mode="json", exclude={"filters", "split", "formats"}),
+                settings=version.settings.model_dump(mode="json", exclude={"filters", "split", "validation", "formats"}),
             )
             counts = artifact.counts
             rows = [
@@ -275,7 +277,7 @@ def lineage(context: dg.AssetExecutionContext, config: StageConfig, workspace: W
         )
 
 
-ASSETS: Sequence[dg.AssetsDefinition] = (curated_dataset, splits, kitti_dataset, coco_dataset, lineage)
+ASSETS: Sequence[dg.AssetsDefinition] = (curated_dataset, splits, validation_report, kitti_dataset, coco_dataset, lineage)
 
 
 def _version(context: dg.AssetExecutionContext, workspace: Workspace) -> VersionManifest:

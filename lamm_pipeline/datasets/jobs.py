@@ -9,6 +9,7 @@ from pydantic import Field
 from lamm_pipeline.curation.assets import refreshed
 from lamm_pipeline.datasets.creation import create_dataset_version, refresh_selections
 from lamm_pipeline.datasets.settings import DatasetSettings, FilterSettings, SplitSettings
+from lamm_pipeline.datasets.validation.settings import ValidationSettings
 from lamm_pipeline.orchestration.config import CheckedConfig, parse
 from lamm_pipeline.orchestration.failures import sentences_as_failures
 from lamm_pipeline.orchestration.instance import ACTOR_TAG, add_version_partitions
@@ -20,8 +21,8 @@ VERSION_TAG = "lamm/dataset_version"
 
 export = dg.define_asset_job(
     "export",
-    selection=dg.AssetSelection.assets("curated_dataset", "splits", "kitti_dataset", "coco_dataset", "lineage"),
-    description="Curate, split and export one dataset version, and write its lineage.",
+    selection=dg.AssetSelection.assets("curated_dataset", "splits", "validation_report", "kitti_dataset", "coco_dataset", "lineage"),
+    description="Curate, split, validate and export one dataset version, and write its lineage.",
 )
 
 
@@ -31,6 +32,10 @@ class FiltersConfig(FilterSettings, dg.Config):
 
 class SplitConfig(SplitSettings, dg.Config):
     """How the frames of a version are divided into train, val and test."""
+
+
+class ValidationConfig(ValidationSettings, dg.Config):
+    """What a version is validated for."""
 
 
 class NewVersionConfig(DatasetSettings, CheckedConfig):
@@ -46,6 +51,7 @@ class NewVersionConfig(DatasetSettings, CheckedConfig):
     description: str = Field("", description="Description for people.")
     filters: FiltersConfig = Field(FiltersConfig(), description="Which frames and annotations get in.")
     split: SplitConfig = Field(SplitConfig(), description="How they are divided into train, val and test.")
+    validation: ValidationConfig = Field(ValidationConfig(), description="What the version is validated for before it is exported.")
 
 
 class PrepareConfig(NewVersionConfig):

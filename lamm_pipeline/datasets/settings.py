@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lamm_pipeline.curation.near_duplicates import MAX_RADIUS, RADIUS
+from lamm_pipeline.datasets.validation.settings import ValidationLevel, ValidationSettings
 
 RATIO_TOLERANCE = 1e-3
 
@@ -156,6 +157,9 @@ class DatasetSettings(BaseModel):
 
     filters: FilterSettings = Field(default=FilterSettings(), description="Which frames and annotations get in.")
     split: SplitSettings = Field(default=SplitSettings(), description="How they are divided into train, val and test.")
+    validation: ValidationSettings = Field(
+        default=ValidationSettings(), description="What the version is validated for before it is exported."
+    )
     formats: list[ExportFormat] = Field(
         default=[], validate_default=True, description="Formats to write: kitti, coco, or both; empty means both."
     )
@@ -181,7 +185,9 @@ class DatasetSettings(BaseModel):
     def empty_frames(self) -> EmptyFrames:
         """What becomes of empty frames, never `auto`."""
         chosen = self.filters.empty_frames
-        return EmptyFrames.drop if chosen is EmptyFrames.auto else chosen
+        if chosen is not EmptyFrames.auto:
+            return chosen
+        return EmptyFrames.error if self.validation.level is ValidationLevel.strict else EmptyFrames.drop
 
     @field_validator("formats")
     @classmethod

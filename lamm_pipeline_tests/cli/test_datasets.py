@@ -1,5 +1,6 @@
 """`lamm dataset`: versions that are made after decisions, compared, renamed and deleted."""
 
+import json
 from pathlib import Path
 
 import dagster as dg
@@ -106,3 +107,18 @@ def test_a_version_that_somebody_writes_is_not_deleted(root: Path) -> None:
         assert "is being written" in refused("dataset", "delete", "night.v1", "--yes", "--root", root)
     assert Catalog(f"sqlite:///{root / 'catalog.sqlite'}").version("night.v1").deleted_at is None
     assert "no dataset version" in refused("dataset", "delete", "night.v77", "--yes", "--root", root)
+
+
+@pytest.mark.requirement("VAL-08", "VAL-09")
+def test_validate_shows_the_report_and_ends_with_1_when_the_version_failed(root: Path) -> None:
+    sound = lamm("dataset", "validate", "night.v2", "--root", root).stdout
+    assert sound.startswith("night.v2: PASSED, 3 frames")
+    assert "- Dataset is ready for training" in sound
+    refusal = lamm("dataset", "create", "strict", "drive", "--root", root, "--validation", "strict", "--split", "1/0/0", code=2).stderr
+    assert "Error: validation_report: missing_annotations: 1 frames (25.0%) have no annotations" in refusal
+    failed = lamm("dataset", "validate", "strict.v1", "--root", root, code=1).stdout
+    assert "missing_annotations: drive:000002" in failed
+    report = json.loads(lamm("dataset", "validate", "strict.v1", "--root", root, "--json", code=1).stdout)
+    assert report["errors"] == ["1 frames (25.0%) have no annotations"]
+    assert (Path(report["folder"]) / "report.html").is_file()
+    assert "'nothing.v1' is no dataset version" in refused("dataset", "validate", "nothing.v1", "--root", root)

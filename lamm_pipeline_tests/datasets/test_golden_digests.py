@@ -20,6 +20,9 @@ from lamm_pipeline.curation.annotation_stats import annotation_stats
 from lamm_pipeline.datasets import assets as datasets
 from lamm_pipeline.datasets.lineage import write_lineage
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
+from lamm_pipeline.datasets.splits import split_samples
+from lamm_pipeline.datasets.validation import assets as validation
+from lamm_pipeline.datasets.validation.report import validate
 from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.ontology.ontology import load_ontology
 from lamm_pipeline.reconstruction import frame_boxes
@@ -40,6 +43,7 @@ CODE_VERSIONS = {
     "selection": selecting.CODE_VERSION,
     "curated_dataset": datasets.CURATION_VERSION,
     "splits": datasets.SPLITS_VERSION,
+    "validation_report": validation.VALIDATION_VERSION,
     "kitti_dataset": datasets.KITTI_VERSION,
     "coco_dataset": datasets.COCO_VERSION,
     "lineage": datasets.LINEAGE_VERSION,
@@ -72,6 +76,19 @@ SETTINGS = {
         "seed": 42,
         "balance_by": "frames",
         "guard_frames": 1,
+    },
+    "validation": {
+        "level": "strict",
+        "masks": "full",
+        "severe_imbalance": 9.0,
+        "moderate_imbalance": 5.0,
+        "small_object_share": 0.5,
+        "max_small_objects": 0.05,
+        "min_density": 1.0,
+        "box_tolerance_px": 1.0,
+        "min_mask_box_iou": 0.5,
+        "near_duplicate_bits": 5,
+        "severities": {"density": "off"},
     },
     "formats": ["kitti", "coco"],
     "include_masks": True,
@@ -141,6 +158,13 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         exports = {each: house.folder(f"{each}_dataset") / each for each in ExportFormat}
         for each in exports:
             house.export(each)
+        report = Draft.open(house.folder("validation_report"))
+        validate(
+            validation.what_is_validated(house.manifest, world.ONTOLOGY),
+            lambda: split_samples(house.folder("curated_dataset"), house.folder("splits"), house.artifact_folder),
+            report,
+        )
+        report.finish()
     lineage = Draft.open(house.folder("lineage"))
     write_lineage(
         house.manifest,
@@ -199,7 +223,8 @@ def content(path: Path) -> str:
     if path.suffix == ".parquet":
         table = pq.read_table(path)
         return f"{table.schema}\n" + "\n".join(map(json.dumps, table.to_pylist()))
-    return re.sub(r"-?\d+\.\d+(?:e[-+]\d+)?", lambda number: f"{float(number[0]) + 0.0:z.6f}", path.read_text(encoding="utf-8"))
+    text = re.sub(r"data:image/jpeg;base64,[^\"]*", "", path.read_text(encoding="utf-8"))
+    return re.sub(r"-?\d+\.\d+(?:e[-+]\d+)?", lambda number: f"{float(number[0]) + 0.0:z.6f}", text)
 
 
 @pytest.mark.requirement("NFR-09")
@@ -223,3 +248,6 @@ def test_the_fixed_inputs_reach_what_the_digests_are_to_guard(written: dict[str,
     labels = [path.read_text() for path in written["kitti_dataset"].rglob("label_2/*.txt")]
     assert any("-1000" in text for text in labels)
     assert any("-1000" not in text for text in labels if text)
+    report = json.loads((written["validation_report"] / "report.json").read_text())
+    assert {rule["name"] for rule in report["rules"] if not rule["passed"]} == {"small_objects", "near_duplicates"}
+    assert "data:image/jpeg" in (written["validation_report"] / "report.html").read_text()
