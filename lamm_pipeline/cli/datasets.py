@@ -20,7 +20,7 @@ from lamm_pipeline.orchestration.runs import RunState, newest_run, state_of
 
 Ratios = Annotated[str, typer.Option("--split", help="Shares of train/val/test; they sum to 1.")]
 VersionKey = Annotated[str, typer.Argument(help="Version key, e.g. night_drives.v2.")]
-Formats = Annotated[list[ExportFormat] | None, typer.Option("--format", help="Format to write; may be given twice. Default: all.")]
+Formats = Annotated[list[ExportFormat] | None, typer.Option("--format", help="Format to write; may be repeated. Default: kitti and coco.")]
 
 
 @options.command

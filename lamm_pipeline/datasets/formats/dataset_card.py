@@ -150,8 +150,9 @@ def write_card(
 
 
 def _front_matter(manifest: VersionManifest, features: "Features", statistics: Statistics, splits: list[str]) -> str:
-    from datasets import DatasetInfo, DatasetInfosDict, SplitDict, SplitInfo  # noqa: PLC0415  takes a second
-    from huggingface_hub import DatasetCardData  # noqa: PLC0415  comes with it
+    from datasets import DatasetInfo, SplitDict, SplitInfo
+    from datasets.info import DatasetInfosDict
+    from huggingface_hub import DatasetCardData  # noqa: PLC0415  loads an HTTP client
 
     total = statistics.frames.total()
     data = DatasetCardData(
@@ -191,9 +192,11 @@ def _origin(manifest: VersionManifest) -> str:
 
 
 def _sources(manifest: VersionManifest, statistics: Statistics, splits: list[str]) -> Iterable[list[Any]]:
-    for each in (*manifest.recordings, *manifest.imports):
-        frames = [statistics.recordings[split][each.recording] for split in splits]
-        yield [each.recording, Path(each.source.path).name, f"`{each.source.digest[:16]}`", *frames]
+    sources = [(each.recording, each.source) for each in manifest.recordings]
+    sources += [(each.recording, each.source) for each in manifest.imports]
+    for recording, source in sources:
+        frames = [statistics.recordings[split][recording] for split in splits]
+        yield [recording, Path(source.path).name, f"`{source.digest[:16]}`", *frames]
 
 
 def _table(header: list[str], rows: Iterable[Iterable[Any]]) -> str:

@@ -51,7 +51,7 @@ def dataset_features(class_ids: Iterable[str]) -> "Features":
     Args:
         class_ids: all classes of the version, in the order of their category ids; a class's number in the dataset is its place here.
     """
-    from datasets import ClassLabel, Features, Image, List, Value  # noqa: PLC0415  takes a second
+    from datasets import ClassLabel, Features, Image, List, Value
 
     label = ClassLabel(names=list(class_ids))
     text, whole, real = Value("string"), Value("int64"), Value("float64")
@@ -268,7 +268,7 @@ def _write_state(root: Path, shards: _Shards, features: "Features", manifest: Ve
     about = {"citation": "", "description": manifest.description or manifest.title, "homepage": "", "license": ""}
     for name in written:
         fingerprint = hashlib.sha256(f"{manifest.content_digest}{shards.digests[name]}".encode()).hexdigest()[:16]
-        state = {
+        state: dict[str, Any] = {
             "_data_files": [{"filename": shard_name(number)} for number in range(shards.files[name])],
             "_fingerprint": fingerprint,
             "_format_columns": None,
