@@ -1,16 +1,18 @@
 """Datasets for the browser: which versions there are, and each of their formats as one ZIP."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from lamm_pipeline.catalog.models import DatasetVersion
 from lamm_pipeline.datasets.downloads import find_export, zip_entries
 from lamm_pipeline.datasets.settings import ExportFormat
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reports.files import is_partition
-from lamm_pipeline.storage.zip_stream import zip_bytes, zip_length
+from lamm_pipeline.storage.zip_stream import ZipEntry, zip_bytes, zip_length
 
 
 def dataset_versions(workspace: Workspace, offset: int, rows: int) -> dict[str, Any]:
@@ -47,7 +49,22 @@ def download(request: Request, workspace: Workspace, version: str, name: str) ->
     }
     if request.method == "HEAD":
         return Response(headers=headers, media_type="application/zip")
-    return StreamingResponse(zip_bytes(entries), headers=headers, media_type="application/zip")
+    return _ZipResponse(entries, headers)
+
+
+class _ZipResponse(StreamingResponse):
+    """Sends a ZIP, and closes what it was reading when the browser has gone."""
+
+    def __init__(self, entries: Sequence[ZipEntry], headers: Mapping[str, str]) -> None:
+        self.pieces = zip_bytes(entries)
+        super().__init__(self.pieces, headers=headers, media_type="application/zip")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.pieces.close()
 
 
 def _described(workspace: Workspace, row: DatasetVersion) -> dict[str, Any]:
