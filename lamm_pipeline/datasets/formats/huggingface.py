@@ -15,7 +15,7 @@ length. The files are those that `DatasetDict.save_to_disk` writes; rows go stra
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.sample_table import Annotation
 from lamm_pipeline.storage.atomic import write_json
 from lamm_pipeline.storage.draft import Draft
-from lamm_pipeline.streaming import Progress, map_ordered, no_progress
+from lamm_pipeline.streaming import Progress, default_workers, map_ordered, no_progress
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -43,6 +43,8 @@ ROUND_BYTES = 512 << 20
 
 BATCH_BYTES = 16 << 20
 BATCH_ROWS = 256
+READ_TOGETHER, MOST_READERS = 16, 2
+"""Images a thread reads at once, and threads: more of either only hold more memory, since the writing takes longer than the reading."""
 
 
 def dataset_features(class_ids: Iterable[str]) -> "Features":
@@ -114,7 +116,13 @@ def write_huggingface(
         name = f"images/{SPLIT_NAMES[item.split]}/{item.output_index:06d}{source.suffix}"
         return {"bytes": None, "path": name}, place(source, root / name)
 
-    for number, (item, (content, placed)) in enumerate(map_ordered(image, islice(samples, done, None), workers), start=done + 1):
+    def images(group: list[SplitSample]) -> list[tuple[dict[str, Any], str]]:
+        return [image(item) for item in group]
+
+    readers = min(MOST_READERS, default_workers() if workers is None else workers)
+    groups = map_ordered(images, _groups(islice(samples, done, None)), readers)
+    read = chain.from_iterable(zip(group, found, strict=True) for group, found in groups)
+    for number, (item, (content, placed)) in enumerate(read, start=done + 1):
         for each in item.sample.annotations:
             classes.of(each)
         turns = ask(item.sample, by_id, settings.conversation_turns, with_3d=settings.include_3d_boxes)
@@ -149,6 +157,11 @@ def written_rows(folder: Path, split: str) -> Iterator[tuple[str, list[str]]]:
                     yield from zip(batch.column("frame_id").to_pylist(), batch.column("detection_ids").to_pylist(), strict=True)
         except pa.ArrowInvalid as error:
             raise InputError(f"{path} is damaged ({error}). Materialize huggingface_dataset again.") from error
+
+
+def _groups(items: Iterator[SplitSample]) -> Iterator[list[SplitSample]]:
+    while group := list(islice(items, READ_TOGETHER)):
+        yield group
 
 
 class _Shards:
