@@ -1,5 +1,6 @@
-"""`lamm dataset`: create, list, show, validate, edit, delete, diff."""
+"""`lamm dataset`: create, list, show, validate, edit, delete, diff, zip."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +9,7 @@ from lamm_pipeline.cli import options
 from lamm_pipeline.cli.session import Session, open_session
 from lamm_pipeline.datasets.comparison import Comparison, Curated, compare, counted
 from lamm_pipeline.datasets.deletion import delete_version
+from lamm_pipeline.datasets.downloads import find_export, write_zip
 from lamm_pipeline.datasets.samples import pinned_folders
 from lamm_pipeline.datasets.settings import DatasetSettings, EmptyFrames, ExportFormat, SplitStrategy, StratifiedGroup
 from lamm_pipeline.datasets.validation.report import FAILURES_FILE, PAGE_FILE, REPORT_FILE, Status, read_report
@@ -20,7 +22,7 @@ from lamm_pipeline.orchestration.runs import RunState, newest_run, state_of
 
 Ratios = Annotated[str, typer.Option("--split", help="Shares of train/val/test; they sum to 1.")]
 VersionKey = Annotated[str, typer.Argument(help="Version key, e.g. night_drives.v2.")]
-Formats = Annotated[list[ExportFormat] | None, typer.Option("--format", help="Format to write; may be given twice. Default: all.")]
+Formats = Annotated[list[ExportFormat] | None, typer.Option("--format", help="Format to write; may be repeated. Default: kitti and coco.")]
 
 
 @options.command
@@ -218,6 +220,31 @@ def diff(
         options.print_json(found.to_json())
     else:
         _show_comparison(found, listed)
+
+
+@options.command
+def zip_export(
+    version: VersionKey,
+    export_format: Annotated[ExportFormat, typer.Option("--format", help="Which of its formats.")],
+    to: Annotated[Path | None, typer.Option(help="The ZIP. Default: <version>-<format>.zip here.", show_default=False)] = None,
+    root: options.Root = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write a dataset version in one format as one ZIP, the same that the report server gives to browsers.
+
+    lamm dataset zip night_drives.v1 --format coco --to night.zip
+    """
+    path = to or Path(f"{version}-{export_format}.zip")
+    with open_session(root) as session:
+        session.workspace.catalog.version(version)
+        export = find_export(session.workspace.store, version, export_format)
+        if export is None:
+            raise InputError(f"{version} is not written as {export_format}. See `lamm dataset show {version}` for what there is.")
+        size = write_zip(export, path)
+    if as_json:
+        options.print_json({"version": version, "format": export_format, "file": str(path), "bytes": size})
+    else:
+        options.say(f"{path}: {size / 1e6:.1f} MB.")
 
 
 def _curated(session: Session, key: str) -> Curated:

@@ -13,6 +13,7 @@ import numpy as np
 from lamm_pipeline import partitions
 from lamm_pipeline.datasets import checks
 from lamm_pipeline.datasets.curate import curate_version
+from lamm_pipeline.datasets.downloads import download_path
 from lamm_pipeline.datasets.formats.export import export_version
 from lamm_pipeline.datasets.lineage import LINEAGE_FILE, write_lineage
 from lamm_pipeline.datasets.samples import pinned_folders
@@ -34,6 +35,8 @@ CURATION_VERSION = "3"
 SPLITS_VERSION = "3"
 KITTI_VERSION = "2"
 COCO_VERSION = "3"
+HUGGINGFACE_VERSION = "1"
+LLAVA_VERSION = "1"
 LINEAGE_VERSION = "3"
 GROUP = "datasets"
 
@@ -209,6 +212,7 @@ def _export_asset(export_format: ExportFormat, code_version: str, description: s
                     "written": table(rows),
                     "files": table([{"what": name, "count": count} for name, count in counts["counts"].items()]),
                     "dataset": dg.MetadataValue.path(f"{artifact.location}/{export_format}"),
+                    "download": dg.MetadataValue.url(f"{workspace.settings.report_url}{download_path(version.key, export_format)}"),
                     "sample": _preview(artifact),
                 },
             )
@@ -220,11 +224,19 @@ kitti_dataset = _export_asset(
     ExportFormat.kitti, KITTI_VERSION, "The version as KITTI: images, labels with 3D boxes in the camera frame, calibration, clouds, depth."
 )
 coco_dataset = _export_asset(ExportFormat.coco, COCO_VERSION, "The version as COCO: images and annotations.json with RLE masks.")
+huggingface_dataset = _export_asset(
+    ExportFormat.huggingface,
+    HUGGINGFACE_VERSION,
+    "The version as a Hugging Face DatasetDict for load_from_disk: images, masks, boxes, conversations; with a dataset card.",
+)
+llava_dataset = _export_asset(
+    ExportFormat.llava, LLAVA_VERSION, "The version in LLaVA's format: JSON lines with questions and answers about each image."
+)
 
 
 @dg.asset(
     partitions_def=partitions.dataset_versions,
-    deps=[kitti_dataset, coco_dataset],
+    deps=[kitti_dataset, coco_dataset, huggingface_dataset, llava_dataset],
     group_name=GROUP,
     code_version=LINEAGE_VERSION,
     retry_policy=IO_RETRIES,
@@ -277,7 +289,16 @@ def lineage(context: dg.AssetExecutionContext, config: StageConfig, workspace: W
         )
 
 
-ASSETS: Sequence[dg.AssetsDefinition] = (curated_dataset, splits, validation_report, kitti_dataset, coco_dataset, lineage)
+ASSETS: Sequence[dg.AssetsDefinition] = (
+    curated_dataset,
+    splits,
+    validation_report,
+    kitti_dataset,
+    coco_dataset,
+    huggingface_dataset,
+    llava_dataset,
+    lineage,
+)
 
 
 def _version(context: dg.AssetExecutionContext, workspace: Workspace) -> VersionManifest:
@@ -336,6 +357,6 @@ def _preview(artifact: Artifact) -> dg.MetadataValue[Any]:
         if name.endswith((".png", ".jpg", ".jpeg")) and "/masks/" not in name and "/image_3/" not in name
     )
     if not names:
-        return dg.MetadataValue.text("no frames")
+        return dg.MetadataValue.text("no image files")
     name = next((each for each in names if "/train/" in each), names[0])
     return thumbnail(np.asarray(cv2.imread(str(artifact.file(name)), cv2.IMREAD_COLOR), np.uint8), name)

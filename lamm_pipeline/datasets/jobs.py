@@ -21,7 +21,13 @@ VERSION_TAG = "lamm/dataset_version"
 
 export = dg.define_asset_job(
     "export",
-    selection=dg.AssetSelection.assets("curated_dataset", "splits", "validation_report", "kitti_dataset", "coco_dataset", "lineage"),
+    selection=dg.AssetSelection.assets(
+        "curated_dataset",
+        "splits",
+        "validation_report",
+        *(f"{each}_dataset" for each in ExportFormat),
+        "lineage",
+    ),
     description="Curate, split, validate and export one dataset version, and write its lineage.",
 )
 

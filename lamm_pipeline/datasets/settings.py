@@ -60,6 +60,9 @@ class ExportFormat(StrEnum):
 
     kitti = "kitti"
     coco = "coco"
+    huggingface = "huggingface"
+    llava = "llava"
+    sam2 = "sam2"
 
 
 class BoxSource(StrEnum):
@@ -161,7 +164,9 @@ class DatasetSettings(BaseModel):
         default=ValidationSettings(), description="What the version is validated for before it is exported."
     )
     formats: list[ExportFormat] = Field(
-        default=[], validate_default=True, description="Formats to write: kitti, coco, or both; empty means both."
+        default=[],
+        validate_default=True,
+        description="Formats to write: kitti, coco, huggingface, llava, sam2; empty means kitti and coco.",
     )
     on_conflict: OnConflict = Field(
         default=OnConflict.keep_first,
@@ -172,7 +177,7 @@ class DatasetSettings(BaseModel):
         default=True, description="Write a mask PNG for each annotation. COCO's segmentation is in annotations.json either way."
     )
     include_depth: bool = Field(default=True, description="Add the depth maps to KITTI.")
-    include_3d_boxes: bool = Field(default=True, description="Write 3D boxes into KITTI labels and COCO annotations.")
+    include_3d_boxes: bool = Field(default=True, description="Write 3D boxes, and speak of distances in conversations.")
     box_source: BoxSource = Field(
         default=BoxSource.track,
         description="frame: 3D boxes as one frame alone gives them. track: those refined over the track, for annotations that have a "
@@ -180,6 +185,14 @@ class DatasetSettings(BaseModel):
     )
     include_right_images: bool = Field(default=True, description="Add the right images (image_3) to KITTI.")
     include_point_clouds: bool = Field(default=True, description="Add the point clouds (velodyne) to KITTI.")
+    embed_images: bool = Field(
+        default=True,
+        description="Put the images' own bytes into the rows of a Hugging Face dataset. Else they lie beside them, linked where possible, "
+        "and the rows have paths.",
+    )
+    conversation_turns: int = Field(
+        default=2, ge=1, le=8, description="Questions asked about each frame for Hugging Face and LLaVA, of different kinds."
+    )
 
     @property
     def empty_frames(self) -> EmptyFrames:
@@ -194,4 +207,4 @@ class DatasetSettings(BaseModel):
     def _each_format_once(cls, formats: list[ExportFormat]) -> list[ExportFormat]:
         if len(set(formats)) != len(formats):
             raise ValueError("a format is named twice; name each once")
-        return formats or list(ExportFormat)
+        return formats or [ExportFormat.kitti, ExportFormat.coco]

@@ -1,10 +1,12 @@
 """`lamm dataset`: versions that are made after decisions, compared, renamed and deleted."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from datasets import load_from_disk  # noqa: TID253
 from typer.testing import CliRunner
 
 from lamm_pipeline.catalog.catalog import Catalog
@@ -122,3 +124,28 @@ def test_validate_shows_the_report_and_ends_with_1_when_the_version_failed(root:
     assert report["errors"] == ["1 frames (25.0%) have no annotations"]
     assert (Path(report["folder"]) / "report.html").is_file()
     assert "'nothing.v1' is no dataset version" in refused("dataset", "validate", "nothing.v1", "--root", root)
+
+
+@pytest.mark.requirement("EXP-09", "LLM-03", "LLM-06")
+def test_a_version_in_every_format_for_language_models_and_each_as_a_zip(root: Path, tmp_path: Path) -> None:
+    made = printed(
+        "dataset", "create", "words", "drive", "--root", root, "--split", "1/0/0", "--format", "huggingface", "--format", "llava"
+    )
+    assert set(made["exports"]) == {"huggingface", "llava"}
+    assert made["statistics"]["total_frames"] > 0
+    with open_instance(root) as instance:
+        [newest] = instance.fetch_materializations(dg.AssetKey("llava_dataset"), limit=1).records
+    said = newest.asset_materialization.metadata  # type: ignore[union-attr]
+    assert str(said["download"].value).endswith("/datasets/words.v1/llava.zip")
+    for name, inside in (("huggingface", "huggingface/dataset_dict.json"), ("llava", "llava/manifest.json")):
+        target = tmp_path / f"{name}.zip"
+        told = printed("dataset", "zip", "words.v1", "--format", name, "--to", target, "--root", root)
+        assert told["bytes"] == target.stat().st_size
+        with zipfile.ZipFile(target) as archive:
+            assert archive.testzip() is None
+            assert inside in archive.namelist()
+            archive.extractall(tmp_path)
+    assert len(load_from_disk(str(tmp_path / "huggingface"))["train"]) == made["statistics"]["total_frames"]
+    assert "not written as kitti" in refused("dataset", "zip", "words.v1", "--format", "kitti", "--root", root)
+    nowhere = tmp_path / "nowhere" / "a.zip"
+    assert "does not exist" in refused("dataset", "zip", "words.v1", "--format", "llava", "--to", nowhere, "--root", root)
