@@ -168,7 +168,7 @@ def diff(
 def _curated(session: Session, key: str) -> Curated:
     session.workspace.catalog.version(key)
     manifest = read_version(session.settings.root, key)
-    folders = pinned_folders(session.workspace.store, manifest)
+    folders = pinned_folders(session.workspace.store)
     return Curated(manifest, folders, session.workspace.version_artifact(key, "curated_dataset").folder)
 
 

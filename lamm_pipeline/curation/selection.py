@@ -30,7 +30,7 @@ FILE_NAME = "selection.parquet"
 
 
 class FrameDrop(StrEnum):
-    """Why a frame is not in a dataset. `excluded` are the first five, `unlabelled` the others."""
+    """Why a frame is not in a dataset. `excluded` are the first five, `unlabelled` the others; the last two come from versions alone."""
 
     extraction = "extraction"
     decision = "decision"
@@ -40,6 +40,8 @@ class FrameDrop(StrEnum):
     not_labelled = "not_labelled"
     no_annotations = "no_annotations"
     all_annotations_dropped = "all_annotations_dropped"
+    same_frame = "same_frame"
+    conflicting_frame = "conflicting_frame"
 
 
 class AnnotationDrop(StrEnum):

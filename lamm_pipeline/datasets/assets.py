@@ -28,37 +28,37 @@ from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Source
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
-CURATION_VERSION = "2"
-SPLITS_VERSION = "1"
+CURATION_VERSION = "3"
+SPLITS_VERSION = "2"
 KITTI_VERSION = "2"
 COCO_VERSION = "3"
-LINEAGE_VERSION = "2"
+LINEAGE_VERSION = "3"
 GROUP = "datasets"
 
 # The edges are drawn, but a version does not turn stale when a recording moves on: what it was made of is pinned in its manifest.
-_PER_RECORDING = [
+_SOURCES = [
     dg.AssetDep(name, partition_mapping=dg.SpecificPartitionsPartitionMapping([]))
-    for name in ("frames", "detections", "boxes_3d", "tracks", "selection")
+    for name in ("frames", "detections", "boxes_3d", "tracks", "diversity_metrics", "selection")
 ]
 
 
 @dg.asset(
     partitions_def=partitions.dataset_versions,
-    deps=_PER_RECORDING,
+    deps=_SOURCES,
     group_name=GROUP,
     code_version=CURATION_VERSION,
     retry_policy=IO_RETRIES,
-    check_specs=[checks.MASK_INTEGRITY, checks.COUNTS_ADD_UP],
+    check_specs=[checks.COUNTS_ADD_UP, checks.SOURCES_AGREE],
     description="Which frames and annotations of the version's recordings are kept, and the reason for every one that is not.",
 )
 def curated_dataset(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Apply a version's filters."""
     with sentences_as_failures():
         version = _version(context, workspace)
-        folders = pinned_folders(workspace.store, version)
+        folders = pinned_folders(workspace.store)
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
-            return curate_version(version, folders, draft, progress)
+            return curate_version(version, folders, draft, progress, workers=config.workers)
 
         artifact = produce(
             context,
@@ -104,10 +104,10 @@ def splits(context: dg.AssetExecutionContext, config: StageConfig, workspace: Wo
     """Divide a version's frames."""
     with sentences_as_failures():
         version = _version(context, workspace)
-        selection = workspace.version_artifact(context.partition_key, "curated_dataset")
+        curated = workspace.version_artifact(context.partition_key, "curated_dataset")
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
-            summary = split_version(version, selection.folder, draft)
+            summary = split_version(version, curated.folder, draft)
             progress(summary["total_frames"], summary["total_frames"])
             return {name: summary[name] for name in ("total_frames", "total_annotations", "total_recordings", "strategy_used")}
 
@@ -118,7 +118,7 @@ def splits(context: dg.AssetExecutionContext, config: StageConfig, workspace: Wo
             scope="datasets",
             config=config,
             code_version=SPLITS_VERSION,
-            inputs={"curated_dataset": selection},
+            inputs={"curated_dataset": curated},
             settings=version.settings.split.model_dump(mode="json"),
         )
         summary = read_summary(artifact.folder)
@@ -158,15 +158,15 @@ def _export_asset(export_format: ExportFormat, code_version: str, description: s
             version = _version(context, workspace)
             if export_format not in version.settings.formats:
                 return dg.MaterializeResult(metadata={"exported": False, "note": f"{version.key} is not wanted as {export_format}."})
-            selection = workspace.version_artifact(context.partition_key, "curated_dataset")
+            curated = workspace.version_artifact(context.partition_key, "curated_dataset")
             split = workspace.version_artifact(context.partition_key, "splits")
 
             def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
                 summary = export_version(
                     version,
                     export_format,
-                    artifact_folder=pinned_folders(workspace.store, version),
-                    selection_folder=selection.folder,
+                    artifact_folder=pinned_folders(workspace.store),
+                    curated_folder=curated.folder,
                     splits_folder=split.folder,
                     ontology=workspace.ontology,
                     draft=draft,
@@ -182,7 +182,7 @@ def _export_asset(export_format: ExportFormat, code_version: str, description: s
                 scope="datasets",
                 config=config,
                 code_version=code_version,
-                inputs={"curated_dataset": selection, "splits": split},
+                inputs={"curated_dataset": curated, "splits": split},
                 files={"ontology": workspace.ontology.digest},
                 settings=version.settings.model_dump(mode="json", exclude={"filters", "split", "formats"}),
             )
@@ -283,15 +283,30 @@ def _sources(workspace: Workspace, version: VersionManifest) -> list[Source]:
 
 
 def _inputs(version: VersionManifest) -> list[dict[str, Any]]:
-    return [
+    rows = [
         {"recording": inputs.recording, **dict(inputs.artifacts), "file": inputs.source.path, "digest": inputs.source.digest[:16]}
         for inputs in version.recordings
     ]
+    rows += [
+        {
+            "recording": each.recording,
+            "import": each.key,
+            "artifact": each.artifact,
+            "file": each.source.path,
+            "digest": each.source.digest[:16],
+        }
+        for each in version.imports
+    ]
+    return rows
 
 
 def _preview(artifact: Artifact) -> dg.MetadataValue[Any]:
     """The first training image that was written."""
-    names = sorted(name for name in artifact.manifest.files if name.endswith(".png") and "/masks/" not in name and "/image_3/" not in name)
+    names = sorted(
+        name
+        for name in artifact.manifest.files
+        if name.endswith((".png", ".jpg", ".jpeg")) and "/masks/" not in name and "/image_3/" not in name
+    )
     if not names:
         return dg.MetadataValue.text("no frames")
     name = next((each for each in names if "/train/" in each), names[0])

@@ -1,4 +1,4 @@
-"""Checks of a dataset version: no neighbours in two splits, gaps as wide as asked, and masks that can be trusted."""
+"""Checks of a dataset version: nothing is lost, its sources agree, no neighbours are in two splits, gaps are as wide as asked."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,14 @@ from typing import Any
 
 import dagster as dg
 
-from lamm_pipeline import partitions
+from lamm_pipeline import partitions, sample_table
+from lamm_pipeline.curation.selection import FrameDrop
 from lamm_pipeline.datasets.curate import read_selection
-from lamm_pipeline.datasets.samples import ArtifactFolders, samples_of
+from lamm_pipeline.datasets.samples import source_frames
 from lamm_pipeline.datasets.splits import Leak
 from lamm_pipeline.datasets.versions import VersionManifest
-from lamm_pipeline.geometry import rle
 from lamm_pipeline.orchestration.metadata import table
+from lamm_pipeline.sample_table import ArtifactFolder
 
 NO_VIDEO_LEAKAGE = dg.AssetCheckSpec(
     "no_video_leakage",
@@ -28,12 +29,11 @@ GUARD_GAP = dg.AssetCheckSpec(
     partitions_def=partitions.dataset_versions,
     description="Recordings are split as a whole, or the gaps between their blocks are as wide as asked.",
 )
-MASK_INTEGRITY = dg.AssetCheckSpec(
-    "mask_integrity",
+SOURCES_AGREE = dg.AssetCheckSpec(
+    "sources_agree",
     asset="curated_dataset",
-    blocking=True,
     partitions_def=partitions.dataset_versions,
-    description="Every kept mask decodes, has its image's size, and covers as many pixels as its annotation says.",
+    description="Where several sources have the same frame, they say the same about it.",
 )
 COUNTS_ADD_UP = dg.AssetCheckSpec(
     "counts_add_up",
@@ -80,38 +80,44 @@ def guard_gap(summary: Mapping[str, Any]) -> dg.AssetCheckResult:
 
 
 def curation_verdicts(
-    version: VersionManifest, folders: ArtifactFolders, selection_folder: Path, counts: Mapping[str, Any]
+    version: VersionManifest, folders: ArtifactFolder, curated_folder: Path, counts: Mapping[str, Any]
 ) -> list[dg.AssetCheckResult]:
-    """The verdicts on a version's masks and counts, from the recordings and the published selection alone; one pass over both.
+    """The verdicts on a version's counts and sources, from its recordings and imports and what was published of them; one pass over all.
 
     Args:
         version: the version.
         folders: where its pinned artifacts lie.
-        selection_folder: of its artifact `curated_dataset`.
+        curated_folder: of its artifact `curated_dataset`.
         counts: what that artifact says of itself.
     """
-    problems: list[dict[str, Any]] = []
     found: Counter[str] = Counter()
     unaccounted: list[dict[str, Any]] = []
-    for row, sample in zip(read_selection(selection_folder), samples_of(version, folders), strict=True):  # one order, frame by frame
-        kept = frozenset(row.kept_detection_ids)
+    conflicts: list[dict[str, Any]] = []
+    samples = sample_table.read(curated_folder / sample_table.FILE_NAME, folders)
+    for row, frame in zip(read_selection(curated_folder), source_frames(version, folders), strict=True):  # one order, frame by frame
+        known = sorted(annotation.detection_id for annotation in frame.sample.annotations)
         listed = sorted([*row.kept_detection_ids, *row.dropped_detection_ids])
-        found.update(frames=1, annotations=len(sample.annotations), kept_frames=row.kept, kept_annotations=len(kept))
-        known = sorted(annotation.detection_id for annotation in sample.annotations)
-        if row.frame_id != sample.frame_id or listed != known or row.kept == (row.reason is not None):
-            unaccounted.append({"frame": sample.frame_id, "there are": len(known), "listed": len(listed), "reason": row.reason})
-        for annotation in sample.annotations:
-            if annotation.detection_id in kept:
-                problem = rle_problem(annotation.mask_rle, sample.height, sample.width, annotation.area)
-                if problem is not None:
-                    problems.append({"annotation": annotation.detection_id, "problem": problem})
-    return [_mask_integrity(problems, found["kept_annotations"]), _counts_add_up(unaccounted, found, counts)]
+        found.update(frames=1, annotations=len(known), kept_frames=row.kept, kept_annotations=len(row.kept_detection_ids))
+        written = next(samples, None) if row.kept else None
+        there = (row.frame_id, list(row.kept_detection_ids)) if row.kept else None
+        named = None if written is None else (written.frame_id, [annotation.detection_id for annotation in written.annotations])
+        if row.frame_id != frame.sample.frame_id or listed != known or row.kept == (row.reason is not None) or named != there:
+            unaccounted.append({"frame": frame.sample.frame_id, "there are": len(known), "listed": len(listed), "reason": row.reason})
+        if row.reason == FrameDrop.conflicting_frame:
+            conflicts.append({"frame": row.frame_id, "what": row.detail})
+    return [_counts_add_up(unaccounted, found, counts), _sources_agree(conflicts, counts["dropped_frames"].get(FrameDrop.same_frame, 0))]
 
 
-def _mask_integrity(problems: list[dict[str, Any]], checked: int) -> dg.AssetCheckResult:
-    sentence = f"{len(problems)} of {checked} masks are wrong." if problems else f"All {checked} masks are sound."
+def _sources_agree(conflicts: list[dict[str, Any]], same: int) -> dg.AssetCheckResult:
+    sentence = f"{same} frames are in several sources, which say the same about them." if same else "No frame is in several sources."
+    if conflicts:
+        sentence = f"{len(conflicts)} frames are in several sources, which differ about them; on_conflict decided which is taken."
     return dg.AssetCheckResult(
-        passed=not problems, check_name="mask_integrity", description=sentence, metadata={"masks": checked, "problems": table(problems)}
+        passed=not conflicts,
+        check_name="sources_agree",
+        severity=dg.AssetCheckSeverity.WARN,
+        description=sentence,
+        metadata={"same": same, "conflicts": table(conflicts)},
     )
 
 
@@ -130,23 +136,3 @@ def _counts_add_up(unaccounted: list[dict[str, Any]], found: Mapping[str, int], 
         sentence = f"{len(unaccounted)} frames are not accounted for, or the counts are wrong."
     metadata = {"counts": table(rows), "unaccounted": table(unaccounted)}
     return dg.AssetCheckResult(passed=passed, check_name="counts_add_up", description=sentence, metadata=metadata)
-
-
-def rle_problem(mask_rle: Any, height: int, width: int, area: int) -> str | None:
-    """What is wrong with a mask, or None.
-
-    Args:
-        mask_rle: COCO's compressed runs.
-        height: of the image, pixels.
-        width: of the image, pixels.
-        area: that the annotation claims, pixels.
-    """
-    if list(mask_rle["size"]) != [height, width]:
-        return f"size {list(mask_rle['size'])} is not the image's [{height}, {width}]"
-    try:
-        covered = rle.area(mask_rle)
-    except (ValueError, TypeError, RuntimeError) as error:
-        return f"does not decode: {error}"
-    if covered == 0:
-        return "is empty"
-    return None if covered == area else f"covers {covered} pixels, the annotation says {area}"

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from lamm_pipeline.datasets.curate import CuratedFrame, read_selection
-from lamm_pipeline.datasets.samples import Annotation, ArtifactFolders, Sample, samples_of
+from lamm_pipeline.datasets.samples import source_frames
 from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.geometry.boxes_2d import iou_matrix
 from lamm_pipeline.review.carry_over import MIN_IOU
+from lamm_pipeline.sample_table import Annotation, ArtifactFolder, Sample
 
 NOT_IN_VERSION = "recording_not_in_version"
 NOT_EXTRACTED = "not_extracted"
@@ -130,13 +131,14 @@ class Curated:
     """
 
     manifest: VersionManifest
-    folders: ArtifactFolders
+    folders: ArtifactFolder
     selection_folder: Path
 
     def frames(self) -> Iterator["_Frame"]:
         """Every frame with what is selected of it, by recording and index."""
-        for sample, row in zip(samples_of(self.manifest, self.folders), read_selection(self.selection_folder), strict=True):
-            yield _Frame(sample, row)
+        for frame, row in zip(source_frames(self.manifest, self.folders), read_selection(self.selection_folder), strict=True):
+            if frame.twin is None:
+                yield _Frame(frame.sample, row)
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def compare(old: Curated, new: Curated) -> Comparison:
     Raises:
         InputError: artifacts that a version is made of are gone.
     """
-    pins = [{each.recording: dict(each.artifacts) for each in version.manifest.recordings} for version in (old, new)]
+    pins = [_pins(version.manifest) for version in (old, new)]
     result = Comparison(
         old.manifest.key,
         new.manifest.key,
@@ -174,7 +176,7 @@ def compare(old: Curated, new: Curated) -> Comparison:
     for (recording, frame_id), before, after in _side_by_side(old.frames(), new.frames()):
         kept.update(old=before is not None and before.row.kept, new=after is not None and after.row.kept)
         absent = NOT_EXTRACTED if all(recording in each for each in pins) else NOT_IN_VERSION
-        same = all(recording in each for each in pins) and pins[0][recording]["detections"] == pins[1][recording]["detections"]
+        same = all(recording in each for each in pins) and _annotated_by(pins[0][recording]) == _annotated_by(pins[1][recording])
         changes = list(_annotation_changes(frame_id, before, after, absent, same_detections=same, classes=result.classes))
         result.annotations += changes
         frame = _frame_change(frame_id, before, after, absent, changes)
@@ -269,7 +271,7 @@ def _differing(one: Annotation, other: Annotation) -> tuple[str, ...]:
     pairs = {
         "class": (one.class_id, other.class_id),
         "box": (one.box_xyxy, other.box_xyxy),
-        "mask": (one.mask_rle.get("counts"), other.mask_rle.get("counts")),
+        "mask": (one.mask_rle, other.mask_rle),
     }
     return tuple(name for name, (before, after) in pairs.items() if before != after)
 
@@ -288,6 +290,19 @@ def _overlapping(old: Mapping[str, Annotation], new: Mapping[str, Annotation]) -
             found[names[a]] = others[b]
             taken.add(others[b])
     return found
+
+
+def _pins(manifest: VersionManifest) -> dict[str, dict[str, str | None]]:
+    """Versions of the artifacts of each recording; imports of it are named by their keys."""
+    pins = {each.recording: dict(each.artifacts) for each in manifest.recordings}
+    for each in manifest.imports:
+        pins.setdefault(each.recording, {})[f"import {each.key}"] = each.artifact
+    return pins
+
+
+def _annotated_by(pins: Mapping[str, str | None]) -> dict[str, str | None]:
+    """What the ids of annotations depend on."""
+    return {asset: version for asset, version in pins.items() if asset == "detections" or asset.startswith("import ")}
 
 
 def _settings_changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -2,30 +2,36 @@
 
 What the selections of its recordings leave out stays out; the version's own filters go on top.
 
-`selection.parquet` has one row for every frame that extraction wrote, in the version's order; `selection.json` has the counts. Nothing
-vanishes: every frame and every annotation is either kept or dropped for a reason.
+`selection.parquet` has one row for every frame that there is, in the version's order; `selection.json` has the counts. Nothing vanishes:
+every frame and every annotation is either kept or dropped for a reason. `samples.parquet` is the sample table of what is kept, with the
+hash of every image; all that follows reads only that.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pyarrow as pa
 
+from lamm_pipeline import sample_table
 from lamm_pipeline.curation.selection import AnnotationDrop, FrameDrop
-from lamm_pipeline.datasets.samples import Annotation, ArtifactFolders, Sample, samples_of
-from lamm_pipeline.datasets.settings import EmptyFrames, FilterSettings
+from lamm_pipeline.datasets.samples import SourceFrame, source_frames
+from lamm_pipeline.datasets.settings import DatasetSettings, EmptyFrames, FilterSettings, OnConflict
 from lamm_pipeline.datasets.versions import VersionManifest, content_id
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.extraction.diversity import signature
 from lamm_pipeline.review.decisions import FrameState
+from lamm_pipeline.sample_table import Annotation, ArtifactFolder, Sample
 from lamm_pipeline.storage.atomic import write_json
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft
 from lamm_pipeline.storage.tables import read_table, write_table
-from lamm_pipeline.streaming import Progress, no_progress
+from lamm_pipeline.streaming import Progress, map_ordered, no_progress
 
 SELECTION_FILE = "selection.parquet"
 SUMMARY_FILE = "selection.json"
@@ -75,7 +81,7 @@ class CuratedFrame:
     frame_id: str
     recording: str
     frame_index: int
-    timestamp_ns: int
+    timestamp_ns: int | None
     kept: bool
     state: str
     reason: str | None
@@ -89,67 +95,79 @@ class CuratedFrame:
 
 
 def curate_version(
-    manifest: VersionManifest, artifact_folder: ArtifactFolders, draft: Draft, progress: Progress = no_progress
+    manifest: VersionManifest,
+    artifact_folder: ArtifactFolder,
+    draft: Draft,
+    progress: Progress = no_progress,
+    *,
+    workers: int | None = None,
 ) -> dict[str, Any]:
-    """Decide on every frame and annotation of a version and write the selection.
+    """Decide on every frame and annotation of a version and write the selection and the samples that are kept.
 
     Args:
         manifest: the version.
-        artifact_folder: where the pinned artifacts of its recordings lie.
-        draft: gets `selection.parquet` and `selection.json`.
+        artifact_folder: where its pinned artifacts lie.
+        draft: gets `selection.parquet`, `selection.json` and `samples.parquet`.
         progress: told after every frame.
+        workers: number of threads, None for one per processor.
 
     Returns:
         The content of `selection.json`.
 
     Raises:
-        InputError: nothing is left, or frames are empty and the filters say that this is an error.
+        InputError: nothing is left, or sources differ in a frame and the settings say that this is an error.
     """
-    filters = manifest.settings.filters
-    log = draft.log("selection.jsonl")
+    rows, samples = draft.log("selection.jsonl"), draft.log("samples.jsonl")
     done = int(draft.state.get("done", 0))
-    for number, row in enumerate(curate(islice(samples_of(manifest, artifact_folder), done, None), filters), start=done + 1):
-        log.append(asdict(row))
+    curated = curate(islice(source_frames(manifest, artifact_folder), done, None), manifest.settings)
+    for number, ((row, _), kept) in enumerate(map_ordered(_with_image_hash, curated, workers), start=done + 1):
+        rows.append(asdict(row))
+        if kept is not None:
+            samples.append(sample_table.to_row(kept))
         progress(number, None)
         if number % FRAMES_PER_CHECKPOINT == 0:
             draft.checkpoint({"done": number})
-    if filters.empty_frames is EmptyFrames.error:
-        _refuse_empty(manifest, log, len(log))
-    summary = _summary(manifest, log)
+    summary = _summary(manifest, rows)
+    if manifest.settings.on_conflict is OnConflict.error:
+        _refuse_conflicts(manifest, rows)
     if summary["filtered"]["frames"] == 0:
         raise InputError(
             f"Dataset version {manifest.key!r} is empty: of {summary['original']['frames']} frames none is kept "
             f"({_listed(summary['dropped_frames'])}). Loosen the filters, or add recordings."
         )
-    write_table(draft.directory / SELECTION_FILE, SCHEMA, log)
+    write_table(draft.directory / SELECTION_FILE, SCHEMA, rows)
+    write_table(draft.directory / sample_table.FILE_NAME, sample_table.SCHEMA, samples)
     write_json(draft.directory / SUMMARY_FILE, summary)
     return summary
 
 
-def curate(samples: Iterable[Sample], filters: FilterSettings) -> Iterator[CuratedFrame]:
-    """Decide on frames and annotations, as a stream.
+Outcome = tuple[CuratedFrame, Sample | None]
+"""What becomes of a frame, and the sample that is kept of it."""
 
-    With `empty_frames = error` empty frames come out as dropped; it is the caller who refuses them, when all are known.
-    """
+
+def curate(frames: Iterable[SourceFrame], settings: DatasetSettings) -> Iterator[Outcome]:
+    """Decide on frames and annotations, as a stream."""
+    filters = settings.filters
     excluded_frames = frozenset(filters.excluded_frame_ids)
     against = _against(filters)
-    for sample in samples:
-        reason, detail = _frame_reason(sample, excluded_frames)
+    for frame in frames:
+        reason, detail = _frame_reason(frame, excluded_frames)
+        annotations = frame.sample.annotations
         if reason is not None:
             state = FrameState.unlabelled if reason is FrameDrop.not_labelled else FrameState.excluded
-            yield _curated(sample, state, reason, detail, [(each, (AnnotationDrop.frame_dropped, None)) for each in sample.annotations])
+            yield _curated(frame.sample, state, reason, detail, [(each, (AnnotationDrop.frame_dropped, None)) for each in annotations])
             continue
-        before = _dropped_before(sample)
-        verdicts = [(each, before.get(each.detection_id) or against(each)) for each in sample.annotations]
+        before = _dropped_before(frame)
+        verdicts = [(each, before.get(each.detection_id) or against(each)) for each in annotations]
         if any(verdict is None for _, verdict in verdicts):
             state = FrameState.kept
-        elif sample.selection is not None and sample.selection.state == FrameState.reviewed_empty:
+        elif frame.reviewed_empty:
             state = FrameState.reviewed_empty
         else:
             state = FrameState.unlabelled
-            if filters.empty_frames is not EmptyFrames.keep_as_negative:
+            if settings.empty_frames is EmptyFrames.drop:
                 reason = FrameDrop.all_annotations_dropped if verdicts else FrameDrop.no_annotations
-        yield _curated(sample, state, reason, None, verdicts)
+        yield _curated(frame.sample, state, reason, None, verdicts)
 
 
 def read_selection(folder: Path) -> Iterator[CuratedFrame]:
@@ -167,22 +185,50 @@ _Verdict = tuple[AnnotationDrop, str | None] | None
 """Why an annotation is dropped, with the detail for people; None when it is kept."""
 
 
-def _frame_reason(sample: Sample, excluded_frames: frozenset[str]) -> tuple[FrameDrop | None, str | None]:
+def _frame_reason(frame: SourceFrame, excluded_frames: frozenset[str]) -> tuple[FrameDrop | None, str | None]:
     """Why a frame is dropped whatever is on it, with the detail for people."""
-    chosen = sample.selection
+    if frame.twin is not None:
+        return _against_twin(frame.sample, frame.twin.sample)
+    chosen = frame.selection
     if chosen is not None and chosen.state == FrameState.excluded:
         return FrameDrop(str(chosen.reason)), chosen.detail
-    if not sample.selected:
-        return FrameDrop.extraction, sample.drop_reason
-    if sample.frame_id in excluded_frames:
+    if not frame.selected:
+        return FrameDrop.extraction, frame.drop_reason
+    if frame.sample.frame_id in excluded_frames:
         return FrameDrop.excluded_frame, None
-    seen = sample.labelled or (chosen is not None and chosen.state == FrameState.reviewed_empty)
-    return None if seen else FrameDrop.not_labelled, None
+    return None if frame.labelled or frame.reviewed_empty else FrameDrop.not_labelled, None
 
 
-def _dropped_before(sample: Sample) -> dict[str, tuple[AnnotationDrop, str | None]]:
+def _against_twin(sample: Sample, taken: Sample) -> tuple[FrameDrop, str]:
+    """What is said of a frame that another source has too."""
+    differences = []
+    if None not in (sample.image_hash, taken.image_hash) and sample.image_hash != taken.image_hash:
+        differences.append("another image")
+    if len(sample.annotations) != len(taken.annotations):
+        differences.append(f"{len(sample.annotations)} annotations, not {len(taken.annotations)}")
+    elif sample.annotations != taken.annotations:
+        different = sum(one != other for one, other in zip(sample.annotations, taken.annotations, strict=True))
+        differences.append(f"{different} of {len(sample.annotations)} annotations differ")
+    if differences:
+        return FrameDrop.conflicting_frame, f"{sample.artifact} has {' and '.join(differences)}; that of {taken.artifact} is taken"
+    return FrameDrop.same_frame, f"{sample.artifact} has the same as {taken.artifact}"
+
+
+def _with_image_hash(outcome: Outcome) -> Sample | None:
+    """The sample that is kept, with the hash of its image; computed where its source has none."""
+    sample = outcome[1]
+    path = None if sample is None else sample.path(sample.image)
+    if sample is None or path is None or sample.image_hash is not None:
+        return sample
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise InputError(f"The image {path} of frame {sample.frame_id!r} is missing or damaged. Restore it (`lamm verify` tells more).")
+    return replace(sample, image_hash=signature(np.asarray(image, np.uint8)).dhash64)
+
+
+def _dropped_before(frame: SourceFrame) -> dict[str, tuple[AnnotationDrop, str | None]]:
     """What the recording's selection drops of a frame, by detection id."""
-    row = sample.selection
+    row = frame.selection
     if row is None:
         return {}
     dropped = zip(row.dropped_detection_ids, row.dropped_reasons, row.dropped_details, strict=True)
@@ -213,10 +259,10 @@ def _against(filters: FilterSettings) -> Callable[[Annotation], _Verdict]:
 
 def _curated(
     sample: Sample, state: FrameState, reason: FrameDrop | None, detail: str | None, verdicts: list[tuple[Annotation, _Verdict]]
-) -> CuratedFrame:
-    kept = [annotation for annotation, verdict in verdicts if verdict is None]
+) -> Outcome:
+    kept = tuple(annotation for annotation, verdict in verdicts if verdict is None)
     dropped = [(annotation, *verdict) for annotation, verdict in verdicts if verdict is not None]
-    return CuratedFrame(
+    row = CuratedFrame(
         frame_id=sample.frame_id,
         recording=sample.recording,
         frame_index=sample.frame_index,
@@ -232,21 +278,15 @@ def _curated(
         dropped_details=tuple(more for _, _, more in dropped),
         corrected_detection_ids=tuple(annotation.detection_id for annotation in kept if annotation.corrected),
     )
+    return row, None if reason is not None else replace(sample, state=state, annotations=kept)
 
 
-def _refuse_empty(manifest: VersionManifest, rows: Iterable[Mapping[str, Any]], total: int) -> None:
-    empty_reasons = {FrameDrop.no_annotations, FrameDrop.all_annotations_dropped, FrameDrop.not_labelled}
-    count = 0
-    first: list[str] = []
-    for row in rows:
-        if row["reason"] in empty_reasons:
-            count += 1
-            if len(first) < LISTED_IDS:
-                first.append(str(row["frame_id"]))
-    if count:
+def _refuse_conflicts(manifest: VersionManifest, rows: Iterable[Mapping[str, Any]]) -> None:
+    conflicts = [str(row["frame_id"]) for row in rows if row["reason"] == FrameDrop.conflicting_frame]
+    if conflicts:
         raise InputError(
-            f"{count} frames ({100 * count / total:.1f}%) have no annotations in dataset version {manifest.key!r}: {', '.join(first)}"
-            f"{', ...' if count > LISTED_IDS else ''}. Annotate or exclude them, or set empty_frames to drop or keep_as_negative."
+            f"{len(conflicts)} frames of dataset version {manifest.key!r} differ between its sources: {', '.join(conflicts[:LISTED_IDS])}"
+            f"{', ...' if len(conflicts) > LISTED_IDS else ''}. Leave a source out, or set on_conflict to keep_first or keep_last."
         )
 
 
@@ -256,7 +296,7 @@ def _summary(manifest: VersionManifest, rows: Iterable[Mapping[str, Any]]) -> di
     states = Counter[str](dict.fromkeys(FrameState, 0))
     corrected = 0
     original, filtered, frame_drops, annotation_drops = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    per_recording: dict[str, Counter[str]] = {inputs.recording: Counter() for inputs in manifest.recordings}
+    per_recording: dict[str, Counter[str]] = {name: Counter() for name in manifest.members}
     classes: dict[str, Counter[str]] = {}
     unmatched_frames, unmatched_detections = set(filters.excluded_frame_ids), set(filters.excluded_detection_ids)
     negatives = 0
@@ -280,6 +320,7 @@ def _summary(manifest: VersionManifest, rows: Iterable[Mapping[str, Any]]) -> di
         content.update("\t".join([row["frame_id"], *kept_ids]).encode() + b"\n")
     selection = {
         "recordings": [inputs.model_dump(mode="json", include={"recording", "artifacts"}) for inputs in manifest.recordings],
+        "imports": [inputs.model_dump(mode="json", include={"key", "artifact"}) for inputs in manifest.imports],
         "kept": content.hexdigest(),
     }
     chosen = BY_FILTER & {*frame_drops, *annotation_drops}
@@ -287,7 +328,7 @@ def _summary(manifest: VersionManifest, rows: Iterable[Mapping[str, Any]]) -> di
         "dataset": manifest.key,
         "curated_dataset_id": content_id("curated_dataset", selection) if chosen or corrected else None,
         "selection_id": content_id("selection", selection),
-        "filter_config": filters.model_dump(mode="json"),
+        "filter_config": filters.model_dump(mode="json") | {"empty_frames": manifest.settings.empty_frames},
         "original": {"frames": original["frames"], "annotations": original["annotations"]},
         "filtered": {"frames": filtered["frames"], "annotations": filtered["annotations"]},
         "reduction_percentage": round(100 * (1 - filtered["frames"] / original["frames"]), 1) if original["frames"] else 0.0,

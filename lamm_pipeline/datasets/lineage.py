@@ -117,6 +117,8 @@ def write_lineage(
             for name in ("strategy_used", "achieved_ratios", "guard_frames_used", "unassigned_frames", "splits", "classes", "notes")
         },
         "recordings": [inputs.model_dump(mode="json") for inputs in manifest.recordings],
+        "imports": [inputs.model_dump(mode="json") for inputs in manifest.imports],
+        "extra_classes": list(manifest.extra_classes),
     }
     write_json(draft.directory / LINEAGE_FILE, lineage)
     return lineage

@@ -1,30 +1,32 @@
-"""The annotated frames of a dataset version: frames, detections, 3D boxes, tracks and selection joined, one frame at a time.
+"""The frames of a dataset version before anybody has chosen among them: each with everything known about it, one frame at a time.
 
-Annotations are as people corrected them, where the version pins a selection.
-
-Every stage file lists frames in the order of their index, so the join walks all of them once and holds one frame. What a recording's
-registry and tracks know is held per recording.
+Of a recording, frames, detections, 3D boxes, tracks and selection are joined; annotations are as people corrected them, where the version
+pins a selection. Every stage file lists frames in the order of their index, so the join walks all of them once and holds one frame. What a
+recording's registry and tracks know is held per recording. Of an import, the frames are those of its table. Several imports of one video,
+or of a recording, are merged by frame index: the first that has a frame is believed, and what the others have of it is told.
 """
 
+import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
+from lamm_pipeline import sample_table
 from lamm_pipeline.curation import selection
 from lamm_pipeline.curation.selection import FrameSelection, Reviewed
-from lamm_pipeline.datasets.settings import BoxSource
-from lamm_pipeline.datasets.versions import RecordingInputs, VersionManifest
+from lamm_pipeline.datasets.settings import BoxSource, OnConflict
+from lamm_pipeline.datasets.versions import ImportInputs, RecordingInputs, VersionManifest
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.extraction import frame_registry
+from lamm_pipeline.extraction import diversity, frame_registry
 from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
 from lamm_pipeline.extraction.in_frame_order import InFrameOrder
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.geometry.boxes_3d import alpha
-from lamm_pipeline.geometry.camera import RectifiedCamera
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
+from lamm_pipeline.review.decisions import FrameState
+from lamm_pipeline.sample_table import Annotation, ArtifactFolder, PlacedBox, Sample
 from lamm_pipeline.segmentation import detections
 from lamm_pipeline.segmentation.detections import FrameDetections
 from lamm_pipeline.storage.artifacts import ArtifactKey, ArtifactStore
@@ -33,109 +35,82 @@ from lamm_pipeline.tracking import tracks
 CALIBRATION_FILE = "calib.txt"
 
 
-class ArtifactFolders(Protocol):
-    """Tells where an artifact of a recording lies, in the version that the dataset version pins."""
-
-    def __call__(self, recording: str, asset: str) -> Path:
-        """Folder of the artifact; `asset` is one of `frames`, `detections`, `boxes_3d`, `tracks`, `selection`."""
-        ...
-
-
 @dataclass(frozen=True)
-class Annotation:
-    """One object in one frame.
+class SourceFrame:
+    """A frame of a recording or import, before anybody has chosen.
 
     Attributes:
-        box_xyxy: pixels of the rectified left image.
-        mask_rle: COCO's compressed runs, `{"size": [H, W], "counts": text}`.
-        area: pixels of the mask.
-        score: None when nobody gave one.
-        track_id: identity within the recording, None without a track.
-        track_length: frames on which that track is seen, 0 without a track.
-        object_box: the 3D box, None where there is none.
-        box_source: `frame` for the 3D box of this frame alone, `track` for one refined over the track, None without a 3D box.
-        reviewed: whether a person has looked at it.
-        corrected: what a person gave it instead of the models: `class`, `box` (the 2D box), `mask`.
-    """
-
-    detection_id: str
-    class_id: str
-    box_xyxy: tuple[float, float, float, float]
-    mask_rle: Mapping[str, Any]
-    area: int
-    score: float | None
-    track_id: int | None
-    track_length: int
-    object_box: ObjectBox | None
-    box_source: BoxSource | None = None
-    reviewed: bool = False
-    corrected: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One frame with everything known about it.
-
-    Attributes:
-        frame_index: index in the SVO2 file.
-        image_left, image_right, depth, point_cloud: files; None where extraction made none.
-        calibration: KITTI's calib.txt of the recording, None without calibration.
-        camera: the rectified pair, None without calibration.
+        sample: the frame with all its annotations; its state is not decided yet.
         selected: False when extraction set the frame aside (`drop_reason` says why).
         labelled: whether the frame was looked at by segmentation; a frame that was not is no negative.
-        annotations: in the order of their ids.
         selection: what the recording's curation says about it, None where the version pins none.
+        reviewed_empty: a person says that nothing is there.
+        twin: the frame of the same id that is taken instead of this one, None for nearly all.
     """
 
-    frame_id: str
-    recording: str
-    frame_index: int
-    timestamp_ns: int
-    image_left: Path | None
-    image_right: Path | None
-    depth: Path | None
-    point_cloud: Path | None
-    calibration: Path | None
-    width: int
-    height: int
-    camera: RectifiedCamera | None
-    selected: bool
-    drop_reason: str | None
-    labelled: bool
-    annotations: tuple[Annotation, ...]
+    sample: Sample
+    selected: bool = True
+    drop_reason: str | None = None
+    labelled: bool = True
     selection: FrameSelection | None = None
+    reviewed_empty: bool = False
+    twin: "SourceFrame | None" = None
 
 
-def pinned_folders(store: ArtifactStore, manifest: VersionManifest) -> ArtifactFolders:
-    """Folders of artifacts in a store, in the versions that the manifest pins."""
-    pinned = {inputs.recording: inputs.artifacts.model_dump() for inputs in manifest.recordings}
+def pinned_folders(store: ArtifactStore) -> ArtifactFolder:
+    """Where the artifacts of a store lie, by their references."""
 
-    def folder(recording: str, asset: str) -> Path:
-        version = str(pinned[recording][asset])
-        artifact = store.find(ArtifactKey("recordings", recording, asset), version)
+    def folder(reference: str) -> Path:
+        scope, partition, asset, version = reference.split("/")
+        artifact = store.find(ArtifactKey(scope, partition, asset), version)
         if artifact is None:
             raise InputError(
-                f"Version {version} of {asset!r} of recording {recording!r}, which dataset version {manifest.key!r} was made of, is gone. "
-                "Restore it, or create a new dataset version."
+                f"Version {version} of {asset!r} of {partition!r}, which the dataset version was made of, is gone. Restore it, or create a "
+                "new dataset version."
             )
         return artifact.folder
 
     return folder
 
 
-def samples_of(manifest: VersionManifest, artifact_folder: ArtifactFolders) -> Iterator[Sample]:
-    """Stream all frames of a version, recording by recording in the manifest's order, each in frame order.
+def source_frames(manifest: VersionManifest, artifact_folder: ArtifactFolder) -> Iterator[SourceFrame]:
+    """Stream all frames of a version, recording by recording in the order of their keys, each in frame order.
+
+    A frame that several sources have comes once for each: first the one that is taken, then the others with it as their `twin`.
 
     Raises:
-        InputError: artifacts of a recording do not belong together, or a file is damaged.
+        InputError: artifacts of a recording do not belong together, a file is damaged, or sources of one key are not of one video.
     """
-    for inputs in manifest.recordings:
-        yield from recording_samples(inputs, artifact_folder, manifest.settings.box_source)
+    sources: dict[str, list[Iterator[SourceFrame]]] = {}
+    for recorded in manifest.recordings:
+        frames = recording_frames(recorded, artifact_folder, manifest.settings.box_source)
+        sources.setdefault(recorded.recording, []).append(frames)
+    for imported in manifest.imports:
+        sources.setdefault(imported.recording, []).append(import_frames(imported, artifact_folder))
+    for recording in sorted(sources):
+        in_order = sources[recording] if manifest.settings.on_conflict is not OnConflict.keep_last else sources[recording][::-1]
+        yield from _merged(in_order) if len(in_order) > 1 else in_order[0]
 
 
-def recording_samples(
-    inputs: RecordingInputs, artifact_folder: ArtifactFolders, box_source: BoxSource = BoxSource.track
-) -> Iterator[Sample]:
+def import_frames(inputs: ImportInputs, artifact_folder: ArtifactFolder) -> Iterator[SourceFrame]:
+    """Stream the frames of an import, in frame order.
+
+    Args:
+        inputs: the import with the version of its artifact.
+        artifact_folder: tells where it lies.
+
+    Raises:
+        InputError: its table is missing or damaged.
+    """
+    folder = artifact_folder(inputs.reference)
+    for sample in sample_table.read(folder / sample_table.FILE_NAME, lambda _: folder):
+        empty = sample.state == FrameState.reviewed_empty
+        yield SourceFrame(replace(sample, artifact=inputs.reference), reviewed_empty=empty)
+
+
+def recording_frames(
+    inputs: RecordingInputs, artifact_folder: ArtifactFolder, box_source: BoxSource = BoxSource.track
+) -> Iterator[SourceFrame]:
     """Stream all frames of one recording, in frame order.
 
     Args:
@@ -147,33 +122,73 @@ def recording_samples(
         InputError: the artifacts do not belong together, or a file is damaged.
     """
     recording = inputs.recording
-    frames_folder = artifact_folder(recording, "frames")
+
+    def file(asset: str, name: str) -> Path | None:
+        pinned = getattr(inputs.artifacts, asset) is not None
+        return artifact_folder(inputs.reference(asset)) / name if pinned else None
+
+    frames = inputs.reference("frames")
+    frames_folder = artifact_folder(frames)
     registry = frame_registry.read(frames_folder / frame_registry.FILE_NAME)
     if registry.recording != recording:
         raise InputError(f"{frames_folder} holds the frames of {registry.recording!r}, not of {recording!r}. Extract the recording again.")
-    detected = InFrameOrder(detections.read(artifact_folder(recording, "detections") / detections.FILE_NAME), recording, "detections")
-    boxed: Iterable[FrameBoxes] = ()
-    if inputs.artifacts.boxes_3d is not None:
-        boxed = frame_boxes.read(artifact_folder(recording, "boxes_3d") / frame_boxes.FILE_NAME)
-    boxes = InFrameOrder(boxed, recording, "boxes_3d")
-    pinned = inputs.artifacts.selection is not None
-    curated: Iterable[FrameSelection] = selection.read(artifact_folder(recording, "selection") / selection.FILE_NAME) if pinned else ()
-    selected = InFrameOrder(curated, recording, "selection")
-    identity = _track_of_detection(artifact_folder(recording, "tracks") / tracks.TRACKS_FILE) if inputs.artifacts.tracks is not None else {}
+    detections_file = artifact_folder(inputs.reference("detections")) / detections.FILE_NAME
+    detected = InFrameOrder(detections.read(detections_file), recording, "detections")
+    boxes_file, selection_file = file("boxes_3d", frame_boxes.FILE_NAME), file("selection", selection.FILE_NAME)
+    boxes = InFrameOrder(frame_boxes.read(boxes_file) if boxes_file else (), recording, "boxes_3d")
+    selected = InFrameOrder(selection.read(selection_file) if selection_file else (), recording, "selection")
+    tracks_file, metrics_file = file("tracks", tracks.TRACKS_FILE), file("diversity_metrics", diversity.FILE_NAME)
+    identity = _track_of_detection(tracks_file) if tracks_file else {}
+    hashes = _image_hashes(metrics_file) if metrics_file else {}
     for record in sorted(registry.frames, key=lambda frame: frame.svo2_frame_index):
         found = detected.at(record)
         in_3d = boxes.at(record)
         row = selected.at(record)
-        if pinned and row is None:
+        if selection_file and row is None:
             raise InputError(f"The selection of recording {recording!r} lacks frame {record.frame_id!r}. Run selection again.")
         annotations = _annotations(found, in_3d, identity, box_source)
         if row is not None:
             said = {each.detection_id: each for each in row.reviewed}
             annotations = tuple(_as_reviewed(each, said.get(each.detection_id)) for each in annotations)
-        yield _sample(registry, record, frames_folder, found, annotations, row)
+        yield SourceFrame(
+            _sample(registry, record, frames, frames_folder, annotations, hashes.get(record.frame_id)),
+            selected=record.selected,
+            drop_reason=record.drop_reason,
+            labelled=found is not None,
+            selection=row,
+            reviewed_empty=row is not None and row.state == FrameState.reviewed_empty,
+        )
     detected.finish()
     boxes.finish()
     selected.finish()
+
+
+def _merged(sources: Iterable[Iterator[SourceFrame]]) -> Iterator[SourceFrame]:
+    """Frames of one recording from several sources, by index; `heapq.merge` keeps the order of the sources where indices are equal."""
+    taken: SourceFrame | None = None
+    for frame in heapq.merge(*sources, key=_index):
+        if taken is None or _index(taken) != _index(frame):
+            taken = frame
+            yield frame
+            continue
+        one, other = taken.sample, frame.sample
+        if (one.width, one.height) != (other.width, other.height):
+            raise InputError(
+                f"{one.artifact} and {other.artifact} both say that they are of {one.recording!r}, but frame {one.frame_index} is "
+                f"{one.width}x{one.height} in one and {other.width}x{other.height} in the other. Import one of them again with the name of "
+                "its own video (`lamm import --video NAME`)."
+            )
+        yield replace(frame, twin=taken)
+
+
+def _index(frame: SourceFrame) -> int:
+    return frame.sample.frame_index
+
+
+def _image_hashes(path: Path) -> dict[str, int]:
+    """By frame id; frames whose image could not be read have none."""
+    metrics = diversity.read_metrics(path)
+    return dict(zip(metrics.frame_ids, metrics.dhash64.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -209,7 +224,7 @@ def _annotations(
     annotations = []
     for detection in found.detections:
         track = identity.get(detection.detection_id)
-        object_box, source = _chosen_box(object_boxes.get(detection.detection_id), track, box_source)
+        box_3d = _chosen_box(object_boxes.get(detection.detection_id), track, box_source)
         annotations.append(
             Annotation(
                 detection_id=detection.detection_id,
@@ -218,21 +233,22 @@ def _annotations(
                 mask_rle=detection.mask_rle,
                 area=detection.area,
                 score=detection.confidence,
+                score_source=None if detection.confidence is None else "model",
                 track_id=None if track is None else track.track_id,
                 track_length=0 if track is None else track.track_length,
-                object_box=object_box,
-                box_source=source,
+                box_3d=box_3d,
             )
         )
     return tuple(annotations)
 
 
-def _chosen_box(object_box: ObjectBox | None, track: _Identity | None, wanted: BoxSource) -> tuple[ObjectBox | None, BoxSource | None]:
+def _chosen_box(object_box: ObjectBox | None, track: _Identity | None, wanted: BoxSource) -> PlacedBox | None:
     if object_box is None:
-        return None, None
+        return None
     if wanted is BoxSource.frame or track is None or track.refined_box is None:
-        return object_box, BoxSource.frame
-    return replace(object_box, box=track.refined_box, alpha=round(alpha(track.refined_box), 6)), BoxSource.track
+        return PlacedBox(object_box.box, object_box.alpha, object_box.truncated, object_box.occluded, BoxSource.frame)
+    box = track.refined_box
+    return PlacedBox(box, round(alpha(box), 6), object_box.truncated, object_box.occluded, BoxSource.track)
 
 
 def _as_reviewed(annotation: Annotation, said: Reviewed | None) -> Annotation:
@@ -250,36 +266,33 @@ def _as_reviewed(annotation: Annotation, said: Reviewed | None) -> Annotation:
         changed = replace(changed, box_xyxy=box_xyxy, corrected=(*changed.corrected, "box"))
     if said.mask_rle is not None:
         changed = replace(changed, mask_rle=said.mask_rle, area=rle.area(said.mask_rle), corrected=(*changed.corrected, "mask"))
-    return changed
+    return replace(changed, source="human") if changed.corrected else changed
 
 
 def _sample(
     registry: FrameRegistry,
     record: FrameRecord,
+    reference: str,
     folder: Path,
-    found: FrameDetections | None,
     annotations: tuple[Annotation, ...],
-    row: FrameSelection | None,
+    image_hash: int | None,
 ) -> Sample:
-    def path(relative: str | None) -> Path | None:
-        return folder / relative if relative else None
-
     return Sample(
         frame_id=record.frame_id,
         recording=registry.recording,
         frame_index=record.svo2_frame_index,
         timestamp_ns=record.timestamp_ns,
-        image_left=path(record.image_left),
-        image_right=path(record.image_right),
-        depth=path(record.depth),
-        point_cloud=path(record.point_cloud),
-        calibration=path(CALIBRATION_FILE if registry.camera is not None else None),
         width=registry.width,
         height=registry.height,
-        camera=registry.camera,
-        selected=record.selected,
-        drop_reason=record.drop_reason,
-        labelled=found is not None,
+        artifact=reference,
+        folder=folder,
+        image=record.image_left,
+        state=FrameState.unlabelled,
         annotations=annotations,
-        selection=row,
+        image_right=record.image_right,
+        depth=record.depth,
+        point_cloud=record.point_cloud,
+        calibration=CALIBRATION_FILE if registry.camera is not None else None,
+        camera=registry.camera,
+        image_hash=image_hash,
     )

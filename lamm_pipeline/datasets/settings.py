@@ -11,8 +11,17 @@ RATIO_TOLERANCE = 1e-3
 class EmptyFrames(StrEnum):
     """What becomes of frames on which no annotation is left."""
 
+    auto = "auto"
     drop = "drop"
     keep_as_negative = "keep_as_negative"
+    error = "error"
+
+
+class OnConflict(StrEnum):
+    """What is taken where several sources of a version have the same frame."""
+
+    keep_first = "keep_first"
+    keep_last = "keep_last"
     error = "error"
 
 
@@ -61,8 +70,9 @@ class FilterSettings(BaseModel):
         default=1, ge=1, le=100_000, description="Leave out annotations whose track is seen on fewer frames; 1 asks for no track at all."
     )
     empty_frames: EmptyFrames = Field(
-        default=EmptyFrames.drop,
-        description="Analysed frames without annotations: drop them, keep them as negatives, or refuse the version (error).",
+        default=EmptyFrames.auto,
+        description="Analysed frames without annotations: drop them, keep them as negatives, or let validation fail (error). auto: error "
+        "with strict validation, drop with lenient.",
     )
 
     @model_validator(mode="after")
@@ -121,6 +131,11 @@ class DatasetSettings(BaseModel):
     formats: list[ExportFormat] = Field(
         default=[], validate_default=True, description="Formats to write: kitti, coco, or both; empty means both."
     )
+    on_conflict: OnConflict = Field(
+        default=OnConflict.keep_first,
+        description="Where a recording and imports, or several imports of one video, have the same frame: take the one that was added "
+        "first, the one that was added last, or refuse (error) if they differ. What is not taken is listed.",
+    )
     include_masks: bool = Field(
         default=True, description="Write a mask PNG for each annotation. COCO's segmentation is in annotations.json either way."
     )
@@ -133,6 +148,12 @@ class DatasetSettings(BaseModel):
     )
     include_right_images: bool = Field(default=True, description="Add the right images (image_3) to KITTI.")
     include_point_clouds: bool = Field(default=True, description="Add the point clouds (velodyne) to KITTI.")
+
+    @property
+    def empty_frames(self) -> EmptyFrames:
+        """What becomes of empty frames, never `auto`."""
+        chosen = self.filters.empty_frames
+        return EmptyFrames.drop if chosen is EmptyFrames.auto else chosen
 
     @field_validator("formats")
     @classmethod

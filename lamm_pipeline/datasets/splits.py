@@ -8,19 +8,19 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import chain
+from dataclasses import dataclass, field
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from lamm_pipeline import sample_table
 from lamm_pipeline.datasets.curate import SUMMARY_FILE as SELECTION_SUMMARY
-from lamm_pipeline.datasets.curate import read_selection
-from lamm_pipeline.datasets.samples import ArtifactFolders, Sample, samples_of
 from lamm_pipeline.datasets.split_plans import SPLITS, SplitPlan, plan_splits
 from lamm_pipeline.datasets.versions import VersionManifest, content_id
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.sample_table import ArtifactFolder, Sample
 from lamm_pipeline.storage.atomic import write_json
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.storage.tables import read_table, write_table
@@ -62,16 +62,11 @@ class SplitRow:
 
 @dataclass(frozen=True)
 class SplitSample:
-    """A frame as exports write it: only the annotations that are kept.
-
-    Attributes:
-        state: a `FrameState`. A frame without annotations is a negative, by a person's word where this is `reviewed_empty`.
-    """
+    """A frame as exports write it."""
 
     sample: Sample
     split: str
     output_index: int
-    state: str
 
 
 @dataclass(frozen=True)
@@ -102,12 +97,12 @@ class _Counts:
     classes: Counter[str] = field(default_factory=Counter)
 
 
-def split_version(manifest: VersionManifest, selection_folder: Path, draft: Draft) -> dict[str, Any]:
+def split_version(manifest: VersionManifest, curated_folder: Path, draft: Draft) -> dict[str, Any]:
     """Divide the selected frames of a version and write the result.
 
     Args:
         manifest: the version.
-        selection_folder: of its artifact `curated_dataset`.
+        curated_folder: of its artifact `curated_dataset`.
         draft: gets `splits.parquet` and `splits.json`.
 
     Returns:
@@ -117,14 +112,17 @@ def split_version(manifest: VersionManifest, selection_folder: Path, draft: Draf
         InputError: the frames cannot be divided as asked.
     """
     settings = manifest.settings.split
-    selected = Counter(row.recording for row in read_selection(selection_folder) if row.kept)
+    table = curated_folder / sample_table.FILE_NAME
+    selected = Counter[str]()
+    for batch in sample_table.read_batches(table, ["recording"]):
+        selected.update(batch.column("recording").to_pylist())
     plan = plan_splits(selected, settings, manifest.key)
     counts = {split: _Counts() for split in SPLITS}
     unassigned: Counter[str] = Counter()
     content = hashlib.sha256()
 
     def rows() -> Iterator[dict[str, Any]]:
-        for row, class_ids in _assigned(selection_folder, plan):
+        for row, class_ids in _assigned(table, plan):
             if row.split is None:
                 unassigned[str(row.reason)] += 1
             else:
@@ -133,7 +131,7 @@ def split_version(manifest: VersionManifest, selection_folder: Path, draft: Draf
             yield vars(row)
 
     write_table(draft.directory / SPLITS_FILE, SCHEMA, rows())
-    selection = json.loads((selection_folder / SELECTION_SUMMARY).read_text(encoding="utf-8"))
+    selection = json.loads((curated_folder / SELECTION_SUMMARY).read_text(encoding="utf-8"))
     summary = _summary(manifest, plan, counts, unassigned) | {
         "curated_dataset_id": selection["curated_dataset_id"],
         "training_dataset_id": content_id("training_dataset", {"selection": selection["selection_id"], "split": content.hexdigest()}),
@@ -161,37 +159,27 @@ def read_summary(folder: Path) -> dict[str, Any]:
     return summary
 
 
-def split_samples(
-    manifest: VersionManifest, artifact_folder: ArtifactFolders, selection_folder: Path, splits_folder: Path
-) -> Iterator[SplitSample]:
-    """Stream the frames that are in a split, in the version's order, with the annotations that are kept.
+def split_samples(curated_folder: Path, splits_folder: Path, artifact_folder: ArtifactFolder) -> Iterator[SplitSample]:
+    """Stream the frames that are in a split, in the version's order.
 
     Args:
-        manifest: the version.
-        artifact_folder: where the pinned artifacts of its recordings lie.
-        selection_folder: of the artifact `curated_dataset`.
+        curated_folder: of the artifact `curated_dataset`.
         splits_folder: of the artifact `splits`.
+        artifact_folder: tells where the artifacts lie that hold the frames' files.
 
     Raises:
-        InputError: selection, split and artifacts do not belong together.
+        InputError: samples and split do not belong together.
     """
-    selection, splits = read_selection(selection_folder), read_splits(splits_folder)
-    for sample in samples_of(manifest, artifact_folder):
-        selected = next(selection, None)
-        if selected is None or selected.frame_id != sample.frame_id:
-            raise _foreign(manifest, sample.frame_id)
-        if not selected.kept:
-            continue
-        row = next(splits, None)
-        if row is None or row.frame_id != sample.frame_id:
-            raise _foreign(manifest, sample.frame_id)
-        if row.split is None or row.output_index is None:
-            continue
-        kept = frozenset(selected.kept_detection_ids)
-        annotations = tuple(annotation for annotation in sample.annotations if annotation.detection_id in kept)
-        if len(annotations) != row.annotation_count:
-            raise _foreign(manifest, sample.frame_id)
-        yield SplitSample(replace(sample, annotations=annotations), row.split, row.output_index, selected.state)
+    samples = sample_table.read(curated_folder / sample_table.FILE_NAME, artifact_folder)
+    for sample, row in zip_longest(samples, read_splits(splits_folder)):
+        if sample is None or row is None or (sample.frame_id, len(sample.annotations)) != (row.frame_id, row.annotation_count):
+            name = (sample or row).frame_id
+            raise InputError(
+                f"Samples and split of the dataset version do not fit each other at frame {name!r}: they were made from other artifacts. "
+                "Materialize curated_dataset and splits of this version again."
+            )
+        if row.split is not None and row.output_index is not None:
+            yield SplitSample(sample, row.split, row.output_index)
 
 
 def leaks(folder: Path) -> list[Leak]:
@@ -231,31 +219,38 @@ def find_leaks(rows: Iterable[SplitRow], guard_frames: Mapping[str, int]) -> lis
     return list(found.values())
 
 
-def _assigned(selection_folder: Path, plan: SplitPlan) -> Iterator[tuple[SplitRow, tuple[str, ...]]]:
+def _assigned(table: Path, plan: SplitPlan) -> Iterator[tuple[SplitRow, list[str]]]:
     """Every selected frame with its place, and the classes of its annotations."""
     position: Counter[str] = Counter()
     written: Counter[str] = Counter()
-    for row in read_selection(selection_folder):
-        if not row.kept:
-            continue
-        here = position[row.recording]
-        position[row.recording] += 1
-        split = next((block.split for block in plan.blocks[row.recording] if block.start <= here < block.stop), None)
+    for frame_id, recording, frame_index, class_ids in _frames(table):
+        here = position[recording]
+        position[recording] += 1
+        split = next((block.split for block in plan.blocks[recording] if block.start <= here < block.stop), None)
         assigned = SplitRow(
-            frame_id=row.frame_id,
-            recording=row.recording,
-            frame_index=row.frame_index,
+            frame_id=frame_id,
+            recording=recording,
+            frame_index=frame_index,
             split=split,
             output_index=None if split is None else written[split],
-            annotation_count=len(row.kept_detection_ids),
+            annotation_count=len(class_ids),
             reason=GUARD_GAP if split is None else None,
         )
         if split is not None:
             written[split] += 1
-        yield assigned, row.kept_class_ids
+        yield assigned, class_ids
 
 
-def _count(counts: _Counts, row: SplitRow, class_ids: tuple[str, ...]) -> None:
+def _frames(table: Path) -> Iterator[tuple[str, str, int, list[str]]]:
+    """Frame id, recording, frame index and the classes of the annotations of each frame."""
+    for batch in sample_table.read_batches(table, ["frame_id", "recording", "frame_index", "annotations.list.element.class_id"]):
+        annotations = batch.column("annotations")
+        class_ids = iter(annotations.flatten().field("class_id").to_pylist())
+        per_frame = [list(islice(class_ids, length)) for length in annotations.value_lengths().to_pylist()]
+        yield from zip(*(batch.column(name).to_pylist() for name in ("frame_id", "recording", "frame_index")), per_frame, strict=True)
+
+
+def _count(counts: _Counts, row: SplitRow, class_ids: list[str]) -> None:
     counts.frames += 1
     counts.annotations += row.annotation_count
     counts.negative_frames += row.annotation_count == 0
@@ -301,10 +296,3 @@ def _summary(manifest: VersionManifest, plan: SplitPlan, counts: Mapping[str, _C
         "unassigned_frames": dict(sorted(unassigned.items())),
         "notes": notes,
     }
-
-
-def _foreign(manifest: VersionManifest, frame_id: str) -> InputError:
-    return InputError(
-        f"Selection and split of dataset version {manifest.key!r} do not fit its recordings at frame {frame_id!r}: they were made from "
-        "other artifacts. Materialize curated_dataset and splits of this version again."
-    )

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.errors import InputError
@@ -21,6 +21,8 @@ from lamm_pipeline.storage.atomic import Json, digest_json, write_json
 
 MANIFEST = "version.json"
 MAX_NAME = 80
+IMPORTS_SCOPE = "annotation_exports"
+IMPORT_ASSET = "annotation_export"
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "lamm-pipeline.datasets")
 
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{MAX_NAME - 1}}}")
@@ -29,7 +31,7 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
 class ArtifactVersions(BaseModel):
-    """Versions of one recording's artifacts; None where the recording has none (no calibration, no boxes, never curated)."""
+    """Versions of one recording's artifacts; None where the recording has none (no calibration, no boxes, no hashes, never curated)."""
 
     model_config = _FROZEN
 
@@ -37,13 +39,8 @@ class ArtifactVersions(BaseModel):
     detections: str
     boxes_3d: str | None = None
     tracks: str | None = None
+    diversity_metrics: str | None = None
     selection: str | None = None
-
-    @model_serializer(mode="wrap")
-    def _as_before_there_were_selections(self, plain: SerializerFunctionWrapHandler) -> dict[str, str | None]:
-        """Leave out a selection that there is not, so that versions made by filters alone keep their digest."""
-        values: dict[str, str | None] = plain(self)
-        return {name: value for name, value in values.items() if name != "selection" or value is not None}
 
 
 class SourceFile(BaseModel):
@@ -65,6 +62,47 @@ class RecordingInputs(BaseModel):
     artifacts: ArtifactVersions
     source: SourceFile
 
+    def reference(self, asset: str) -> str:
+        """Reference of one of its artifacts, `recordings/<recording>/<asset>/<version>`."""
+        return f"recordings/{self.recording}/{asset}/{getattr(self.artifacts, asset)}"
+
+
+class ImportInputs(BaseModel):
+    """One import of a version, pinned.
+
+    Attributes:
+        key: of the import, a partition of `annotation_exports`.
+        recording: key of the video that it is of; frames of several imports of one video are merged.
+        artifact: version of `annotation_export`.
+        source: the ZIP.
+    """
+
+    model_config = _FROZEN
+
+    key: str
+    recording: str
+    artifact: str
+    source: SourceFile
+
+    @property
+    def reference(self) -> str:
+        """Reference of its artifact."""
+        return f"{IMPORTS_SCOPE}/{self.key}/{IMPORT_ASSET}/{self.artifact}"
+
+
+class PreviousSplit(BaseModel):
+    """The split whose frames keep their place.
+
+    Attributes:
+        version: key of the dataset version it is of.
+        artifact: version of its `splits`.
+    """
+
+    model_config = _FROZEN
+
+    version: str
+    artifact: str
+
 
 class VersionManifest(BaseModel):
     """The content of `version.json`.
@@ -77,6 +115,9 @@ class VersionManifest(BaseModel):
         source_job_id: the run or backfill it was created by, None when there was none.
         ontology_digest: of the classes the version was created with; exports refuse others.
         recordings: sorted by key.
+        imports: in the order in which they were added; where several have a frame, that decides which is taken.
+        extra_classes: labels of imports that the ontology lacks; their category ids follow the ontology's, in this order.
+        previous_split: None where the frames of no earlier version have to keep their place.
     """
 
     model_config = _FROZEN
@@ -91,6 +132,9 @@ class VersionManifest(BaseModel):
     source_job_id: str | None = None
     ontology_digest: str
     recordings: tuple[RecordingInputs, ...]
+    imports: tuple[ImportInputs, ...] = ()
+    extra_classes: tuple[str, ...] = ()
+    previous_split: PreviousSplit | None = None
     settings: DatasetSettings
 
     @property
@@ -101,8 +145,14 @@ class VersionManifest(BaseModel):
     @property
     def content_digest(self) -> str:
         """Hex SHA-256 of everything that decides the content: not the name, the number, the texts, who made it when, or where files lie."""
-        places = {"recordings": {"__all__": {"source": {"path"}}}}
-        return digest_json(self.model_dump(mode="json", include={"ontology_digest", "recordings", "settings"}, exclude=places))
+        places = {name: {"__all__": {"source": {"path"}}} for name in ("recordings", "imports")}
+        content = {"ontology_digest", "recordings", "imports", "extra_classes", "previous_split", "settings"}
+        return digest_json(self.model_dump(mode="json", include=content, exclude=places))
+
+    @property
+    def members(self) -> list[str]:
+        """Keys of the recordings and of the videos that imports are of, sorted."""
+        return sorted({each.recording for each in self.recordings} | {each.recording for each in self.imports})
 
 
 def version_key(name: str, number: int) -> str:
@@ -145,6 +195,9 @@ def create_version(
     ontology: Ontology,
     created_at: str,
     created_by: str,
+    imports: Sequence[ImportInputs] = (),
+    extra_classes: Sequence[str] = (),
+    previous_split: PreviousSplit | None = None,
     source_job_id: str | None = None,
     title: str = "",
     description: str = "",
@@ -160,6 +213,9 @@ def create_version(
         ontology: the classes the filters speak of and the exports will number.
         created_at: ISO 8601 time.
         created_by: the actor.
+        imports: in the order in which they were added.
+        extra_classes: labels of the imports that the ontology lacks.
+        previous_split: the split whose frames keep their place.
         source_job_id: the run or backfill that creates it.
         title: for people.
         description: for people.
@@ -169,8 +225,8 @@ def create_version(
         InputError: the name, the recordings or the filters cannot be used.
     """
     check_name(name)
-    pinned = _check_recordings(name, recordings, settings)
-    ontology.select([*settings.filters.include_classes, *settings.filters.excluded_classes])
+    pinned = _check_members(name, recordings, imports, settings)
+    ontology.select({*settings.filters.include_classes, *settings.filters.excluded_classes} - set(extra_classes))
     number = next_number(root, name, taken)
     while True:
         folder = root / "datasets" / version_key(name, number)
@@ -190,6 +246,9 @@ def create_version(
         source_job_id=source_job_id,
         ontology_digest=ontology.digest,
         recordings=pinned,
+        imports=tuple(imports),
+        extra_classes=tuple(extra_classes),
+        previous_split=previous_split,
         settings=settings,
     )
     write_version(folder, version)
@@ -261,9 +320,15 @@ def content_id(kind: str, content: Json) -> str:
     return str(uuid.uuid5(NAMESPACE, f"{kind}:{digest_json(content)}"))
 
 
-def _check_recordings(name: str, recordings: Sequence[RecordingInputs], settings: DatasetSettings) -> tuple[RecordingInputs, ...]:
-    if not recordings:
-        raise InputError(f"Dataset {name!r} would have no recordings. Name at least one.")
+def _check_members(
+    name: str, recordings: Sequence[RecordingInputs], imports: Sequence[ImportInputs], settings: DatasetSettings
+) -> tuple[RecordingInputs, ...]:
+    if not recordings and not imports:
+        raise InputError(f"Dataset {name!r} would have no recordings and no imports. Name at least one.")
+    if len({each.key for each in imports}) != len(imports):
+        raise InputError(f"Dataset {name!r} names an import twice. Name each once.")
+    if imports and settings.filters.min_track_length > 1 and not recordings:
+        raise InputError("Imports have no lengths of tracks, so min_track_length cannot be applied. Set it to 1.")
     pinned = tuple(sorted(recordings, key=lambda inputs: inputs.recording))
     seen: dict[str, str] = {}
     keys: Mapping[str, None] = dict.fromkeys(inputs.recording for inputs in pinned)

@@ -39,7 +39,7 @@ class Shop:
 
     def curate(self, version: VersionManifest) -> tuple[dict[str, Any], list[CuratedFrame]]:
         draft = Draft.open(self.folder(version, "curated_dataset"))
-        summary = curate_version(version, pinned_folders(self.house.store, version), draft)
+        summary = curate_version(version, pinned_folders(self.house.store), draft, workers=1)
         draft.finish()
         return summary, list(read_selection(self.folder(version, "curated_dataset")))
 
@@ -53,8 +53,8 @@ class Shop:
             export_version(
                 version,
                 each,
-                artifact_folder=pinned_folders(self.house.store, version),
-                selection_folder=folders["curated_dataset"],
+                artifact_folder=pinned_folders(self.house.store),
+                curated_folder=folders["curated_dataset"],
                 splits_folder=folders["splits"],
                 ontology=ONTOLOGY,
                 draft=draft,
@@ -71,4 +71,4 @@ class Shop:
         """The next version, ready to be compared."""
         version = self.version(**filters)
         self.curate(version)
-        return Curated(version, pinned_folders(self.house.store, version), self.folder(version, "curated_dataset"))
+        return Curated(version, pinned_folders(self.house.store), self.folder(version, "curated_dataset"))

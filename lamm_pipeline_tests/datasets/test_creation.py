@@ -74,7 +74,8 @@ def test_a_version_pins_what_is_in_force_and_is_made_once(house: House) -> None:
     version, new = house.create()
     assert new
     pinned = version.recordings[0]
-    assert pinned.artifacts.model_dump() == {name: house.current(name).version for name in ("frames", "detections", "boxes_3d", "tracks")}
+    made = {name: house.current(name).version for name in ("frames", "detections", "boxes_3d", "tracks")}
+    assert pinned.artifacts.model_dump() == made | {"diversity_metrics": None, "selection": None}
     assert (pinned.source.digest, pinned.source.path) == ("file-1", str(house.file))
     assert house.create() == (version, False)
     other, new = house.create(DatasetSettings(filters=FilterSettings(min_score=0.5)))

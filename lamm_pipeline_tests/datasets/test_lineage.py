@@ -73,7 +73,14 @@ def test_lineage_has_every_key_of_the_specification_and_the_exact_inputs(world):
     assert stored["recordings"] == [
         {
             "recording": "a",
-            "artifacts": {"frames": "f1", "detections": "d1", "boxes_3d": "b1", "tracks": "t1"},
+            "artifacts": {
+                "frames": "f1",
+                "detections": "d1",
+                "boxes_3d": "b1",
+                "tracks": "t1",
+                "diversity_metrics": None,
+                "selection": None,
+            },
             "source": {"path": "/data/a.svo2", "digest": "sha256-of-a", "size": 1001},
         }
     ]

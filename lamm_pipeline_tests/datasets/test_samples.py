@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lamm_pipeline.datasets.samples import pinned_folders, recording_samples, samples_of
+from lamm_pipeline.datasets.samples import pinned_folders, recording_frames, source_frames
 from lamm_pipeline.datasets.settings import BoxSource
 from lamm_pipeline.datasets.versions import ArtifactVersions
 from lamm_pipeline.errors import InputError
@@ -21,64 +21,64 @@ from lamm_pipeline_tests.datasets.world import CAMERA, CAR, box_xyxy_of, folders
 def test_a_sample_has_everything_known_about_its_frame(tmp_path):
     inputs = make_recording(tmp_path, "a", [0, 3, 6], lambda index: ("car", "sign") if index == 3 else ())
     manifest = make_version(tmp_path, [inputs])
-    samples = list(samples_of(manifest, folders_of(tmp_path, manifest)))
+    samples = [frame.sample for frame in source_frames(manifest, folders_of(tmp_path))]
     assert [sample.frame_id for sample in samples] == ["a:000000", "a:000003", "a:000006"]
     assert [len(sample.annotations) for sample in samples] == [0, 2, 0]
     sample = samples[1]
     assert (sample.recording, sample.frame_index, sample.camera) == ("a", 3, CAMERA)
-    assert sample.image_left == tmp_path / "recordings/a/frames/f1/image_left/000003.png"
-    for path in (sample.image_left, sample.image_right, sample.depth, sample.point_cloud, sample.calibration):
+    assert sample.path(sample.image) == tmp_path / "recordings/a/frames/f1/image_left/000003.png"
+    assert sample.artifact == "recordings/a/frames/f1"
+    for name in (sample.image, sample.image_right, sample.depth, sample.point_cloud, sample.calibration):
+        path = sample.path(name)
         assert path is not None
         assert path.is_file()
     car, sign = sample.annotations
     assert (car.detection_id, car.class_id, car.score, car.track_id, car.track_length) == ("a:000003:0", "car", 0.9, 1, 1)
     assert car.box_xyxy == box_xyxy_of("car")
-    assert car.object_box is not None
-    assert car.object_box.box == CAR
+    assert car.box_3d is not None
+    assert car.box_3d.box == CAR
     np.testing.assert_array_equal(rle.decode(car.mask_rle), mask_of(car.box_xyxy))
-    assert (sign.object_box, sign.track_id, sign.track_length) == (None, None, 0)
+    assert (sign.box_3d, sign.track_id, sign.track_length) == (None, None, 0)
 
 
 @pytest.mark.parametrize(("wanted", "x", "source"), [("track", CAR.x + 1.0, "track"), ("frame", CAR.x, "frame")])
 def test_3d_boxes_are_those_refined_over_the_track_unless_the_frame_s_own_are_asked_for(tmp_path, wanted, x, source):
     inputs = make_recording(tmp_path, "a", range(2), lambda _: ("car",))
-    manifest = make_version(tmp_path, [inputs])
-    folders = folders_of(tmp_path, manifest)
-    path = folders("a", "tracks") / tracks.TRACKS_FILE
+    path = tmp_path / inputs.reference("tracks") / tracks.TRACKS_FILE
     known = tracks.read(path)
     refined = replace(CAR, x=CAR.x + 1.0)
     moved = [replace(each, points=tuple(replace(point, refined_box=refined) for point in each.points)) for each in known.tracks]
     tracks.write(path, replace(known, tracks=tuple(moved)))
-    for sample in recording_samples(inputs, folders, BoxSource(wanted)):
-        assert [(each.object_box.box.x, each.box_source) for each in sample.annotations] == [(x, source)]
+    for frame in recording_frames(inputs, folders_of(tmp_path), BoxSource(wanted)):
+        assert [(each.box_3d.box.x, each.box_3d.source) for each in frame.sample.annotations] == [(x, source)]
 
 
 def test_recordings_come_in_the_order_of_their_keys_however_they_were_named(tmp_path):
     inputs = [make_recording(tmp_path, key, range(2)) for key in ("b", "a", "c")]
     manifest = make_version(tmp_path, inputs)
-    samples = samples_of(manifest, folders_of(tmp_path, manifest))
-    assert [sample.recording for sample in samples] == ["a", "a", "b", "b", "c", "c"]
+    frames = source_frames(manifest, folders_of(tmp_path))
+    assert [frame.sample.recording for frame in frames] == ["a", "a", "b", "b", "c", "c"]
 
 
 def test_a_recording_without_calibration_has_no_depth_boxes_or_tracks(tmp_path):
     manifest = make_version(tmp_path, [make_recording(tmp_path, "a", rectified=False)])
-    for sample in samples_of(manifest, folders_of(tmp_path, manifest)):
+    for sample in (frame.sample for frame in source_frames(manifest, folders_of(tmp_path))):
         assert (sample.camera, sample.depth, sample.calibration, sample.point_cloud) == (None, None, None, None)
-        assert all(annotation.object_box is None and annotation.track_id is None for annotation in sample.annotations)
+        assert all(annotation.box_3d is None and annotation.track_id is None for annotation in sample.annotations)
         assert len(sample.annotations) == 2
 
 
 def test_frames_nobody_labelled_and_frames_set_aside_are_told_from_empty_ones(tmp_path):
     inputs = make_recording(tmp_path, "a", range(4), lambda index: () if index == 1 else ("car",), unselected=[2], unlabelled=[3])
     manifest = make_version(tmp_path, [inputs])
-    samples = list(samples_of(manifest, folders_of(tmp_path, manifest)))
-    assert [(sample.selected, sample.labelled, len(sample.annotations)) for sample in samples] == [
+    frames = list(source_frames(manifest, folders_of(tmp_path)))
+    assert [(frame.selected, frame.labelled, len(frame.sample.annotations)) for frame in frames] == [
         (True, True, 1),
         (True, True, 0),
         (False, False, 0),
         (True, False, 0),
     ]
-    assert samples[2].drop_reason == "similar to frame 1"
+    assert frames[2].drop_reason == "similar to frame 1"
 
 
 @pytest.mark.parametrize("asset", ["detections", "boxes_3d"])
@@ -86,12 +86,12 @@ def test_artifacts_of_other_frames_are_refused(tmp_path, asset):
     mine = make_recording(tmp_path, "a", [0, 2, 4])
     make_recording(tmp_path / "other", "a", [0, 1, 2, 3, 4])
 
-    def folder(recording, name):
-        root = tmp_path / "other" if name == asset else tmp_path
-        return folders_of(root, make_version(tmp_path, [mine]))(recording, name)
+    def folder(reference):
+        root = tmp_path / "other" if reference.split("/")[2] == asset else tmp_path
+        return root / reference
 
     with pytest.raises(InputError, match=rf"The {asset} of recording 'a' name the frame 'a:000001'"):
-        list(recording_samples(mine, folder))
+        list(recording_frames(mine, folder))
 
 
 def test_boxes_made_from_other_detections_are_refused(tmp_path):
@@ -100,7 +100,7 @@ def test_boxes_made_from_other_detections_are_refused(tmp_path):
     path.write_text(path.read_text().replace("a:000001:1", "a:000001:7"))
     manifest = make_version(tmp_path, [inputs])
     with pytest.raises(InputError, match="name the detection 'a:000001:7', which does not exist"):
-        list(samples_of(manifest, folders_of(tmp_path, manifest)))
+        list(source_frames(manifest, folders_of(tmp_path)))
 
 
 def test_frames_of_another_recording_are_refused(tmp_path):
@@ -110,7 +110,7 @@ def test_frames_of_another_recording_are_refused(tmp_path):
     path.write_text(json.dumps(content))
     manifest = make_version(tmp_path, [inputs])
     with pytest.raises(InputError, match="holds the frames of 'b', not of 'a'"):
-        next(samples_of(manifest, folders_of(tmp_path, manifest)))
+        next(source_frames(manifest, folders_of(tmp_path)))
 
 
 def test_pinned_artifacts_are_found_in_a_store_and_missed_with_a_sentence(tmp_path):
@@ -122,11 +122,10 @@ def test_pinned_artifacts_are_found_in_a_store_and_missed_with_a_sentence(tmp_pa
         published = store.publish(key, draft, identity, {}, {})
     inputs = make_recording(tmp_path / "elsewhere", "a")
     inputs = inputs.model_copy(update={"artifacts": ArtifactVersions(frames=identity.version, detections="gone")})
-    manifest = make_version(tmp_path, [inputs])
-    folder = pinned_folders(store, manifest)
-    assert folder("a", "frames") == published.folder
-    with pytest.raises(InputError, match=r"Version gone of 'detections' of recording 'a', which dataset version 'drives\.v1' was made of"):
-        folder("a", "detections")
+    folder = pinned_folders(store)
+    assert folder(inputs.reference("frames")) == published.folder
+    with pytest.raises(InputError, match=r"Version gone of 'detections' of 'a', which the dataset version was made of, is gone"):
+        folder(inputs.reference("detections"))
 
 
 @pytest.mark.requirement("NFR-11")
@@ -141,7 +140,7 @@ def test_masks_of_a_long_recording_are_not_held_in_memory(tmp_path):
     manifest = make_version(tmp_path, [inputs])
     tracemalloc.start()
     try:
-        count = sum(len(sample.annotations) for sample in samples_of(manifest, folders_of(tmp_path, manifest)))
+        count = sum(len(frame.sample.annotations) for frame in source_frames(manifest, folders_of(tmp_path)))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -9,7 +9,7 @@ import pytest
 from lamm_pipeline.datasets.settings import DatasetSettings, FilterSettings, SplitSettings
 from lamm_pipeline.datasets.splits import Leak, find_leaks, leaks, read_splits, split_samples
 from lamm_pipeline.errors import InputError
-from lamm_pipeline_tests.datasets.world import curated, make_recording, make_version, make_world
+from lamm_pipeline_tests.datasets.world import curated, folders_of, make_recording, make_version, make_world
 
 
 def half_half(**options):
@@ -114,7 +114,7 @@ def test_the_training_id_names_selection_and_split(tmp_path):
 def test_exports_get_only_frames_in_a_split_and_only_kept_annotations(tmp_path):
     settings = DatasetSettings(filters=FilterSettings(excluded_classes=["person"]), split=half_half(guard_frames=2))
     world = make_world(tmp_path, [make_recording(tmp_path, "a", range(10))], settings)
-    items = list(split_samples(world.manifest, world.artifact_folder, world.folder("curated_dataset"), world.folder("splits")))
+    items = list(split_samples(world.folder("curated_dataset"), world.folder("splits"), world.artifact_folder))
     assert [(item.sample.frame_index, item.split, item.output_index) for item in items] == [
         *((index, "train", index) for index in range(4)),
         *((index, "val", index - 6) for index in range(6, 10)),
@@ -127,12 +127,5 @@ def test_a_selection_of_other_artifacts_is_refused(tmp_path):
     longer = make_version(tmp_path, [make_recording(tmp_path / "other", "a", range(12))])
     curated(tmp_path / "other", longer)
     stale = tmp_path / "other" / "datasets" / longer.key / "curated_dataset"
-    with pytest.raises(InputError, match="do not fit its recordings at frame 'a:000010'"):
-        list(
-            split_samples(
-                longer,
-                lambda recording, asset: tmp_path / "other/recordings" / recording / asset / f"{asset[0]}1",
-                stale,
-                world.folder("splits"),
-            )
-        )
+    with pytest.raises(InputError, match="do not fit each other at frame 'a:000010'"):
+        list(split_samples(stale, world.folder("splits"), folders_of(tmp_path / "other")))

@@ -26,7 +26,7 @@ def test_defaults_are_those_of_the_specification():
     settings = DatasetSettings()
     assert settings.split.ratios == {"train": 0.7, "val": 0.2, "test": 0.1}
     assert settings.split.seed == 42
-    assert settings.filters.empty_frames is EmptyFrames.drop
+    assert settings.empty_frames is EmptyFrames.drop
     assert settings.formats == [ExportFormat.kitti, ExportFormat.coco]
     assert settings.include_masks
     assert settings.include_depth
@@ -69,7 +69,14 @@ def test_a_version_is_read_back_as_it_was_created(tmp_path):
     assert created.created_by == "ada"
     stored = json.loads((tmp_path / "datasets" / "Urban_Night.v1" / "version.json").read_text())
     assert stored["settings"]["filters"]["excluded_classes"] == ["person"]
-    assert stored["recordings"][0]["artifacts"] == {"frames": "f1", "detections": "d1", "boxes_3d": "b1", "tracks": "t1"}
+    assert stored["recordings"][0]["artifacts"] == {
+        "frames": "f1",
+        "detections": "d1",
+        "boxes_3d": "b1",
+        "tracks": "t1",
+        "diversity_metrics": None,
+        "selection": None,
+    }
 
 
 @pytest.mark.requirement("DSB-05", "CUR-07")

@@ -12,7 +12,6 @@ import numpy as np
 from lamm_pipeline.datasets.curate import curate_version
 from lamm_pipeline.datasets.formats.export import export_version
 from lamm_pipeline.datasets.formats.files import ExportSummary
-from lamm_pipeline.datasets.samples import ArtifactFolders
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
 from lamm_pipeline.datasets.splits import split_version
 from lamm_pipeline.datasets.versions import ArtifactVersions, RecordingInputs, SourceFile, VersionManifest, create_version
@@ -24,6 +23,7 @@ from lamm_pipeline.geometry.camera import RectifiedCamera
 from lamm_pipeline.ontology.ontology import load_ontology
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox, RefusedBox
+from lamm_pipeline.sample_table import ArtifactFolder
 from lamm_pipeline.segmentation import detections
 from lamm_pipeline.segmentation.detections import Detection, FrameDetections
 from lamm_pipeline.storage.draft import Draft
@@ -61,8 +61,8 @@ class World:
     split: dict[str, Any]
 
     @property
-    def artifact_folder(self) -> ArtifactFolders:
-        return folders_of(self.root, self.manifest)
+    def artifact_folder(self) -> ArtifactFolder:
+        return folders_of(self.root)
 
     def folder(self, asset: str) -> Path:
         return self.root / "datasets" / self.manifest.key / asset
@@ -74,7 +74,7 @@ class World:
                 self.manifest,
                 export_format,
                 artifact_folder=self.artifact_folder,
-                selection_folder=self.folder("curated_dataset"),
+                curated_folder=self.folder("curated_dataset"),
                 splits_folder=self.folder("splits"),
                 ontology=ONTOLOGY,
                 draft=draft,
@@ -88,9 +88,8 @@ class World:
         return summary
 
 
-def folders_of(root: Path, manifest: VersionManifest) -> ArtifactFolders:
-    pinned = {inputs.recording: inputs.artifacts.model_dump() for inputs in manifest.recordings}
-    return lambda recording, asset: root / "recordings" / recording / asset / pinned[recording][asset]
+def folders_of(root: Path) -> ArtifactFolder:
+    return lambda reference: root / reference
 
 
 def make_world(root: Path, recordings: Sequence[RecordingInputs], settings: DatasetSettings | None = None, **options: Any) -> World:
@@ -121,7 +120,7 @@ def make_version(
 def curated(root: Path, manifest: VersionManifest) -> dict[str, Any]:
     draft = Draft.open(root / "datasets" / manifest.key / "curated_dataset")
     try:
-        return curate_version(manifest, folders_of(root, manifest), draft)
+        return curate_version(manifest, folders_of(root), draft, workers=1)
     finally:
         draft.finish()
 

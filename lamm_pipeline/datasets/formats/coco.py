@@ -1,14 +1,15 @@
 """COCO instances, one folder a split.
 
-    coco/train/images/000000.png        left image (hard link); `file_name` in the JSON is relative to this folder
+    coco/train/images/000000.png        left image (hard link, or .jpg as imported); `file_name` in the JSON is relative to this folder
     coco/train/masks/000000_0.png       mask of the image's first annotation, 0 and 255 (include_masks)
     coco/train/annotations.json
 
-Segmentations are COCO's compressed RLE, areas are mask areas. Categories are all classes of the ontology under their fixed ids, the same
-in every split. Image and annotation ids count over all splits, so no id stands in two files. Beyond COCO: `frame_id`, `camera` and `state`
-of an image (`reviewed_empty`: a person says that nothing is there); `detection_id`, `score`, `track_id` (identity within the image's
-`recording`), `box_3d` and `source` of an annotation (`model`, or `human` where a person gave it what `corrected` lists: `class`, `box`,
-`mask`). The files hold one image or annotation a line, so that they are written and counted as streams.
+Segmentations are COCO's compressed RLE, areas are mask areas. Categories are all classes of the ontology under their fixed ids, and
+behind them labels of imports that it lacks, the same in every split. Image and annotation ids count over all splits, so no id stands in two
+files. Beyond COCO: `frame_id`, `camera` and `state` of an image (`reviewed_empty`: a person says that nothing is there); `detection_id`,
+`score`, `track_id` (identity within the image's `recording`), `box_3d` and `source` of an annotation (`model`, `import`, or `human` where a
+person gave it what `corrected` lists: `class`, `box`, `mask`). The files hold one image or annotation a line, so that they are written and
+counted as streams.
 """
 
 import json
@@ -18,14 +19,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from lamm_pipeline.datasets.formats.files import ExportSummary, class_lookup, export_frames, place_image, write_mask
-from lamm_pipeline.datasets.samples import Annotation
+from lamm_pipeline.datasets.classes import VersionClasses
+from lamm_pipeline.datasets.formats.files import ExportSummary, export_frames, image_path, place, write_mask
 from lamm_pipeline.datasets.split_plans import SPLITS
 from lamm_pipeline.datasets.splits import SplitSample
 from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.geometry import rle
-from lamm_pipeline.ontology.ontology import Ontology
+from lamm_pipeline.sample_table import Annotation
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress, no_progress
 
@@ -37,7 +37,7 @@ DECIMALS = 3
 def write_coco(
     samples: Iterable[SplitSample],
     manifest: VersionManifest,
-    ontology: Ontology,
+    classes: VersionClasses,
     draft: Draft,
     *,
     total: int | None = None,
@@ -49,7 +49,7 @@ def write_coco(
     Args:
         samples: the frames that are in a split, in the version's order.
         manifest: the version; its settings say what is included.
-        ontology: gives the categories.
+        classes: give the categories.
         draft: gets the folder `coco`.
         total: number of frames, for the progress.
         workers: number of threads, None for one per processor.
@@ -57,35 +57,33 @@ def write_coco(
     """
     root = draft.directory / FOLDER
     settings = manifest.settings
-    classes = class_lookup(ontology)
     images = {split: draft.log(f"images.{split}.jsonl") for split in SPLITS}
     annotations = {split: draft.log(f"annotations.{split}.jsonl") for split in SPLITS}
 
     def write(item: SplitSample) -> Counter[str]:
         folder, name = root / item.split, f"{item.output_index:06d}"
-        counts = Counter[str]([place_image(item, folder / "images" / f"{name}.png")])
+        image = image_path(item.sample)
+        counts = Counter[str]([place(image, folder / "images" / f"{name}{image.suffix}")])
         if settings.include_masks:
-            for n, annotation in enumerate(item.sample.annotations):
-                write_mask(folder / "masks" / f"{name}_{n}.png", annotation.mask_rle)
-            counts["masks"] += len(item.sample.annotations)
+            counts.update(write_mask(folder / "masks" / f"{name}_{n}.png", each.mask_rle) for n, each in enumerate(item.sample.annotations))
         return counts
 
     def record(number: int, item: SplitSample) -> None:
         images[item.split].append(_image(number, item))
         written = sum(len(log) for log in annotations.values())
         for n, annotation in enumerate(item.sample.annotations):
-            entry = _annotation(written + n + 1, number, annotation, classes(annotation).category_id)
-            if settings.include_masks:
+            entry = _annotation(written + n + 1, number, annotation, classes.of(annotation).category_id)
+            if settings.include_masks and annotation.mask_rle is not None:
                 entry["mask_file"] = f"{item.output_index:06d}_{n}.png"
-            if settings.include_3d_boxes and annotation.object_box is not None:
-                entry["box_3d"] = asdict(annotation.object_box.box)
-                entry["box_source"] = annotation.box_source
+            if settings.include_3d_boxes and annotation.box_3d is not None:
+                entry["box_3d"] = asdict(annotation.box_3d.box)
+                entry["box_source"] = annotation.box_3d.source
             annotations[item.split].append(entry)
 
     summary = export_frames(samples, write, record, draft, total=total, workers=workers, progress=progress)
     for split in SPLITS:
         if len(images[split]):
-            _write_annotations(root / split / ANNOTATIONS_FILE, _head(manifest, ontology, split), images[split], annotations[split])
+            _write_annotations(root / split / ANNOTATIONS_FILE, _head(manifest, classes, split), images[split], annotations[split])
     return summary
 
 
@@ -119,7 +117,7 @@ def written_annotations(folder: Path, split: str) -> Iterator[str]:
     return (str(entry["detection_id"]) for entry in _entries(folder, split, "annotations"))
 
 
-def _head(manifest: VersionManifest, ontology: Ontology, split: str) -> dict[str, Any]:
+def _head(manifest: VersionManifest, classes: VersionClasses, split: str) -> dict[str, Any]:
     return {
         "info": {
             "description": manifest.title or manifest.key,
@@ -131,8 +129,7 @@ def _head(manifest: VersionManifest, ontology: Ontology, split: str) -> dict[str
         },
         "licenses": [],
         "categories": [
-            {"id": known.category_id, "name": known.id, "supercategory": known.group, "display_name": known.name}
-            for known in ontology.classes
+            {"id": known.category_id, "name": known.id, "supercategory": known.group, "display_name": known.name} for known in classes.all
         ],
     }
 
@@ -141,14 +138,14 @@ def _image(number: int, item: SplitSample) -> dict[str, Any]:
     sample = item.sample
     return {
         "id": number,
-        "file_name": f"{item.output_index:06d}.png",
+        "file_name": f"{item.output_index:06d}{image_path(sample).suffix}",
         "width": sample.width,
         "height": sample.height,
         "frame_id": sample.frame_id,
         "recording": sample.recording,
         "frame_index": sample.frame_index,
         "timestamp_ns": sample.timestamp_ns,
-        "state": item.state,
+        "state": sample.state,
         "camera": asdict(sample.camera) if sample.camera is not None else None,
     }
 
@@ -160,13 +157,13 @@ def _annotation(number: int, image_id: int, annotation: Annotation, category_id:
         "image_id": image_id,
         "category_id": category_id,
         "bbox": [round(value, DECIMALS) for value in (x1, y1, x2 - x1, y2 - y1)],
-        "area": rle.area(annotation.mask_rle),
-        "segmentation": dict(annotation.mask_rle),
+        "area": annotation.area,
+        "segmentation": [] if annotation.mask_rle is None else dict(annotation.mask_rle),
         "iscrowd": 0,
         "score": annotation.score,
         "track_id": annotation.track_id,
         "detection_id": annotation.detection_id,
-        "source": "human" if annotation.corrected else "model",
+        "source": annotation.source,
         **({"corrected": list(annotation.corrected)} if annotation.corrected else {}),
     }
 

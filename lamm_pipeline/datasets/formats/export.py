@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
+from lamm_pipeline.datasets.classes import version_classes
 from lamm_pipeline.datasets.formats.coco import write_coco
 from lamm_pipeline.datasets.formats.files import ExportSummary
 from lamm_pipeline.datasets.formats.kitti import write_kitti
-from lamm_pipeline.datasets.samples import ArtifactFolders
 from lamm_pipeline.datasets.settings import ExportFormat
 from lamm_pipeline.datasets.splits import read_summary, split_samples
-from lamm_pipeline.datasets.versions import VersionManifest, check_ontology
+from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.ontology.ontology import Ontology
+from lamm_pipeline.sample_table import ArtifactFolder
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress, no_progress
 
@@ -20,8 +21,8 @@ def export_version(
     manifest: VersionManifest,
     export_format: ExportFormat,
     *,
-    artifact_folder: ArtifactFolders,
-    selection_folder: Path,
+    artifact_folder: ArtifactFolder,
+    curated_folder: Path,
     splits_folder: Path,
     ontology: Ontology,
     draft: Draft,
@@ -33,8 +34,8 @@ def export_version(
     Args:
         manifest: the version.
         export_format: which format.
-        artifact_folder: where the pinned artifacts of its recordings lie.
-        selection_folder: of its artifact `curated_dataset`.
+        artifact_folder: tells where the artifacts lie that hold the frames' files.
+        curated_folder: of its artifact `curated_dataset`.
         splits_folder: of its artifact `splits`.
         ontology: the classes the version was created with.
         draft: gets the dataset, in a folder named after the format.
@@ -42,9 +43,9 @@ def export_version(
         progress: told after every frame.
 
     Raises:
-        InputError: the ontology is another one, or selection, split and artifacts do not belong together.
+        InputError: the ontology is another one, or samples and split do not belong together.
     """
-    check_ontology(manifest, ontology)
-    samples = split_samples(manifest, artifact_folder, selection_folder, splits_folder)
+    classes = version_classes(manifest, ontology)
+    samples = split_samples(curated_folder, splits_folder, artifact_folder)
     total = int(read_summary(splits_folder)["total_frames"])
-    return WRITERS[export_format](samples, manifest, ontology, draft, total=total, workers=workers, progress=progress)
+    return WRITERS[export_format](samples, manifest, classes, draft, total=total, workers=workers, progress=progress)

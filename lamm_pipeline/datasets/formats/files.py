@@ -13,11 +13,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lamm_pipeline.datasets.samples import Annotation
 from lamm_pipeline.datasets.splits import SplitSample
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry import rle
-from lamm_pipeline.ontology.ontology import ObjectClass, Ontology
+from lamm_pipeline.sample_table import Sample
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft
 from lamm_pipeline.streaming import Progress, map_ordered
 
@@ -79,22 +78,6 @@ def export_frames(
     return ExportSummary(dict(frames), dict(annotations), dict(sorted(others.items())))
 
 
-def class_lookup(ontology: Ontology) -> Callable[[Annotation], ObjectClass]:
-    """A function that gives the class of an annotation, or an `InputError` where the ontology has none."""
-    by_id = {known.id: known for known in ontology.classes}
-
-    def class_of(annotation: Annotation) -> ObjectClass:
-        known = by_id.get(annotation.class_id)
-        if known is None:
-            raise InputError(
-                f"The detection {annotation.detection_id!r} is a {annotation.class_id!r}, which is not in the ontology. Use the "
-                "ontology the detections were made with, or leave the class out by a filter."
-            )
-        return known
-
-    return class_of
-
-
 def place(source: Path, target: Path) -> str:
     """Make `target` a hard link to `source`, or a copy where links are not possible.
 
@@ -111,7 +94,7 @@ def place(source: Path, target: Path) -> str:
     try:
         os.link(source, target)
     except FileNotFoundError as error:
-        raise InputError(f"{source} is missing, although the frames of its recording list it. Extract that recording again.") from error
+        raise InputError(f"{source} is missing, although the frames list it. Extract or import them again.") from error
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
@@ -120,24 +103,31 @@ def place(source: Path, target: Path) -> str:
     return "hard_linked"
 
 
-def place_image(item: SplitSample, target: Path) -> str:
-    """`place` the left image of a frame.
+def image_path(sample: Sample) -> Path:
+    """Where the left image of a frame lies.
 
     Raises:
         InputError: the frame has none.
     """
-    if item.sample.image_left is None:
-        raise InputError(f"Frame {item.sample.frame_id!r} is selected but has no image. Extract its recording again.")
-    return place(item.sample.image_left, target)
+    path = sample.path(sample.image)
+    if path is None:
+        raise InputError(f"Frame {sample.frame_id!r} is selected but has no image. Extract or import it again.")
+    return path
 
 
-def write_mask(path: Path, mask_rle: Mapping[str, Any]) -> None:
+def write_mask(path: Path, mask_rle: Mapping[str, Any] | None) -> str:
     """Write a mask as PNG, one channel, 0 and 255.
 
     Args:
         path: of the PNG.
-        mask_rle: `{"size": [H, W], "counts": text}`.
+        mask_rle: `{"size": [H, W], "counts": text}`; None writes nothing.
+
+    Returns:
+        `masks` or `without_mask`.
     """
+    if mask_rle is None:
+        return "without_mask"
     mask = rle.decode(mask_rle).astype(np.uint8) * 255
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(".png", mask)[1].tobytes())
+    return "masks"

@@ -1,6 +1,6 @@
 """KITTI's object detection layout, one folder a split.
 
-    kitti/train/image_2/000000.png      left image, rectified        (hard link)
+    kitti/train/image_2/000000.png      left image, rectified        (hard link; an import's JPEG is decoded into a PNG)
     kitti/train/image_3/000000.png      right image                  (hard link, include_right_images)
     kitti/train/velodyne/000000.bin     float32 x, y, z, intensity   (hard link, include_point_clouds)
     kitti/train/depth/000000.npy        float32 metres, NaN unknown  (hard link, include_depth; or .png: KITTI's 16 bits, 256 steps a metre)
@@ -23,14 +23,17 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from lamm_pipeline.datasets.formats.files import ExportSummary, class_lookup, export_frames, place, place_image, write_mask
-from lamm_pipeline.datasets.samples import Annotation, Sample
+import cv2
+
+from lamm_pipeline.datasets.classes import VersionClasses
+from lamm_pipeline.datasets.formats.files import ExportSummary, export_frames, image_path, place, write_mask
 from lamm_pipeline.datasets.split_plans import SPLITS
 from lamm_pipeline.datasets.splits import SplitSample
 from lamm_pipeline.datasets.versions import VersionManifest
-from lamm_pipeline.ontology.ontology import Ontology
+from lamm_pipeline.errors import InputError
 from lamm_pipeline.reconstruction import kitti_labels
 from lamm_pipeline.reconstruction.kitti_labels import NO_ALPHA, NO_BOX_3D, KittiObject
+from lamm_pipeline.sample_table import Annotation, Sample
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress, no_progress
 
@@ -41,7 +44,7 @@ FRAMES_FILE = "frames.csv"
 def write_kitti(
     samples: Iterable[SplitSample],
     manifest: VersionManifest,
-    ontology: Ontology,
+    classes: VersionClasses,
     draft: Draft,
     *,
     total: int | None = None,
@@ -53,7 +56,7 @@ def write_kitti(
     Args:
         samples: the frames that are in a split, in the version's order.
         manifest: the version; its settings say what is included.
-        ontology: gives the KITTI type of each class.
+        classes: give the KITTI type of each class.
         draft: gets the folder `kitti`.
         total: number of frames, for the progress.
         workers: number of threads, None for one per processor.
@@ -61,34 +64,33 @@ def write_kitti(
     """
     root = draft.directory / FOLDER
     settings = manifest.settings
-    classes = class_lookup(ontology)
     numbers = draft.log("image_sets.jsonl")
 
     def write(item: SplitSample) -> Counter[str]:
         sample, folder, name = item.sample, root / item.split, f"{item.output_index:06d}"
-        counts = Counter[str]([place_image(item, folder / "image_2" / f"{name}.png")])
+        counts = Counter[str]([_place_png(image_path(sample), folder / "image_2" / f"{name}.png")])
         if settings.include_right_images:
-            counts[_place_or_miss(sample.image_right, folder / "image_3" / f"{name}.png", "without_right_image")] += 1
+            counts[_place_or_miss(sample.path(sample.image_right), folder / "image_3" / f"{name}.png", "without_right_image")] += 1
         if settings.include_point_clouds:
-            counts[_place_or_miss(sample.point_cloud, folder / "velodyne" / f"{name}.bin", "without_point_cloud")] += 1
+            counts[_place_or_miss(sample.path(sample.point_cloud), folder / "velodyne" / f"{name}.bin", "without_point_cloud")] += 1
         if settings.include_depth:
-            depth = sample.depth
+            depth = sample.path(sample.depth)
             target = folder / "depth" / f"{name}{'.npy' if depth is None else depth.suffix}"
             counts[_place_or_miss(depth, target, "without_depth")] += 1
         _copy_calibration(sample, folder / "calib" / f"{name}.txt", counts)
-        objects = [_object(each, classes(each).kitti_type, with_box_3d=settings.include_3d_boxes) for each in sample.annotations]
+        objects = [_object(each, classes.of(each).kitti_type, with_box_3d=settings.include_3d_boxes) for each in sample.annotations]
         kitti_labels.write(folder / "label_2" / f"{name}.txt", objects)
         boxes_3d = sum(each.has_box_3d for each in objects)
         counts.update(boxes_3d=boxes_3d, without_box_3d=len(objects) - boxes_3d)
         if settings.include_masks:
-            for line, annotation in enumerate(sample.annotations):
-                write_mask(folder / "masks" / f"{name}_{line}.png", annotation.mask_rle)
-            counts["masks"] += len(sample.annotations)
+            counts.update(
+                write_mask(folder / "masks" / f"{name}_{line}.png", each.mask_rle) for line, each in enumerate(sample.annotations)
+            )
         return counts
 
     def record(number: int, item: SplitSample) -> None:
         corrected = [f"{line}:{'+'.join(each.corrected)}" for line, each in enumerate(item.sample.annotations) if each.corrected]
-        frame = {"split": item.split, "output_index": item.output_index, "frame_id": item.sample.frame_id, "state": item.state}
+        frame = {"split": item.split, "output_index": item.output_index, "frame_id": item.sample.frame_id, "state": item.sample.state}
         numbers.append({"number": number, **frame, "human": " ".join(corrected)})
 
     summary = export_frames(samples, write, record, draft, total=total, workers=workers, progress=progress)
@@ -126,17 +128,30 @@ def _place_or_miss(source: Path | None, target: Path, missing: str) -> str:
     return missing if source is None else place(source, target)
 
 
+def _place_png(source: Path, target: Path) -> str:
+    if source.suffix == ".png":
+        return place(source, target)
+    image = cv2.imread(str(source), cv2.IMREAD_COLOR)
+    if image is None:
+        raise InputError(f"The image {source} is missing or damaged. Import it again.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    cv2.imwrite(str(target), image)
+    return "converted_to_png"
+
+
 def _copy_calibration(sample: Sample, target: Path, counts: Counter[str]) -> None:
-    if sample.calibration is None:
+    calibration = sample.path(sample.calibration)
+    if calibration is None:
         counts["without_calibration"] += 1
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
-    shutil.copyfile(sample.calibration, target)  # text people edit: a copy, so that the recording's own stays as it is
+    shutil.copyfile(calibration, target)  # text people edit: a copy, so that the recording's own stays as it is
 
 
 def _object(annotation: Annotation, kitti_type: str, *, with_box_3d: bool) -> KittiObject:
-    found = annotation.object_box
+    found = annotation.box_3d
     if found is None or not with_box_3d:
         return KittiObject(kitti_type, -1.0, -1, NO_ALPHA, annotation.box_xyxy, NO_BOX_3D)
     return KittiObject(kitti_type, found.truncated, found.occluded, found.alpha, annotation.box_xyxy, found.box)

@@ -1,6 +1,7 @@
 """COCO exports, read with pycocotools."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from lamm_pipeline import sample_table
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat, FilterSettings, SplitSettings
 from lamm_pipeline.errors import InputError
 from lamm_pipeline_tests.datasets.world import CAR, HEIGHT, ONTOLOGY, WIDTH, box_xyxy_of, make_recording, make_world, mask_of
@@ -126,7 +128,9 @@ def test_a_split_without_frames_is_not_written_and_negatives_are_images(tmp_path
 
 
 def test_a_class_the_ontology_does_not_know_is_a_sentence(world):
-    for path in (world.root / "recordings").glob("*/detections/d1/detections/detections.json"):
-        path.write_text(path.read_text().replace('"sign"', '"unicorn"'))
-    with pytest.raises(InputError, match=r"The detection '.*' is a 'unicorn', which is not in the ontology"):
+    path = world.folder("curated_dataset") / sample_table.FILE_NAME
+    samples = list(sample_table.read(path, world.artifact_folder))
+    strange = [replace(each, annotations=tuple(replace(one, class_id="unicorn") for one in each.annotations)) for each in samples]
+    sample_table.write(path, strange)
+    with pytest.raises(InputError, match=r"The annotation '.*' is a 'unicorn', which is not in the ontology"):
         world.export(ExportFormat.coco)

@@ -53,7 +53,7 @@ def test_placing_over_an_earlier_link_leaves_the_other_source_alone(tmp_path, mo
 
 
 def test_a_missing_source_is_a_sentence(tmp_path):
-    with pytest.raises(InputError, match="is missing, although the frames of its recording list it"):
+    with pytest.raises(InputError, match="is missing, although the frames list it"):
         place(tmp_path / "gone.png", tmp_path / "target.png")
 
 
