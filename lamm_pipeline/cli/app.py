@@ -2,7 +2,7 @@
 
 import typer
 
-from lamm_pipeline.cli import curating, datasets, evaluating, gifs, operating, recordings, reviewing, running, sequences, serving
+from lamm_pipeline.cli import curating, datasets, evaluating, gifs, importing, operating, recordings, reviewing, running, sequences, serving
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,6 +16,7 @@ dataset_app = typer.Typer(
     no_args_is_help=True, help="Create and look at dataset versions. A version never changes; a change is a new version."
 )
 app.add_typer(dataset_app, name="dataset")
+app.command("import")(importing.import_)
 sequences_app = typer.Typer(no_args_is_help=True, help="Make, compare and export what is to be reviewed: each object once over time.")
 app.add_typer(sequences_app, name="sequences")
 label_app = typer.Typer(

@@ -23,7 +23,8 @@ SHOWN_PROBLEMS = 10
 def import_(
     files: Annotated[list[Path], typer.Argument(help="SAM2 export ZIPs: annotations.json, metadata.json, images/frame_000012.png.")],
     class_map: Annotated[
-        list[str] | None, typer.Option("--class", metavar="LABEL=CLASS", help="Class of a label; may be given several times.", show_default=False)
+        list[str] | None,
+        typer.Option("--class", metavar="LABEL=CLASS", help="Class of a label; may be given several times.", show_default=False),
     ] = None,
     video: Annotated[
         str | None, typer.Option(help="Name of the video the exports are of. Default: what they say.", show_default=False)

@@ -41,7 +41,7 @@ class ImportConfig(ImportSettings, ZipLimits, StageConfig):
     pool="io",
     kinds={"zip"},
     check_specs=checks.SPECS,
-    description="A SAM2 export (ZIP) as a table of samples: images as they are, masks as COCO's runs at image size, classes of the ontology.",
+    description="A SAM2 export (ZIP) as a table of samples: images as they are, masks as COCO's runs at image size.",
 )
 def annotation_export(context: dg.AssetExecutionContext, config: ImportConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Import an annotation export."""
@@ -81,7 +81,12 @@ def told(artifact: Artifact, workspace: Workspace) -> dg.MaterializeResult:
     for label, class_id in summary["labels"].items():
         labels.setdefault(class_id, []).append(label)
     classes = [
-        {"class": class_id, "annotations": count, "labels": ", ".join(labels.get(class_id, [])), "extra": class_id in counts["extra_classes"]}
+        {
+            "class": class_id,
+            "annotations": count,
+            "labels": ", ".join(labels.get(class_id, [])),
+            "extra": class_id in counts["extra_classes"],
+        }
         for class_id, count in counts["classes"].items()
     ]
     return result(

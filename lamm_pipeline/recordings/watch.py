@@ -1,7 +1,8 @@
 """Which files below watched folders are new or changed: what a sensor on folders decides at one tick.
 
-`new_recordings` watches for recordings, `new_annotation_exports` for exports; what differs between them is a `Shelf`. The folders are compared with the catalog by path, size and stamp, so nothing depends on stamps growing: a file replaced by an older one is
-noticed like any other. The state between two ticks is small, whatever the number of files: where the page of candidates ended, what those
+`new_recordings` watches for recordings, `new_annotation_exports` for exports; what differs between them is a `Shelf`. The folders are
+compared with the catalog by path, size and stamp, so nothing depends on stamps growing: a file replaced by an older one is noticed like any
+other. The state between two ticks is small, whatever the number of files: where the page of candidates ended, what those
 on the page looked like, and the runs asked for.
 """
 
