@@ -2,7 +2,20 @@
 
 import typer
 
-from lamm_pipeline.cli import curating, datasets, evaluating, gifs, importing, operating, recordings, reviewing, running, sequences, serving
+from lamm_pipeline.cli import (
+    curating,
+    datasets,
+    evaluating,
+    exporting,
+    gifs,
+    importing,
+    operating,
+    recordings,
+    reviewing,
+    running,
+    sequences,
+    serving,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,6 +69,7 @@ dataset_app.command("show")(datasets.show)
 dataset_app.command("edit")(datasets.edit)
 dataset_app.command("delete")(datasets.delete)
 dataset_app.command("diff")(datasets.diff)
+dataset_app.command("sam2")(exporting.sam2)
 sequences_app.command("run")(sequences.run)
 sequences_app.command("compare")(sequences.compare)
 sequences_app.command("export")(sequences.export)

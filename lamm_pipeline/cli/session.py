@@ -16,7 +16,7 @@ import typer
 from lamm_pipeline.cli.options import note
 from lamm_pipeline.cli.run_log import sentences
 from lamm_pipeline.datasets.creation import create_dataset_version, refresh_selections
-from lamm_pipeline.datasets.settings import DatasetSettings
+from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
 from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.instance import ACTOR_TAG, add_version_partitions, dagster_home, open_instance
@@ -29,7 +29,7 @@ from lamm_pipeline.settings import Settings, actor
 from lamm_pipeline.storage.artifacts import ArtifactKey
 
 STOPPED = 130
-EXPORTS = {"kitti": "kitti_dataset", "coco": "coco_dataset"}
+EXPORTS = {str(each): f"{each}_dataset" for each in ExportFormat}
 
 
 class Session:

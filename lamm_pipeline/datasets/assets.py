@@ -32,6 +32,7 @@ CURATION_VERSION = "3"
 SPLITS_VERSION = "2"
 KITTI_VERSION = "2"
 COCO_VERSION = "3"
+SAM2_VERSION = "1"
 LINEAGE_VERSION = "3"
 GROUP = "datasets"
 
@@ -211,10 +212,14 @@ kitti_dataset = _export_asset(
 )
 coco_dataset = _export_asset(ExportFormat.coco, COCO_VERSION, "The version as COCO: images and annotations.json with RLE masks.")
 
+sam2_dataset = _export_asset(
+    ExportFormat.sam2, SAM2_VERSION, "The version as SAM2 exports, one ZIP a recording, which can be imported again without loss."
+)
+
 
 @dg.asset(
     partitions_def=partitions.dataset_versions,
-    deps=[kitti_dataset, coco_dataset],
+    deps=[kitti_dataset, coco_dataset, sam2_dataset],
     group_name=GROUP,
     code_version=LINEAGE_VERSION,
     retry_policy=IO_RETRIES,
@@ -267,7 +272,7 @@ def lineage(context: dg.AssetExecutionContext, config: StageConfig, workspace: W
         )
 
 
-ASSETS: Sequence[dg.AssetsDefinition] = (curated_dataset, splits, kitti_dataset, coco_dataset, lineage)
+ASSETS: Sequence[dg.AssetsDefinition] = (curated_dataset, splits, kitti_dataset, coco_dataset, sam2_dataset, lineage)
 
 
 def _version(context: dg.AssetExecutionContext, workspace: Workspace) -> VersionManifest:
@@ -308,6 +313,6 @@ def _preview(artifact: Artifact) -> dg.MetadataValue[Any]:
         if name.endswith((".png", ".jpg", ".jpeg")) and "/masks/" not in name and "/image_3/" not in name
     )
     if not names:
-        return dg.MetadataValue.text("no frames")
+        return dg.MetadataValue.text("no image files")
     name = next((each for each in names if "/train/" in each), names[0])
     return thumbnail(np.asarray(cv2.imread(str(artifact.file(name)), cv2.IMREAD_COLOR), np.uint8), name)

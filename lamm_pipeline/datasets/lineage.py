@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from lamm_pipeline.datasets.curate import SUMMARY_FILE as SELECTION_SUMMARY
 from lamm_pipeline.datasets.curate import CuratedFrame, read_selection
-from lamm_pipeline.datasets.formats import coco, kitti
+from lamm_pipeline.datasets.formats import coco, kitti, sam2_export
 from lamm_pipeline.datasets.settings import ExportFormat
 from lamm_pipeline.datasets.split_plans import SPLITS
 from lamm_pipeline.datasets.splits import SplitRow, read_splits, read_summary
@@ -87,7 +87,7 @@ def write_lineage(
         "curated_dataset_id": selection["curated_dataset_id"],
         "filter_config": selection["filter_config"],
         "split_config": manifest.settings.split.model_dump(mode="json"),
-        "format": "both" if len(counts) > 1 else next(iter(counts)),
+        "format": "both" if set(counts) == {ExportFormat.kitti, ExportFormat.coco} else "+".join(counts),
         "statistics": {
             "total_frames": sum(frames for frames, _ in written.values()),
             "total_annotations": sum(annotations for _, annotations in written.values()),
@@ -151,7 +151,22 @@ def _count_coco(manifest: VersionManifest, folder: Path, selection_folder: Path,
     return counts
 
 
-_COUNTERS = {ExportFormat.kitti: _count_kitti, ExportFormat.coco: _count_coco}
+def _count_sam2(manifest: VersionManifest, folder: Path, selection_folder: Path, splits_folder: Path) -> dict[str, tuple[int, int]]:
+    """Frames and annotations by split in written SAM2 exports, every id compared with the split."""
+    counts = {}
+    for name in SPLITS:
+        frames = annotations = 0
+        rows = _written_rows(selection_folder, splits_folder)
+        expected = ((row.frame_id, list(selected.kept_detection_ids)) for row, selected in rows if row.split == name)
+        for found, wanted in zip_longest(sam2_export.written_rows(folder, name), expected):
+            if found is None or found != wanted:
+                raise _disagreement(manifest, ExportFormat.sam2, f"it has {found!r} where the split has {wanted!r}")
+            frames, annotations = frames + 1, annotations + len(found[1])
+        counts[name] = (frames, annotations)
+    return counts
+
+
+_COUNTERS = {ExportFormat.kitti: _count_kitti, ExportFormat.coco: _count_coco, ExportFormat.sam2: _count_sam2}
 
 
 def _count_equal(manifest: VersionManifest, written: Iterable[str], expected: Iterable[str]) -> int:

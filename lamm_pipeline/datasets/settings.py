@@ -45,6 +45,7 @@ class ExportFormat(StrEnum):
 
     kitti = "kitti"
     coco = "coco"
+    sam2 = "sam2"
 
 
 class BoxSource(StrEnum):
@@ -129,7 +130,7 @@ class DatasetSettings(BaseModel):
     filters: FilterSettings = Field(default=FilterSettings(), description="Which frames and annotations get in.")
     split: SplitSettings = Field(default=SplitSettings(), description="How they are divided into train, val and test.")
     formats: list[ExportFormat] = Field(
-        default=[], validate_default=True, description="Formats to write: kitti, coco, or both; empty means both."
+        default=[], validate_default=True, description="Formats to write: kitti, coco, sam2; empty means kitti and coco."
     )
     on_conflict: OnConflict = Field(
         default=OnConflict.keep_first,
@@ -160,4 +161,4 @@ class DatasetSettings(BaseModel):
     def _each_format_once(cls, formats: list[ExportFormat]) -> list[ExportFormat]:
         if len(set(formats)) != len(formats):
             raise ValueError("a format is named twice; name each once")
-        return formats or list(ExportFormat)
+        return formats or [ExportFormat.kitti, ExportFormat.coco]
