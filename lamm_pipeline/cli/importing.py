@@ -58,7 +58,6 @@ def import_(
         add_export_partitions(session.instance, [each.key for each in added])
         rows = []
         for each in added:
-            options.note(f"{each.key}: {each.path}")
             session.materialize("import_exports", each.key, [ASSET], {ASSET: {name: value for name, value in values.items() if value}})
             rows.append(_facts(session, each.key))
     if as_json:

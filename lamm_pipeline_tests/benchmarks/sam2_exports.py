@@ -15,7 +15,7 @@ NOISES = 64  # pictures; every frame has one of them with its index written on i
 JPEG_QUALITY = 80
 
 
-def write_export(path: Path, *, frames: int, objects: int = 5, width: int = 640, height: int = 480, noise: float = 19.0) -> int:
+def write_export(path: Path, *, frames: int, objects: int = 5, width: int = 640, height: int = 480, noise: float = 17.0) -> int:
     """Write an export and return its bytes; 640x480 with the default noise gives JPEGs of about 90 kB."""
     rng = np.random.default_rng(6)
     pictures = [_picture(rng, width, height, noise) for _ in range(NOISES)]
