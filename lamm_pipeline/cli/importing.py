@@ -21,7 +21,10 @@ SHOWN_PROBLEMS = 10
 
 @options.command
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="SAM2 export ZIPs: annotations.json, metadata.json, images/frame_000012.png.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="SAM2 export ZIPs: annotations.json, metadata.json, images/frame_000012.png.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List what was imported, and import nothing.")] = False,
     class_map: Annotated[
         list[str] | None,
         typer.Option("--class", metavar="LABEL=CLASS", help="Class of a label; may be given several times.", show_default=False),
@@ -52,9 +55,14 @@ def import_(
         "from_recording": recording,
         "images_folder": None if images is None else str(images.expanduser().resolve()),
     }
+    if bool(files) == list_:
+        raise InputError("Give the ZIPs to import, or --list alone to see what was imported.")
     parse(ImportSettings, values, "the import")
     with open_session(root) as session:
-        added = add_exports(session.workspace.catalog, files, session.actor)
+        if list_:
+            _list(session, as_json=as_json)
+            return
+        added = add_exports(session.workspace.catalog, files or [], session.actor)
         add_export_partitions(session.instance, [each.key for each in added])
         rows = []
         for each in added:
@@ -75,6 +83,19 @@ def import_(
             options.say(f"  problem: {problem['sentence']}")
         if sum(counts["problems"].values()) > len(problems):
             options.say(f"  ... {sum(counts['problems'].values())} problems in all; {row['details']} lists them.")
+
+
+def _list(session: Session, *, as_json: bool) -> None:
+    rows = []
+    for row in session.workspace.catalog.exports.all():
+        artifact = session.workspace.store.current(ArtifactKey(SCOPE, row.key, ASSET))
+        counts = {} if artifact is None else artifact.counts
+        facts = {name: counts.get(name) for name in ("recording", "frames", "annotations")}
+        rows.append({"key": row.key, **facts, "version": None if artifact is None else artifact.version, "file": row.path})
+    if as_json:
+        options.print_json(rows)
+    else:
+        options.print_table(rows, "Nothing was imported yet.")
 
 
 def _pair(text: str) -> tuple[str, str]:

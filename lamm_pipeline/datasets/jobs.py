@@ -19,7 +19,7 @@ VERSION_TAG = "lamm/dataset_version"
 
 export = dg.define_asset_job(
     "export",
-    selection=dg.AssetSelection.assets("curated_dataset", "splits", "kitti_dataset", "coco_dataset", "lineage"),
+    selection=dg.AssetSelection.assets("curated_dataset", "splits", "kitti_dataset", "coco_dataset", "sam2_dataset", "lineage"),
     description="Curate, split and export one dataset version, and write its lineage.",
 )
 

@@ -272,7 +272,10 @@ def _finish(reading: _Reading, layout: Layout, frame_count: int) -> dict[str, An
             + (f": {first['sentence']}" if first is not None else ": it lists none and holds no images.")
         )
     write_table(reading.draft.directory / sample_table.FILE_NAME, sample_table.SCHEMA, tally.rows(log))
+    source = reading.source
     counts = {
+        "recording": reading.recording,
+        "source": {"path": source.path.name, "digest": source.digest, "size": source.path.stat().st_size},
         "frames": tally.frames,
         "listed_frames": frame_count,
         "annotations": tally.annotations,
@@ -287,8 +290,8 @@ def _finish(reading: _Reading, layout: Layout, frame_count: int) -> dict[str, An
     video = reading.documents.video
     size = {"width": video.width or tally.sizes.most_common(1)[0][0][1], "height": video.height or tally.sizes.most_common(1)[0][0][0]}
     head = {
-        "source": {"file": reading.source.path.name, "digest": reading.source.digest, "exporter": reading.documents.exporter},
         "recording": reading.recording,
+        "exporter": reading.documents.exporter,
         "video": asdict(video) | size,
         "counts": counts,
         "labels": dict(sorted(tally.labels.items())),

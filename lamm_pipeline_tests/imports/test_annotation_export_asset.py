@@ -28,6 +28,16 @@ def test_the_command_imports_and_the_function_makes_the_very_same_version(tmp_pa
     path = write_zip(tmp_path / "drive.zip", members([a_frame(0), a_frame(1, [an_object(label="automobile")])]))
     [row] = printed("import", path, "--class", "automobile=car", "--root", root)
     assert (row["key"], row["recording"], row["counts"]["classes"]) == ("drive", "Drive_7", {"car": 2, "person": 1})
+    [listed] = printed("import", "--list", "--root", root)
+    assert listed | {"version": None} == {
+        "key": "drive",
+        "recording": "Drive_7",
+        "frames": 2,
+        "annotations": 3,
+        "version": None,
+        "file": str(path),
+    }
+    assert "--list alone" in refused("import", "--root", root)
     workspace = Workspace(root=str(root))
     settings = ImportSettings(class_map={"automobile": "car"})
     planned = plan(workspace.store, workspace.catalog, workspace.ontology, "drive", settings)
