@@ -8,6 +8,8 @@ from lamm_pipeline.datasets import assets as datasets
 from lamm_pipeline.datasets import jobs as dataset_jobs
 from lamm_pipeline.extraction import assets as extraction
 from lamm_pipeline.extraction import checks as extraction_checks
+from lamm_pipeline.imports import assets as imports
+from lamm_pipeline.imports.sensors import new_annotation_exports
 from lamm_pipeline.orchestration.placement import executor
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reconstruction import assets as reconstruction
@@ -58,15 +60,29 @@ gifs = dg.define_asset_job(
     selection=dg.AssetSelection.assets("review_gifs"),
     description="The GIFs of one recording's sequence annotations, for people who review; over many recordings as a backfill.",
 )
+import_exports = dg.define_asset_job(
+    "import_exports",
+    selection=dg.AssetSelection.assets("annotation_export"),
+    description="One ZIP with annotated images as a table of samples, which datasets are made of.",
+)
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The whole graph for a root folder and an executor; tests and the command line build it with their own."""
     return dg.Definitions(
-        assets=[*PER_RECORDING, review.review_gifs, *datasets.ASSETS],
+        assets=[*PER_RECORDING, review.review_gifs, imports.annotation_export, *datasets.ASSETS],
         asset_checks=[extraction_checks.disk_headroom],
-        jobs=[annotate_only, production, curate, gifs, review_jobs.decide, dataset_jobs.create_dataset, dataset_jobs.export],
-        sensors=[new_recordings, decisions_changed, dataset_jobs.export_new_versions],
+        jobs=[
+            annotate_only,
+            production,
+            curate,
+            gifs,
+            import_exports,
+            review_jobs.decide,
+            dataset_jobs.create_dataset,
+            dataset_jobs.export,
+        ],
+        sensors=[new_recordings, new_annotation_exports, decisions_changed, dataset_jobs.export_new_versions],
         schedules=[yesterdays_recordings],
         resources={"workspace": Workspace(root=str(settings.root))},
         executor=executor(settings),

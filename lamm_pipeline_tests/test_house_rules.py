@@ -18,6 +18,7 @@ STAGES = (
     "tracking",
     "review",
     "curation",
+    "imports",
     "datasets",
     "evaluation",
     "sample",

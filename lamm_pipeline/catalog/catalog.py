@@ -4,7 +4,6 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from lamm_pipeline.catalog.decisions import UNDO, Decision, NewDecision, Watermark, decision_of, undone, utc
+from lamm_pipeline.catalog.exports import ExportCatalog
+from lamm_pipeline.catalog.known_files import KnownFile
 from lamm_pipeline.catalog.models import (
     AuditEvent,
     DatasetVersion,
@@ -39,16 +40,6 @@ UNLABELLED = "unlabelled"
 _DATASET_NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}")
 
 
-@dataclass(frozen=True)
-class KnownFile:
-    """What is known of the file of a recording, as far as the sensor needs it."""
-
-    key: str
-    size: int | None
-    mtime_ns: int | None
-    missing: bool
-
-
 class Catalog:
     """Reads and writes the catalog; brings the database to the newest schema when it is opened."""
 
@@ -61,6 +52,11 @@ class Catalog:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         self._engine = sqlalchemy.create_engine(self.url, connect_args=arguments)
         self._migrate()
+
+    @property
+    def exports(self) -> ExportCatalog:
+        """The annotation exports."""
+        return ExportCatalog(self._session)
 
     def add_dataset(self, name: str, folder: Path, prepare: str, actor: str) -> SourceDataset:
         """Declare `folder` as the source dataset `name`.

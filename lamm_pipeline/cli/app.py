@@ -2,7 +2,20 @@
 
 import typer
 
-from lamm_pipeline.cli import curating, datasets, evaluating, gifs, operating, recordings, reviewing, running, sequences, serving
+from lamm_pipeline.cli import (
+    curating,
+    datasets,
+    evaluating,
+    exporting,
+    gifs,
+    importing,
+    operating,
+    recordings,
+    reviewing,
+    running,
+    sequences,
+    serving,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,6 +29,7 @@ dataset_app = typer.Typer(
     no_args_is_help=True, help="Create and look at dataset versions. A version never changes; a change is a new version."
 )
 app.add_typer(dataset_app, name="dataset")
+app.command("import")(importing.import_)
 sequences_app = typer.Typer(no_args_is_help=True, help="Make, compare and export what is to be reviewed: each object once over time.")
 app.add_typer(sequences_app, name="sequences")
 label_app = typer.Typer(
@@ -57,6 +71,7 @@ dataset_app.command("edit")(datasets.edit)
 dataset_app.command("delete")(datasets.delete)
 dataset_app.command("diff")(datasets.diff)
 dataset_app.command("zip")(datasets.zip_export)
+dataset_app.command("sam2")(exporting.sam2)
 sequences_app.command("run")(sequences.run)
 sequences_app.command("compare")(sequences.compare)
 sequences_app.command("export")(sequences.export)

@@ -37,6 +37,7 @@ KITTI_VERSION = "2"
 COCO_VERSION = "3"
 HUGGINGFACE_VERSION = "1"
 LLAVA_VERSION = "1"
+SAM2_VERSION = "1"
 LINEAGE_VERSION = "3"
 GROUP = "datasets"
 
@@ -233,10 +234,14 @@ llava_dataset = _export_asset(
     ExportFormat.llava, LLAVA_VERSION, "The version in LLaVA's format: JSON lines with questions and answers about each image."
 )
 
+sam2_dataset = _export_asset(
+    ExportFormat.sam2, SAM2_VERSION, "The version as SAM2 exports, one ZIP a recording, which can be imported again without loss."
+)
+
 
 @dg.asset(
     partitions_def=partitions.dataset_versions,
-    deps=[kitti_dataset, coco_dataset, huggingface_dataset, llava_dataset],
+    deps=[kitti_dataset, coco_dataset, huggingface_dataset, llava_dataset, sam2_dataset],
     group_name=GROUP,
     code_version=LINEAGE_VERSION,
     retry_policy=IO_RETRIES,
@@ -297,6 +302,7 @@ ASSETS: Sequence[dg.AssetsDefinition] = (
     coco_dataset,
     huggingface_dataset,
     llava_dataset,
+    sam2_dataset,
     lineage,
 )
 

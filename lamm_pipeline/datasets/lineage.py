@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from lamm_pipeline.datasets.curate import SUMMARY_FILE as SELECTION_SUMMARY
 from lamm_pipeline.datasets.curate import CuratedFrame, read_selection
-from lamm_pipeline.datasets.formats import coco, huggingface, kitti, llava
+from lamm_pipeline.datasets.formats import coco, huggingface, kitti, llava, sam2_export
 from lamm_pipeline.datasets.settings import ExportFormat
 from lamm_pipeline.datasets.split_frames import SPLITS
 from lamm_pipeline.datasets.splits import SplitRow, read_splits, read_summary
@@ -173,11 +173,22 @@ def _count_llava(manifest: VersionManifest, folder: Path, selection_folder: Path
     return counts
 
 
+def _count_sam2(manifest: VersionManifest, folder: Path, selection_folder: Path, splits_folder: Path) -> dict[str, tuple[int, int]]:
+    """Frames and annotations by split in written SAM2 exports, every id compared with the split."""
+    counts = {}
+    for name in SPLITS:
+        written = sam2_export.written_rows(folder, name)
+        expected = _ids(selection_folder, splits_folder, name)
+        counts[name] = _total(len(ids) for _, ids in _equal(manifest, ExportFormat.sam2, written, expected))
+    return counts
+
+
 _COUNTERS = {
     ExportFormat.kitti: _count_kitti,
     ExportFormat.coco: _count_coco,
     ExportFormat.huggingface: _count_huggingface,
     ExportFormat.llava: _count_llava,
+    ExportFormat.sam2: _count_sam2,
 }
 
 

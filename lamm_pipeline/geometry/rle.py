@@ -87,6 +87,18 @@ def decode_segmentation(segmentation: Any, width: int, height: int) -> NDArray[n
     return mask
 
 
+def check(mask_rle: Mapping[str, Any]) -> None:
+    """Check that the runs of a mask fill its size, without decoding it. `decode` does so by itself; all else here relies on it.
+
+    Args:
+        mask_rle: `{"size": [H, W], "counts": text}`.
+
+    Raises:
+        InputError: they do not.
+    """
+    _checked(mask_rle)
+
+
 def box_xyxy(mask_rle: Mapping[str, Any]) -> tuple[int, int, int, int]:
     """Corners x1, y1, x2, y2 of the mask's pixels, the second pair one beyond the last pixel, without decoding; all 0 when it is empty.
 

@@ -8,6 +8,7 @@ from lamm_pipeline.datasets.formats.files import ExportSummary
 from lamm_pipeline.datasets.formats.huggingface import write_huggingface
 from lamm_pipeline.datasets.formats.kitti import write_kitti
 from lamm_pipeline.datasets.formats.llava import write_llava
+from lamm_pipeline.datasets.formats.sam2_export import write_sam2
 from lamm_pipeline.datasets.settings import ExportFormat
 from lamm_pipeline.datasets.splits import read_summary, split_samples
 from lamm_pipeline.datasets.versions import VersionManifest
@@ -21,6 +22,7 @@ WRITERS = {
     ExportFormat.coco: write_coco,
     ExportFormat.huggingface: write_huggingface,
     ExportFormat.llava: write_llava,
+    ExportFormat.sam2: write_sam2,
 }
 
 
