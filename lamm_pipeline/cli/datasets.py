@@ -29,7 +29,8 @@ Formats = Annotated[list[ExportFormat] | None, typer.Option("--format", help="Fo
 def create(
     name: Annotated[str, typer.Argument(help="Name of the dataset, e.g. night_drives; the version number is given by the house.")],
     recordings: Annotated[
-        list[str] | None, typer.Argument(help="Recording keys (see `lamm status`). Default: all that have detections.")
+        list[str] | None,
+        typer.Argument(help="Recording keys (see `lamm status`). Default: all that have detections, where no --import is named."),
     ] = None,
     split: Ratios = "0.7/0.2/0.1",
     strategy: Annotated[
@@ -50,6 +51,12 @@ def create(
         ValidationLevel,
         typer.Option(help="What the version has to fulfil: strict takes frames without annotations and invalid boxes as errors."),
     ] = ValidationLevel.lenient,
+    imports: Annotated[
+        list[str] | None, typer.Option("--import", help="Key of an import (see `lamm import --list`); may be repeated.", show_default=False)
+    ] = None,
+    resplit: Annotated[
+        bool, typer.Option("--resplit", help="Divide all frames anew; else those of the version before stay where they are.")
+    ] = False,
     title: Annotated[str, typer.Option(help="Title for people.")] = "",
     description: Annotated[str, typer.Option(help="Description for people.")] = "",
     root: options.Root = None,
@@ -77,7 +84,9 @@ def create(
         validation={"level": validation},
     )
     with open_session(root) as session:
-        key = session.create_version(name, recordings or [], settings, title=title, description=description)
+        key = session.create_version(
+            name, recordings or [], settings, imports=imports or [], resplit=resplit, title=title, description=description
+        )
         show_version(session, key, as_json=as_json)
 
 
@@ -293,16 +302,25 @@ def dataset_settings(split: str, formats: list[ExportFormat] | None, **values: A
     Raises:
         InputError: a value is not allowed.
     """
-    try:
-        train, val, test = (float(part) for part in split.split("/"))
-    except ValueError:
-        raise InputError(f"--split {split!r} is not three shares such as 0.7/0.2/0.1.") from None
-    parts: dict[str, Any] = {"train_ratio": train, "val_ratio": val, "test_ratio": test}
+    parts: dict[str, Any] = ratios_of(split)
     parts |= {name: values.pop(name) for name in ("strategy", "group", "seed", "balance_by", "guard_frames") if name in values}
     settings: DatasetSettings = parse(
         DatasetSettings, {"split": parts, **({"formats": formats} if formats else {}), **values}, "the dataset version"
     )
     return settings
+
+
+def ratios_of(split: str) -> dict[str, float]:
+    """The ratios of `SplitSettings`, from text such as 0.7/0.2/0.1.
+
+    Raises:
+        InputError: it is no such text.
+    """
+    try:
+        train, val, test = (float(part) for part in split.split("/"))
+    except ValueError:
+        raise InputError(f"--split {split!r} is not three shares such as 0.7/0.2/0.1.") from None
+    return {"train_ratio": train, "val_ratio": val, "test_ratio": test}
 
 
 def show_version(session: Session, key: str, *, as_json: bool) -> None:
@@ -313,7 +331,14 @@ def show_version(session: Session, key: str, *, as_json: bool) -> None:
         return
     statistics = facts["statistics"]
     options.say(f"Dataset version {key}, created {facts['created_at']} by {facts['created_by']}")
-    options.say(f"  recordings   {', '.join(facts['recordings'])}")
+    for what in ("recordings", "imports"):
+        if facts[what]:
+            options.say(f"  {what:<12} {', '.join(facts[what])}")
+    if facts["validation"] is not None:
+        findings = facts["validation"]
+        options.say(
+            f"  validation   {findings['status']}" + "".join(f"\n    {each}" for each in (*findings["errors"], *findings["warnings"]))
+        )
     if statistics is None:
         options.say("  not exported yet; materialize the assets of this version, or launch the job `export`")
         return

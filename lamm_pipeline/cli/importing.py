@@ -1,5 +1,6 @@
 """`lamm import`: annotated images from elsewhere."""
 
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,12 @@ from lamm_pipeline.storage.artifacts import ArtifactKey
 
 SHOWN_PROBLEMS = 10
 
+ClassMap = Annotated[
+    list[str] | None,
+    typer.Option("--class", metavar="LABEL=CLASS", help="Class of a label; may be given several times.", show_default=False),
+]
+Video = Annotated[str | None, typer.Option(help="Name of the video the exports are of. Default: what they say.", show_default=False)]
+
 
 @options.command
 def import_(
@@ -25,13 +32,8 @@ def import_(
         list[Path] | None, typer.Argument(help="SAM2 export ZIPs: annotations.json, metadata.json, images/frame_000012.png.")
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="List what was imported, and import nothing.")] = False,
-    class_map: Annotated[
-        list[str] | None,
-        typer.Option("--class", metavar="LABEL=CLASS", help="Class of a label; may be given several times.", show_default=False),
-    ] = None,
-    video: Annotated[
-        str | None, typer.Option(help="Name of the video the exports are of. Default: what they say.", show_default=False)
-    ] = None,
+    class_map: ClassMap = None,
+    video: Video = None,
     images: Annotated[
         Path | None, typer.Option(help="Folder of clean images that take the place of those in the ZIP.", show_default=False)
     ] = None,
@@ -49,7 +51,7 @@ def import_(
         lamm import export.zip --class automobile=car --root data
     """
     values = {
-        "class_map": dict(_pair(each) for each in class_map or ()),
+        "class_map": class_map_of(class_map),
         "video": video,
         "run_order": runs.value,
         "from_recording": recording,
@@ -57,32 +59,65 @@ def import_(
     }
     if bool(files) == list_:
         raise InputError("Give the ZIPs to import, or --list alone to see what was imported.")
-    parse(ImportSettings, values, "the import")
     with open_session(root) as session:
         if list_:
             _list(session, as_json=as_json)
             return
-        added = add_exports(session.workspace.catalog, files or [], session.actor)
-        add_export_partitions(session.instance, [each.key for each in added])
-        rows = []
-        for each in added:
-            session.materialize("import_exports", each.key, [ASSET], {ASSET: {name: value for name, value in values.items() if value}})
-            rows.append(_facts(session, each.key))
+        imported = import_files(session, files or [], values)
     if as_json:
-        options.print_json(rows)
+        options.print_json(imported)
         return
-    for row in rows:
-        counts = row["counts"]
-        options.say(f"{row['key']}: {counts['frames']} frames and {counts['annotations']} annotations of {row['recording']}")
-        for class_id, count in counts["classes"].items():
-            options.say(f"  {class_id:<20} {count:>8}" + ("  (not in the ontology)" if class_id in counts["extra_classes"] else ""))
-        for sentence in counts["flags"].values():
-            options.say(f"  warning: {sentence}")
-        problems = row["first_problems"]
-        for problem in problems:
-            options.say(f"  problem: {problem['sentence']}")
-        if sum(counts["problems"].values()) > len(problems):
-            options.say(f"  ... {sum(counts['problems'].values())} problems in all; {row['details']} lists them.")
+    for facts in imported:
+        show_import(facts, options.say)
+
+
+def import_files(session: Session, files: Iterable[Path], values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Import ZIPs.
+
+    Args:
+        session: the house.
+        files: the ZIPs.
+        values: of `ImportSettings`; empty ones are left at their defaults.
+
+    Returns:
+        What became of each, as JSON values.
+
+    Raises:
+        InputError: a file or a setting cannot be used.
+    """
+    given = {name: value for name, value in values.items() if value}
+    parse(ImportSettings, given, "the import")
+    added = add_exports(session.workspace.catalog, files, session.actor)
+    add_export_partitions(session.instance, [each.key for each in added])
+    imported = []
+    for each in added:
+        session.materialize("import_exports", each.key, [ASSET], {ASSET: given})
+        imported.append(_facts(session, each.key))
+    return imported
+
+
+def show_import(facts: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Print what became of an import."""
+    counts = facts["counts"]
+    say(f"{facts['key']}: {counts['frames']} frames and {counts['annotations']} annotations of {facts['recording']}")
+    for class_id, count in counts["classes"].items():
+        say(f"  {class_id:<20} {count:>8}" + ("  (not in the ontology)" if class_id in counts["extra_classes"] else ""))
+    for sentence in counts["flags"].values():
+        say(f"  warning: {sentence}")
+    problems = facts["first_problems"]
+    for problem in problems:
+        say(f"  problem: {problem['sentence']}")
+    if sum(counts["problems"].values()) > len(problems):
+        say(f"  ... {sum(counts['problems'].values())} problems in all; {facts['details']} lists them.")
+
+
+def class_map_of(pairs: Iterable[str] | None) -> dict[str, str]:
+    """Classes by label, from `LABEL=CLASS`.
+
+    Raises:
+        InputError: a text is no such pair.
+    """
+    return dict(_pair(each) for each in pairs or ())
 
 
 def _list(session: Session, *, as_json: bool) -> None:

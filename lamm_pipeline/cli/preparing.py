@@ -7,12 +7,17 @@ import typer
 
 from lamm_pipeline.cli import options
 from lamm_pipeline.cli.datasets import ratios_of, show_version
-from lamm_pipeline.cli.importing import ClassMap, class_map_of, import_files, show_import
+from lamm_pipeline.cli.importing import ClassMap, Video, class_map_of, import_files, show_import
 from lamm_pipeline.cli.session import open_session
 from lamm_pipeline.datasets.preparing import PREPARED, dataset_name, grow
 from lamm_pipeline.datasets.settings import DatasetSettings, EmptyFrames, ExportFormat, OnConflict, SplitStrategy, StratifiedGroup
 from lamm_pipeline.datasets.validation.settings import MaskCheck, ValidationLevel
 from lamm_pipeline.orchestration.config import parse
+
+Formats = Annotated[
+    list[ExportFormat] | None,
+    typer.Option("--format", help="Format to write; may be repeated. Default: huggingface.", show_default=False),
+]
 
 
 @options.command
@@ -21,13 +26,8 @@ def prepare(
     name: Annotated[
         str | None, typer.Option(help="Name of the dataset; one that exists grows. Default: the first file's name.", show_default=False)
     ] = None,
-    formats: Annotated[
-        list[ExportFormat] | None,
-        typer.Option("--format", help="Format to write; may be repeated. Default: huggingface.", show_default=False),
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Shares of train/val/test; they sum to 1. Default: 0.8/0.1/0.1.", show_default=False)
-    ] = None,
+    formats: Formats = None,
+    split: Annotated[str | None, typer.Option(help="Shares of train/val/test. Default: 0.8/0.1/0.1.", show_default=False)] = None,
     strategy: Annotated[
         SplitStrategy | None, typer.Option(help="How frames get into the splits. Default: auto.", show_default=False)
     ] = None,
@@ -51,9 +51,7 @@ def prepare(
         OnConflict | None, typer.Option(help="Which of two different frames of one id is taken. Default: keep_first.", show_default=False)
     ] = None,
     class_map: ClassMap = None,
-    video: Annotated[
-        str | None, typer.Option(help="Name of the video the exports are of. Default: what they say.", show_default=False)
-    ] = None,
+    video: Video = None,
     title: Annotated[str, typer.Option(help="Title for people.")] = "",
     root: options.Root = None,
     as_json: options.AsJson = False,
@@ -76,7 +74,7 @@ def prepare(
         **_given(formats=formats, on_conflict=on_conflict),
     }
     with open_session(root) as session:
-        imported = import_files(session, files, class_map=class_map_of(class_map), video=video)
+        imported = import_files(session, files, {"class_map": class_map_of(class_map), "video": video})
         for facts in imported:
             show_import(facts, options.note)
         dataset = name or dataset_name(imported[0]["key"])

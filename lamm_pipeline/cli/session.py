@@ -17,6 +17,7 @@ from lamm_pipeline.cli.options import note
 from lamm_pipeline.cli.run_log import sentences
 from lamm_pipeline.datasets.creation import create_dataset_version, refresh_selections
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
+from lamm_pipeline.datasets.validation.report import REPORT_FILE, read_report
 from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.instance import ACTOR_TAG, add_version_partitions, dagster_home, open_instance
@@ -26,7 +27,7 @@ from lamm_pipeline.orchestration.stages import STAGES
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.recordings.recorded import recorded_between
 from lamm_pipeline.settings import Settings, actor
-from lamm_pipeline.storage.artifacts import ArtifactKey
+from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey
 
 STOPPED = 130
 EXPORTS = {str(each): f"{each}_dataset" for each in ExportFormat}
@@ -136,25 +137,35 @@ class Session:
         return by
 
     def create_version(
-        self, name: str, recordings: Iterable[str], settings: DatasetSettings, *, title: str = "", description: str = ""
+        self,
+        name: str,
+        recordings: Iterable[str],
+        settings: DatasetSettings,
+        *,
+        imports: Iterable[str] = (),
+        resplit: bool = False,
+        title: str = "",
+        description: str = "",
     ) -> str:
         """Create a dataset version of what is in force, the latest decisions among it, and export it; returns its key."""
         # the assets read the environment when they load, and a wrong variable is to end in a sentence
         from lamm_pipeline.curation.assets import refreshed  # noqa: PLC0415
 
-        chosen = list(recordings)
-        for artifact, planned in refresh_selections(self.workspace.store, self.workspace.catalog, self.workspace.ontology, chosen):
+        workspace, chosen, imported = self.workspace, list(recordings), list(imports)
+        for artifact, planned in refresh_selections(workspace.store, workspace.catalog, workspace.ontology, chosen, imported):
             note(f"  selection of {planned.recording} renewed")
             self.instance.report_runless_asset_event(refreshed(artifact, planned))
         version, new = create_dataset_version(
             self.settings.root,
-            self.workspace.store,
-            self.workspace.catalog,
-            self.workspace.ontology,
+            workspace.store,
+            workspace.catalog,
+            workspace.ontology,
             name,
             chosen,
             settings,
             actor=self.actor,
+            imports=imported,
+            resplit=resplit,
             title=title,
             description=description,
         )
@@ -188,7 +199,7 @@ class Session:
         """What is known of a dataset version, as JSON values."""
         version = read_version(self.settings.root, key)
         row = self.workspace.catalog.version(key)
-        lineage = self.workspace.store.current(ArtifactKey("datasets", key, "lineage"))
+        lineage, report = (self.workspace.store.current(ArtifactKey("datasets", key, asset)) for asset in ("lineage", "validation_report"))
         exports = {
             name: f"{artifact.location}/{name}"
             for name, asset in EXPORTS.items()
@@ -202,6 +213,8 @@ class Session:
             "created_at": version.created_at,
             "created_by": version.created_by,
             "recordings": [inputs.recording for inputs in version.recordings],
+            "imports": [inputs.key for inputs in version.imports],
+            "validation": None if report is None else _findings(report),
             "settings": version.settings.model_dump(mode="json"),
             "training_dataset_id": content.get("training_dataset_id"),
             "curated_dataset_id": content.get("curated_dataset_id"),
@@ -218,6 +231,12 @@ def open_session(root: Path | None) -> Iterator[Session]:
     os.environ["DAGSTER_HOME"] = str(dagster_home(settings.root))
     with open_instance(settings.root) as instance:
         yield Session(settings, Workspace(root=str(settings.root)), instance)
+
+
+def _findings(report: Artifact) -> dict[str, Any]:
+    """What a validation report says of all."""
+    found = read_report(report.file(REPORT_FILE).parent)
+    return {name: found[name] for name in ("status", "errors", "warnings", "recommendations")}
 
 
 def _explain_stop(by: Mapping[str, str], partition: str) -> NoReturn:

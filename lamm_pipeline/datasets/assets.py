@@ -44,7 +44,7 @@ GROUP = "datasets"
 # The edges are drawn, but a version does not turn stale when a recording moves on: what it was made of is pinned in its manifest.
 _SOURCES = [
     dg.AssetDep(name, partition_mapping=dg.SpecificPartitionsPartitionMapping([]))
-    for name in ("frames", "detections", "boxes_3d", "tracks", "diversity_metrics", "selection")
+    for name in ("frames", "detections", "boxes_3d", "tracks", "diversity_metrics", "selection", "annotation_export")
 ]
 
 

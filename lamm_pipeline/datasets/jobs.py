@@ -8,12 +8,19 @@ from pydantic import Field
 
 from lamm_pipeline.curation.assets import refreshed
 from lamm_pipeline.datasets.creation import create_dataset_version, refresh_selections
-from lamm_pipeline.datasets.settings import DatasetSettings, FilterSettings, SplitSettings
+from lamm_pipeline.datasets.preparing import PREPARED, dataset_name, grow
+from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat, FilterSettings, SplitSettings
 from lamm_pipeline.datasets.validation.settings import ValidationSettings
+from lamm_pipeline.errors import InputError
+from lamm_pipeline.imports.assets import imported
+from lamm_pipeline.imports.planning import bring_about, plan
+from lamm_pipeline.imports.settings import ImportSettings
+from lamm_pipeline.imports.taking_in import add_exports
 from lamm_pipeline.orchestration.config import CheckedConfig, parse
 from lamm_pipeline.orchestration.failures import sentences_as_failures
-from lamm_pipeline.orchestration.instance import ACTOR_TAG, add_version_partitions
+from lamm_pipeline.orchestration.instance import ACTOR_TAG, add_export_partitions, add_version_partitions
 from lamm_pipeline.orchestration.metadata import table
+from lamm_pipeline.orchestration.progress import StageProgress
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.settings import actor
 
@@ -60,6 +67,10 @@ class NewVersionConfig(DatasetSettings, CheckedConfig):
     validation: ValidationConfig = Field(ValidationConfig(), description="What the version is validated for before it is exported.")
 
 
+class ImportFields(ImportSettings, dg.Config):
+    """How annotation exports are read."""
+
+
 class PrepareConfig(NewVersionConfig):
     """Annotation exports, and the version that is made of them and of what the dataset has."""
 
@@ -84,6 +95,8 @@ def write_version(context: dg.OpExecutionContext, config: NewVersionConfig, work
 def import_and_write_version(context: dg.OpExecutionContext, config: PrepareConfig, workspace: Workspace) -> str:
     """Create the version of a dataset that its exports make; returns its key."""
     with sentences_as_failures():
+        if not config.zips:
+            raise InputError("There is no ZIP to prepare. Name at least one in `zips`.")
         who = actor(context.run.tags.get(ACTOR_TAG))
         added = add_exports(workspace.catalog, [Path(each) for each in config.zips], who)
         add_export_partitions(context.instance, [each.key for each in added])

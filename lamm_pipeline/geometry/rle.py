@@ -48,12 +48,8 @@ def decode(mask_rle: Mapping[str, Any]) -> NDArray[np.bool_]:
     Raises:
         InputError: the runs do not fill the size.
     """
-    height, width = (int(side) for side in mask_rle["size"])
-    lengths = run_lengths(_bytes(mask_rle)["counts"].decode("ascii"))
-    within = height >= 0 and width >= 0 and lengths.min(initial=0) >= 0 and lengths.max(initial=0) <= height * width
-    if not within or lengths.sum() != height * width:
-        raise InputError(f"The run lengths of a mask sum up to {lengths.sum()} pixels, its size {height} x {width} has {height * width}.")
-    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape((height, width), order="F")
+    lengths = _checked_lengths(mask_rle)
+    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(mask_rle["size"], order="F")
 
 
 def decode_segmentation(segmentation: Any, width: int, height: int) -> NDArray[np.bool_]:
@@ -96,7 +92,7 @@ def check(mask_rle: Mapping[str, Any]) -> None:
     Raises:
         InputError: they do not.
     """
-    _checked(mask_rle)
+    _checked_lengths(mask_rle)
 
 
 def box_xyxy(mask_rle: Mapping[str, Any]) -> tuple[int, int, int, int]:
@@ -189,6 +185,16 @@ def _is_polygon(value: Any) -> bool:
     if not isinstance(value, list) or len(value) < 6 or len(value) % 2:
         return False
     return all(isinstance(number, int | float) and np.isfinite(number) for number in value)
+
+
+def _checked_lengths(mask_rle: Mapping[str, Any]) -> NDArray[np.int64]:
+    """The run lengths of a mask; they fill its size."""
+    height, width = (int(side) for side in mask_rle["size"])
+    lengths = run_lengths(_bytes(mask_rle)["counts"].decode("ascii"))
+    within = height >= 0 and width >= 0 and lengths.min(initial=0) >= 0 and lengths.max(initial=0) <= height * width
+    if not within or lengths.sum() != height * width:
+        raise InputError(f"The run lengths of a mask sum up to {lengths.sum()} pixels, its size {height} x {width} has {height * width}.")
+    return lengths
 
 
 def _bytes(mask_rle: Mapping[str, Any]) -> dict[str, Any]:

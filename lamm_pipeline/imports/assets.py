@@ -13,7 +13,7 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry.drawing import distinct_color, draw_box, draw_mask
 from lamm_pipeline.imports import checks
 from lamm_pipeline.imports.importing import FILE_NAME, read_summary
-from lamm_pipeline.imports.planning import CODE_VERSION, SCOPE, nothing_left, plan
+from lamm_pipeline.imports.planning import ASSET, CODE_VERSION, SCOPE, nothing_left, plan
 from lamm_pipeline.imports.settings import ImportSettings, ZipLimits
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.orchestration.config import StageConfig
@@ -66,6 +66,14 @@ def annotation_export(context: dg.AssetExecutionContext, config: ImportConfig, w
                 sources=planned.sources,
             )
         return told(artifact, workspace)
+
+
+def imported(artifact: Artifact, workspace: Workspace) -> dg.AssetMaterialization:
+    """What Dagster is told of an import that was made for a dataset version, outside of a run of its own."""
+    said = told(artifact, workspace)
+    return dg.AssetMaterialization(
+        ASSET, partition=artifact.key.partition, metadata=said.metadata, tags={"dagster/data_version": artifact.version}
+    )
 
 
 def told(artifact: Artifact, workspace: Workspace) -> dg.MaterializeResult:

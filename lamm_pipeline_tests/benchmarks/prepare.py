@@ -95,7 +95,9 @@ def _as_coco(archive: Path, folder: Path) -> Path:
                 (folder / "images/default" / Path(name).name).write_bytes(file.read(name))
     labels = sorted({each["label"] for entry in document["annotations"] for each in entry["objects"]})
     size = {"width": document["video"]["width"], "height": document["video"]["height"]}
-    images = [{"id": n + 1, "file_name": f"frame_{entry['frame_index']:06d}.jpg", **size} for n, entry in enumerate(document["annotations"])]
+    images = [
+        {"id": n + 1, "file_name": f"frame_{entry['frame_index']:06d}.jpg", **size} for n, entry in enumerate(document["annotations"])
+    ]
     listed = ((n + 1, each) for n, entry in enumerate(document["annotations"]) for each in entry["objects"])
     annotations = [
         {

@@ -46,9 +46,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_end_to_end_data_preparation(tmp_path: Path, own_environment: None) -> None:
     root = tmp_path / "root"
     archive = export(tmp_path / "street.zip", 0, 60)
-    facts = printed(
-        "prepare", archive, "--format", "huggingface", "--split", "0.8/0.1/0.1", "--validation", "strict", "--root", root
-    )
+    facts = printed("prepare", archive, "--format", "huggingface", "--split", "0.8/0.1/0.1", "--validation", "strict", "--root", root)
     assert facts["version"] == "street.v1"
     assert facts["validation"]["status"] in ("PASSED", "PASSED_WITH_WARNINGS")
     data = training_data(root, "street.v1")
