@@ -30,7 +30,7 @@ def create(
     name: Annotated[str, typer.Argument(help="Name of the dataset, e.g. night_drives; the version number is given by the house.")],
     recordings: Annotated[
         list[str] | None,
-        typer.Argument(help="Recording keys (see `lamm status`). Default: all that have detections, where no --import is named."),
+        typer.Argument(help="Recording keys (see `lamm status`). Default: all that have detections, or none with --import."),
     ] = None,
     split: Ratios = "0.7/0.2/0.1",
     strategy: Annotated[
@@ -336,9 +336,9 @@ def show_version(session: Session, key: str, *, as_json: bool) -> None:
             options.say(f"  {what:<12} {', '.join(facts[what])}")
     if facts["validation"] is not None:
         findings = facts["validation"]
-        options.say(
-            f"  validation   {findings['status']}" + "".join(f"\n    {each}" for each in (*findings["errors"], *findings["warnings"]))
-        )
+        options.say(f"  validation   {findings['status']}")
+        for sentence in (*findings["errors"], *findings["warnings"]):
+            options.say(f"    {sentence}")
     if statistics is None:
         options.say("  not exported yet; materialize the assets of this version, or launch the job `export`")
         return

@@ -21,18 +21,26 @@ def write_export(path: Path, *, frames: int, objects: int = 5, width: int = 640,
     pictures = [_picture(rng, width, height, noise) for _ in range(NOISES)]
     entries: list[dict[str, Any]] = []
     with zipfile.ZipFile(path, "w") as archive:
-        for index in range(frames):
+        for index in range(first, first + frames):
             image = pictures[index % NOISES].copy()
             cv2.putText(image, f"{index:06d}", (index % (width // 2), height // 2), cv2.FONT_HERSHEY_SIMPLEX, 2.0, (255, 255, 255), 6)
             encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
             archive.writestr(f"images/frame_{index:06d}.jpg", encoded)
-            listed = [_object(index, number, width, height) for number in range(objects)]
+            listed = [] if index in empty else [_object(index, number, width, height) for number in range(objects)]
             entries.append({"frame_index": index, "timestamp_sec": round(index / 30, 3), "objects": listed})
-        video = {"filename": f"{path.stem}.mp4", "width": width, "height": height, "total_frames": frames, "duration_sec": frames / 30}
-        config = {"target_fps": 30, "total_exported_frames": frames, "frame_indices": list(range(frames)), "exporter_version": "1.0.0"}
-        document = {"video": {**video, "source_fps": 30}, "export_config": config, "annotations": entries}
+        total = first + frames
+        facts = {
+            "filename": video or f"{path.stem}.mp4",
+            "width": width,
+            "height": height,
+            "total_frames": total,
+            "duration_sec": total / 30,
+        }
+        indices = list(range(first, total))
+        config = {"target_fps": 30, "total_exported_frames": frames, "frame_indices": indices, "exporter_version": "1.0.0"}
+        document = {"video": {**facts, "source_fps": 30}, "export_config": config, "annotations": entries}
         archive.writestr("annotations.json", json.dumps(document))
-        told = {"export_info": {"format_version": "1.0", "exporter": "benchmark"}, "video": {**video, "fps": 30}}
+        told = {"export_info": {"format_version": "1.0", "exporter": "benchmark"}, "video": {**facts, "fps": 30}}
         archive.writestr("metadata.json", json.dumps(told))
     return path.stat().st_size
 

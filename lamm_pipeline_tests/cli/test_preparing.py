@@ -8,13 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
+from datasets import DatasetDict, load_from_disk  # noqa: TID253
 
 from lamm_pipeline.storage.local_store import LocalStore
 from lamm_pipeline.storage.verify import verify
 from lamm_pipeline_tests.benchmarks.sam2_exports import write_export
 from lamm_pipeline_tests.command_line import PROGRAM, lamm, printed, refused
+
+pytestmark = pytest.mark.usefixtures("own_environment")
 
 SIZE = {"objects": 3, "width": 96, "height": 64}
 KILLS = 20
@@ -26,10 +28,10 @@ def export(path: Path, first: int, last: int, **changes: Any) -> Path:
     return path
 
 
-def training_data(root: Path, version: str) -> datasets.DatasetDict:
+def training_data(root: Path, version: str) -> DatasetDict:
     facts = printed("dataset", "show", version, "--root", root)
-    loaded = datasets.load_from_disk(facts["exports"]["huggingface"])
-    assert isinstance(loaded, datasets.DatasetDict)
+    loaded = load_from_disk(facts["exports"]["huggingface"])
+    assert isinstance(loaded, DatasetDict)
     return loaded
 
 
@@ -43,7 +45,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.requirement("PIP-01", "PIP-06", "LLM-01", "LLM-03", "LLM-04")
-def test_end_to_end_data_preparation(tmp_path: Path, own_environment: None) -> None:
+def test_end_to_end_data_preparation(tmp_path: Path) -> None:
     root = tmp_path / "root"
     archive = export(tmp_path / "street.zip", 0, 60)
     facts = printed("prepare", archive, "--format", "huggingface", "--split", "0.8/0.1/0.1", "--validation", "strict", "--root", root)
@@ -61,7 +63,7 @@ def test_end_to_end_data_preparation(tmp_path: Path, own_environment: None) -> N
 
 
 @pytest.mark.requirement("PIP-03", "PIP-04", "AV-09")
-def test_incremental_data_addition(tmp_path: Path, own_environment: None) -> None:
+def test_incremental_data_addition(tmp_path: Path) -> None:
     root = tmp_path / "root"
     lamm("prepare", export(tmp_path / "street.zip", 0, 60), "--name", "street", "--split", "0.6/0.2/0.2", "--root", root)
     old = contents(root / "datasets/street.v1")
@@ -80,7 +82,7 @@ def test_incremental_data_addition(tmp_path: Path, own_environment: None) -> Non
 
 
 @pytest.mark.requirement("VAL-01", "VAL-03")
-def test_strict_validation_stops_what_lenient_lets_pass(tmp_path: Path, own_environment: None) -> None:
+def test_strict_validation_stops_what_lenient_lets_pass(tmp_path: Path) -> None:
     root = tmp_path / "root"
     archive = export(tmp_path / "street.zip", 0, 60, empty=range(3, 60, 20))
     assert "3 frames (5.0%) have no annotations" in refused("prepare", archive, "--root", root)
@@ -97,7 +99,7 @@ def points() -> list[object]:
 
 @pytest.mark.requirement("PIP-04", "OPT-05")
 @pytest.mark.parametrize("number", points())
-def test_growth_killed_at_any_moment_leaves_the_old_dataset_whole_and_goes_on(tmp_path: Path, own_environment: None, number: int) -> None:
+def test_growth_killed_at_any_moment_leaves_the_old_dataset_whole_and_goes_on(tmp_path: Path, number: int) -> None:
     root = tmp_path / "root"
     lamm("prepare", export(tmp_path / "street.zip", 0, 60), "--name", "street", "--root", root)
     old = contents(root / "datasets/street.v1")
