@@ -15,8 +15,31 @@ NOISES = 64  # pictures; every frame has one of them with its index written on i
 JPEG_QUALITY = 80
 
 
-def write_export(path: Path, *, frames: int, objects: int = 5, width: int = 640, height: int = 480, noise: float = 17.0) -> int:
-    """Write an export and return its bytes; 640x480 with the default noise gives JPEGs of about 90 kB."""
+def write_export(
+    path: Path,
+    *,
+    frames: int,
+    objects: int = 5,
+    width: int = 640,
+    height: int = 480,
+    noise: float = 19.0,
+    first: int = 0,
+    video: str | None = None,
+    empty: Container[int] = (),
+) -> int:
+    """Write an export and return its bytes; 640x480 with the default noise gives JPEGs of about 90 kB.
+
+    Args:
+        path: of the ZIP.
+        frames: number of frames, from frame `first` on.
+        objects: in each frame.
+        width: pixels.
+        height: pixels.
+        noise: standard deviation, grey levels.
+        first: index of the first frame.
+        video: file name of the video, by default the ZIP's.
+        empty: frames without objects.
+    """
     rng = np.random.default_rng(6)
     pictures = [_picture(rng, width, height, noise) for _ in range(NOISES)]
     entries: list[dict[str, Any]] = []
