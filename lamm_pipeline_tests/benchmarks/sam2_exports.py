@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def write_export(
     objects: int = 5,
     width: int = 640,
     height: int = 480,
-    noise: float = 19.0,
+    noise: float = 17.0,
     first: int = 0,
     video: str | None = None,
     empty: Container[int] = (),
