@@ -78,7 +78,7 @@ class PrepareConfig(NewVersionConfig):
     zips: list[str] = Field(description="Paths of SAM2 export ZIPs.")
     importing: ImportFields = Field(ImportFields(), description="How the ZIPs are read.")
     split: SplitConfig = Field(SplitConfig(**PREPARED.split.model_dump()), description="How the frames are divided.")
-    formats: list[ExportFormat] = Field(list(PREPARED.formats), description="Formats to write.")
+    formats: list[ExportFormat] = Field([], description="Formats to write: kitti, coco, huggingface, llava, sam2; empty means huggingface.")
     validation: ValidationConfig = Field(
         ValidationConfig(**PREPARED.validation.model_dump()), description="What the version is validated for."
     )
@@ -107,7 +107,7 @@ def import_and_write_version(context: dg.OpExecutionContext, config: PrepareConf
             context.log_event(imported(artifact, workspace))
         name = config.name or dataset_name(added[0].key)
         growth = grow(Path(workspace.root), workspace.catalog, name, [*config.imports, *(each.key for each in added)])
-        return _write_version(context, workspace, config, name, growth.recordings, growth.imports)
+        return _write_version(context, workspace, config, name, growth.recordings, growth.imports, PREPARED.formats)
 
 
 def _write_version(
@@ -117,10 +117,12 @@ def _write_version(
     name: str,
     recordings: Sequence[str],
     imports: Sequence[str],
+    formats: Sequence[ExportFormat] = (),
 ) -> str:
     for artifact, planned in refresh_selections(workspace.store, workspace.catalog, workspace.ontology, recordings, imports):
         context.log_event(refreshed(artifact, planned))
     values = config.model_dump(mode="json", include=set(DatasetSettings.model_fields))
+    values["formats"] = values["formats"] or list(formats)
     version, new = create_dataset_version(
         Path(workspace.root),
         workspace.store,
