@@ -26,7 +26,7 @@ TITLES = {
 }
 MOST_CLASSES = 40
 SHORT = 900
-MORE = "- … and {} more in the report"
+MORE = "\n- … the rest is in the report"
 _STATUS = {
     "FAILED": ("Failed", "Exports and training wait until the errors are mended."),
     "PASSED_WITH_WARNINGS": ("Passed with warnings", "Training may go ahead; read the warnings first."),
@@ -90,16 +90,14 @@ def as_text(report: Mapping[str, Any]) -> str:
 
 
 def as_short_text(report: Mapping[str, Any]) -> str:
-    """Status and sentences as Markdown, short enough to be shown in line (`SHORT` characters)."""
+    """Status, findings and recommendations as Markdown of at most `SHORT` characters, which is shown in line."""
     lines = [f"**{report['status']}**", ""]
-    sentences = [*report["errors"], *report["warnings"], *report["recommendations"]]
-    for place, sentence in enumerate(sentences):
-        line = f"- {_cell(sentence)}"
-        if len("\n".join([*lines, line])) > SHORT - len(MORE):
-            lines.append(MORE.format(len(sentences) - place))
-            break
-        lines.append(line)
-    return "\n".join(lines)
+    for title, sentences in (("Errors", report["errors"]), ("Warnings", report["warnings"]), ("To do", report["recommendations"])):
+        lines += [f"{title}:", *(f"- {_cell(sentence)}" for sentence in sentences), ""] if sentences else []
+    text = "\n".join(lines).rstrip()
+    if len(text) > SHORT:
+        text = text[: SHORT - len(MORE)].rpartition("\n")[0] + MORE
+    return text
 
 
 def _cell(text: str) -> str:

@@ -15,6 +15,7 @@ import pytest
 from lamm_pipeline.datasets.settings import DatasetSettings, EmptyFrames, FilterSettings
 from lamm_pipeline.datasets.validation.annotation_rules import BoxBounds
 from lamm_pipeline.datasets.validation.dataset_rules import MissingAnnotations
+from lamm_pipeline.datasets.validation.page import as_short_text
 from lamm_pipeline.datasets.validation.report import require_valid
 from lamm_pipeline.datasets.validation.rule import Failure, Seen, Verdict
 from lamm_pipeline.datasets.validation.settings import RuleName, ValidationSettings
@@ -200,6 +201,15 @@ def test_the_text_has_summary_checks_warnings_recommendations_and_classes(tmp_pa
         "| dog | 1 | 5.3% | 1 | 0 |",
     ):
         assert expected in text
+
+
+def test_the_short_text_ends_at_a_line_and_says_that_there_is_more(tmp_path: Path) -> None:
+    plain = as_short_text(validated(tmp_path, [sample(0, ())], level="strict"))
+    assert plain.startswith("**FAILED**\n\nErrors:\n- 1 frames (100.0%) have no annotations\n\nWarnings:\n- 0.00 objects a frame")
+    long = validated(tmp_path / "long", [sample(0, ("a" * 600, *("b" * 600,) * 9))])
+    assert "- Severe class imbalance detected: " + "b" * 600 in (tmp_path / "long" / "report.md").read_text()
+    assert as_short_text(long).endswith("\n- … the rest is in the report")
+    assert len(as_short_text(long)) < 1000
 
 
 def test_statistics_are_those_of_the_frames(tmp_path: Path) -> None:
