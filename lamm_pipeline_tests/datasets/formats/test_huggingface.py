@@ -189,6 +189,11 @@ def test_the_card_has_what_the_hub_reads_and_what_people_want_to_know(tmp_path: 
     assert "/home/ada" not in card.content
 
 
+def test_the_card_does_not_list_thousands_of_ids(tmp_path: Path) -> None:
+    folder, _ = write(tmp_path / "out", street(tmp_path), filters={"excluded_frame_ids": [f"a:{n:06d}" for n in range(3000)]})
+    assert "`excluded_frame_ids` = `3000 ids`" in (folder / "README.md").read_text()
+
+
 @pytest.mark.requirement("AV-21")
 def test_interrupted_and_resumed_it_has_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface, "ROUND_BYTES", 3000)
