@@ -124,6 +124,7 @@ def test_embedded_images_are_the_original_bytes_and_arrays_come_out(tmp_path: Pa
     assert arrays["image"].shape == (HEIGHT, WIDTH, 3)
     assert arrays["bounding_boxes"].shape == (4, 4)
     assert arrays["category"].tolist() == train[0]["category"]
+    assert [None if np.isnan(number) else int(number) for number in arrays["track_ids"]] == train[0]["track_ids"] == [3, None, None, None]
 
 
 def code_of(folder: Path) -> str:
