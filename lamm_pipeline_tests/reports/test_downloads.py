@@ -9,6 +9,7 @@ import time
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,8 @@ from lamm_pipeline.catalog.models import DatasetVersion
 from lamm_pipeline.datasets.downloads import find_export, write_zip, zip_entries
 from lamm_pipeline.datasets.settings import ExportFormat
 from lamm_pipeline.reports.security import access_for
-from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity
+from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore, Identity
+from lamm_pipeline.storage.s3_store import open_s3_store
 from lamm_pipeline.storage.zip_stream import zip_length
 from lamm_pipeline_tests.reports.sites import LOCAL, Site, running
 from lamm_pipeline_tests.review.worlds import World
@@ -27,18 +29,22 @@ FILES = {"coco/train/annotations.json": b'{"images":[]}', "coco/train/images/000
 MEGABYTE = 1 << 20
 
 
-def export(world: World, files: dict[str, bytes] = FILES, version: str = "night.v1", sparse: int = 0) -> Artifact:
-    """Publish a version as COCO; with `sparse` also a file of so many zeros that takes no place on the disk."""
+def publish(store: ArtifactStore, files: dict[str, bytes], version: str, sparse: int = 0) -> Artifact:
     key = ArtifactKey("datasets", version, "coco_dataset")
     identity = Identity(key.asset, "1", {"files": sorted(files), "sparse": sparse}, {}, {})
-    with world.store.draft(key, identity.version) as draft:
+    with store.draft(key, identity.version) as draft:
         for name, content in files.items():
             (draft.directory / name).parent.mkdir(parents=True, exist_ok=True)
             (draft.directory / name).write_bytes(content)
         if sparse:
             with (draft.directory / "coco/large.bin").open("wb") as file:
                 file.truncate(sparse)
-        artifact = world.store.publish(key, draft, identity, {}, {})
+        return store.publish(key, draft, identity, {}, {})
+
+
+def export(world: World, files: dict[str, bytes] = FILES, version: str = "night.v1", sparse: int = 0) -> Artifact:
+    """Publish a version as COCO; with `sparse` also a file of so many zeros that takes no place on the disk."""
+    artifact = publish(world.store, files, version, sparse)
     number = int(version.rpartition("v")[2])
     world.catalog.add_version(
         DatasetVersion(
@@ -180,3 +186,18 @@ def test_a_dataset_that_changes_under_a_download_is_no_whole_zip(world: World, s
         write_zip(found, tmp_path / "night.zip")
     assert not (tmp_path / "night.zip").exists()
     assert [each.name for each in tmp_path.iterdir() if each.suffix == ".lamm-tmp" or each.name.endswith(".lamm-tmp")] == []
+
+
+@pytest.mark.requirement("EXP-09")
+def test_from_a_bucket_the_files_are_fetched_as_they_are_sent(
+    s3_server: str, s3_bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = f"s3://{s3_bucket.name}/house"
+    monkeypatch.setenv("LAMM_STORE", place)
+    monkeypatch.setenv("LAMM_S3_ENDPOINT", s3_server)
+    publish(open_s3_store(place, s3_server, tmp_path / "who made it"), FILES, "night.v1")
+    with running(tmp_path / "another machine") as site:
+        found = site.get("/datasets/night.v1/coco.zip")
+    assert int(found.headers["content-length"]) == len(found.body)
+    with zipfile.ZipFile(io.BytesIO(found.body)) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == FILES

@@ -18,6 +18,8 @@ SPLIT_NAMES = {"train": "train", "val": "validation", "test": "test"}
 """What Hugging Face calls our splits."""
 
 TASKS = ["object-detection", "image-segmentation", "visual-question-answering"]
+MOST_LISTED = 10
+BACKSLASH = "\\"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _LARGEST = "1M<n<10M"
 
@@ -178,7 +180,7 @@ def _front_matter(manifest: VersionManifest, features: "Features", statistics: S
 def _origin(manifest: VersionManifest) -> str:
     settings = manifest.settings
     chosen = settings.filters.model_dump(mode="json", exclude_defaults=True)
-    filters = ", ".join(f"`{name}` = `{value}`" for name, value in chosen.items()) or "none but the defaults"
+    filters = ", ".join(f"`{name}` = `{_short(value)}`" for name, value in chosen.items()) or "none but the defaults"
     split = settings.split
     ratios = " / ".join(f"{ratio:g}" for ratio in split.ratios.values())
     return "\n".join(
@@ -199,6 +201,11 @@ def _sources(manifest: VersionManifest, statistics: Statistics, splits: list[str
         yield [recording, Path(source.path).name, f"`{source.digest[:16]}`", *frames]
 
 
+def _short(value: Any) -> str:
+    """A setting; of a long list only how long it is."""
+    return f"{len(value)} ids" if isinstance(value, list) and len(value) > MOST_LISTED else str(value)
+
+
 def _table(header: list[str], rows: Iterable[Iterable[Any]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(' '.join(str(cell).split()).replace('|', BACKSLASH + '|') for cell in line)} |" for line in lines)

@@ -171,7 +171,7 @@ def _scene(sample: Sample, classes: Mapping[str, ObjectClass], *, with_3d: bool)
 
 
 def _name(known: ObjectClass) -> str:
-    return (known.prompts or (known.name,))[0].replace("_", " ")
+    return " ".join((known.prompts or (known.name,))[0].replace("_", " ").split())
 
 
 def _thing(number: int, annotation: Annotation, known: ObjectClass, *, with_3d: bool) -> _Thing:

@@ -124,6 +124,7 @@ def test_embedded_images_are_the_original_bytes_and_arrays_come_out(tmp_path: Pa
     assert arrays["image"].shape == (HEIGHT, WIDTH, 3)
     assert arrays["bounding_boxes"].shape == (4, 4)
     assert arrays["category"].tolist() == train[0]["category"]
+    assert [None if np.isnan(number) else int(number) for number in arrays["track_ids"]] == train[0]["track_ids"] == [3, None, None, None]
 
 
 def code_of(folder: Path) -> str:
@@ -187,6 +188,11 @@ def test_the_card_has_what_the_hub_reads_and_what_people_want_to_know(tmp_path: 
     for said in ("drives.v3", "`min_score` = `0.25`", "strategy `recording`", "seed 7"):
         assert said in card.text
     assert "/home/ada" not in card.content
+
+
+def test_the_card_does_not_list_thousands_of_ids(tmp_path: Path) -> None:
+    folder, _ = write(tmp_path / "out", street(tmp_path), filters={"excluded_frame_ids": [f"a:{n:06d}" for n in range(3000)]})
+    assert "`excluded_frame_ids` = `3000 ids`" in (folder / "README.md").read_text()
 
 
 @pytest.mark.requirement("AV-21")
