@@ -22,7 +22,7 @@ from lamm_pipeline_tests.benchmarks.harness import Means, Row
 from lamm_pipeline_tests.benchmarks.stratified_worker import FREQUENCIES, GROUP, classes_on
 
 FRAMES, MANY = 100_000, 1_000_000
-SECONDS = 10.0
+SECONDS = 20.0
 RATIOS = np.array([0.7, 0.15, 0.15])
 
 

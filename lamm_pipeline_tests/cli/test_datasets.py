@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.cli.app import app
+from lamm_pipeline.datasets.splits import read_summary
+from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.orchestration.instance import open_instance
 from lamm_pipeline.storage.artifacts import ArtifactKey
 from lamm_pipeline.storage.local_store import LocalStore
@@ -106,3 +108,14 @@ def test_a_version_that_somebody_writes_is_not_deleted(root: Path) -> None:
         assert "is being written" in refused("dataset", "delete", "night.v1", "--yes", "--root", root)
     assert Catalog(f"sqlite:///{root / 'catalog.sqlite'}").version("night.v1").deleted_at is None
     assert "no dataset version" in refused("dataset", "delete", "night.v77", "--yes", "--root", root)
+
+
+@pytest.mark.requirement("SPL-01", "SPL-03")
+def test_strategy_and_group_of_the_split_are_options_and_part_of_the_version(root: Path) -> None:
+    key = create(root, "--strategy", "stratified", "--group", "frame")
+    split = read_version(root, key).settings.split
+    assert (split.strategy, split.group) == ("stratified", "frame")
+    artifact = LocalStore(root).current(ArtifactKey("datasets", key, "splits"))
+    assert artifact is not None
+    summary = read_summary(artifact.folder)
+    assert (summary["strategy_used"], summary["group"], summary["splits"]["train"]["frames"]) == ("stratified", "frame", 3)

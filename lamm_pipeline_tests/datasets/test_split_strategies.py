@@ -165,7 +165,7 @@ def test_a_stratified_split_divides_neither_recordings_nor_clusters(lengths, sce
 
 @pytest.mark.requirement("SPL-10", "SPL-05")
 @given(
-    lengths=st.lists(st.integers(60, 900), min_size=1, max_size=2),
+    lengths=st.lists(st.integers(200, 900), min_size=1, max_size=2),
     scenes=st.sampled_from([400, 10**6]),
     group=st.sampled_from(["auto", "block"]),
     guard=st.integers(1, 6),
