@@ -107,7 +107,9 @@ def split_version(manifest: VersionManifest, curated_folder: Path, draft: Draft,
         InputError: the frames cannot be divided as asked.
     """
     frames = read_frames(curated_folder / sample_table.FILE_NAME)
-    codes, gone = (None, 0) if previous is None else previous_codes(frames, pq.read_table(previous / SPLITS_FILE, ["frame_id", "split"]))
+    codes, gone = None, 0
+    if previous is not None:
+        codes, gone = previous_codes(frames, pq.read_table(previous / SPLITS_FILE, columns=["frame_id", "split"]))
     plan = plan_splits(frames, manifest.settings.split, manifest.key, codes)
     table = _table(frames, plan)
     pq.write_table(table, draft.directory / SPLITS_FILE, compression="zstd", row_group_size=ROWS_AT_ONCE)

@@ -17,6 +17,7 @@ SUBJECTS = (
     "diversity",
     "near_duplicates",
     "prepare",
+    "stratified",
     "masklet_memory",
 )
 

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.cli.app import app
+from lamm_pipeline.datasets.splits import read_summary
+from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.orchestration.instance import open_instance
 from lamm_pipeline.storage.artifacts import ArtifactKey
 from lamm_pipeline.storage.local_store import LocalStore
@@ -149,3 +151,14 @@ def test_a_version_in_every_format_for_language_models_and_each_as_a_zip(root: P
     assert "not written as kitti" in refused("dataset", "zip", "words.v1", "--format", "kitti", "--root", root)
     nowhere = tmp_path / "nowhere" / "a.zip"
     assert "does not exist" in refused("dataset", "zip", "words.v1", "--format", "llava", "--to", nowhere, "--root", root)
+
+
+@pytest.mark.requirement("SPL-01", "SPL-03")
+def test_strategy_and_group_of_the_split_are_options_and_part_of_the_version(root: Path) -> None:
+    key = create(root, "--strategy", "stratified", "--group", "frame")
+    split = read_version(root, key).settings.split
+    assert (split.strategy, split.group) == ("stratified", "frame")
+    artifact = LocalStore(root).current(ArtifactKey("datasets", key, "splits"))
+    assert artifact is not None
+    summary = read_summary(artifact.folder)
+    assert (summary["strategy_used"], summary["group"], summary["splits"]["train"]["frames"]) == ("stratified", "frame", 3)

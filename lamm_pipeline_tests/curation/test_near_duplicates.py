@@ -85,7 +85,7 @@ def keys(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(near_duplicates, "SORTING", request.param)
 
 
-@pytest.mark.requirement("SPL-05", "M-29")
+@pytest.mark.requirement("SPL-05")
 @pytest.mark.usefixtures("keys")
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SCENES, st.integers(0, 7))

@@ -34,7 +34,7 @@ def random_frames(counts, seed, *, scenes=10**6, shuffle=None):
     return frames_of(counts, labels=labels, hashes=hashes, shuffle=shuffle)
 
 
-@pytest.mark.requirement("SPL-01", "SPL-02", "SPL-03", "AV-05", "M-29")
+@pytest.mark.requirement("SPL-01", "SPL-02", "SPL-03", "AV-05")
 def test_scenario_stratified_split_for_balanced_training():
     labels = [["person"]] * 900 + [["car"]] * 450 + [["dog"]] * 150
     frames = frames_of({"video": 1500}, labels=labels, shuffle=1)
@@ -62,7 +62,7 @@ def test_scenario_temporal_split_to_prevent_data_leakage():
 @pytest.mark.requirement("SPL-06", "SPL-03", "AV-07")
 @pytest.mark.parametrize("options", [{"strategy": "random"}, {"strategy": "stratified", "group": "frame"}, {"strategy": "stratified"}])
 def test_scenario_reproducible_random_split(options):
-    counts = {f"r{number}": 30 + number for number in range(12)}
+    counts = {f"r{number}": 30 + number for number in range(40)}
     settings = SplitSettings(seed=42, **options, **EIGHT_ONE_ONE)
     first = where(frames := random_frames(counts, 3), plan_splits(frames, settings, "d.v1").codes)
     shuffled = random_frames(counts, 3, shuffle=9)
@@ -83,14 +83,14 @@ print(json.dumps(where(frames, plan_splits(frames, SplitSettings.model_validate_
     assert summarize("d.v1", settings, frames, plan_splits(frames, settings, "d.v1"))["seed"] == 42
 
 
-@pytest.mark.requirement("SPL-06", "M-12")
+@pytest.mark.requirement("SPL-06")
 def test_random_gives_each_split_its_number_of_frames():
     plan = plan_splits(frames_of({"a": 997, "b": 6}), SplitSettings(strategy="random"), "d.v1")
     assert sizes(plan.codes) == {"train": 702, "val": 201, "test": 100}
     assert plan.guard_frames == {}
 
 
-@pytest.mark.requirement("SPL-04", "M-12")
+@pytest.mark.requirement("SPL-04")
 @given(
     lengths=st.lists(st.integers(1, 50), min_size=1, max_size=12),
     stamps=st.lists(st.one_of(st.none(), st.integers(0, 5)), min_size=12, max_size=12),
@@ -134,7 +134,7 @@ def linked(frames, clusters):
     return len(groups)
 
 
-@pytest.mark.requirement("SPL-01", "SPL-05", "M-29")
+@pytest.mark.requirement("SPL-01", "SPL-05")
 @given(
     lengths=st.lists(st.integers(1, 40), min_size=3, max_size=20),
     scenes=st.sampled_from([30, 300, 10**6]),
@@ -163,9 +163,9 @@ def test_a_stratified_split_divides_neither_recordings_nor_clusters(lengths, sce
             assert alone or abs(count - settings.ratios[split] * len(frames)) <= 2 * max(lengths)
 
 
-@pytest.mark.requirement("SPL-10", "SPL-05", "M-29")
+@pytest.mark.requirement("SPL-10", "SPL-05")
 @given(
-    lengths=st.lists(st.integers(60, 900), min_size=1, max_size=2),
+    lengths=st.lists(st.integers(200, 900), min_size=1, max_size=2),
     scenes=st.sampled_from([400, 10**6]),
     group=st.sampled_from(["auto", "block"]),
     guard=st.integers(1, 6),
@@ -191,7 +191,7 @@ def test_stratified_blocks_have_gaps_and_no_near_duplicates_across_splits(length
             assert group == "auto" or plan.guard_frames[name] == guard
 
 
-@pytest.mark.requirement("SPL-10", "M-29")
+@pytest.mark.requirement("SPL-10")
 def test_stratified_blocks_of_one_recording_come_near_the_ratios_of_frames_and_classes():
     frames = random_frames({"a": 6000}, 0)
     settings = SplitSettings(strategy="stratified")
@@ -201,14 +201,12 @@ def test_stratified_blocks_of_one_recording_come_near_the_ratios_of_frames_and_c
     assert all(abs(numbers["points"]) < 5 for by_split in summary["class_shares"].values() for numbers in by_split.values())
 
 
-@pytest.mark.requirement("M-29")
 def test_a_camera_that_stands_still_cannot_be_split_without_near_duplicates():
     frames = frames_of({"a": 1000}, hashes=np.zeros(1000, np.uint64))
     with pytest.raises(InputError, match=r"make 1 groups without near-duplicates .*too few to give each of train, val, test one\. Add"):
         plan_splits(frames, SplitSettings(strategy="stratified"), "d.v1")
 
 
-@pytest.mark.requirement("M-29")
 def test_frames_without_image_hashes_are_split_by_recording_alone():
     frames = frames_of({f"r{number}": 10 for number in range(20)})
     assert sizes(plan_splits(frames, SplitSettings(strategy="stratified"), "d.v1").codes) == {"train": 140, "val": 40, "test": 20}
@@ -220,7 +218,7 @@ def grown(frames, codes, more):
     return np.array([known.get(frame_id, NEWCOMER) for frame_id in more.frame_ids.to_pylist()], np.int8)
 
 
-@pytest.mark.requirement("SPL-05", "M-29", "AV-09")
+@pytest.mark.requirement("SPL-05")
 @given(
     strategy=st.sampled_from(["auto", "recording", "temporal", "blocks", "stratified", "random", "frame"]),
     old=st.lists(st.integers(40, 120), min_size=3, max_size=8),
@@ -252,7 +250,7 @@ def test_newcomers_move_nobody(strategy, old, longer, new, seed):
         )
 
 
-@pytest.mark.requirement("SPL-05", "M-29")
+@pytest.mark.requirement("SPL-05")
 def test_near_duplicates_of_old_frames_follow_them():
     draw = np.random.default_rng(0)
     scenes = draw.integers(0, 2**64, 120, np.uint64)
@@ -265,7 +263,7 @@ def test_near_duplicates_of_old_frames_follow_them():
     assert all(there[f"r{number}"] == there[f"twin-{number}"] for number in range(12))
 
 
-@pytest.mark.requirement("SPL-05", "M-29")
+@pytest.mark.requirement("SPL-05")
 def test_a_newcomer_that_looks_like_old_frames_of_two_splits_is_in_none():
     scenes = np.random.default_rng(0).integers(0, 2**64, 120, np.uint64)
     old = frames_of({f"r{number}": 10 for number in range(12)}, hashes=scenes)
