@@ -17,9 +17,10 @@ from typing import Any
 from lamm_pipeline import sample_table
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry.camera import RectifiedCamera
-from lamm_pipeline.imports.images import CheckedImage, ImageSource, ZipImages, check_image
+from lamm_pipeline.imports.images import CheckedImage, ImageSource, ZipImages, check_image, image_header
 from lamm_pipeline.imports.labels import Labels
 from lamm_pipeline.imports.layout import Layout, read_layout
+from lamm_pipeline.imports.mask_forms import Size
 from lamm_pipeline.imports.objects import FrameObjects, read_objects
 from lamm_pipeline.imports.problems import KINDS, Problem
 from lamm_pipeline.imports.safe_zip import MEGABYTE, SafeZip, open_zip
@@ -78,6 +79,7 @@ class _Reading:
     recording: str
     by_rows: bool
     max_pixels: float
+    annotated_size: Size | None
     draft: Draft
 
 
@@ -124,6 +126,7 @@ def import_export(
             recording=_recording(video_name) or source.key,
             by_rows=_by_rows(settings.run_order, documents),
             max_pixels=limits.max_megapixels * MEGABYTE,
+            annotated_size=documents.video.size or (_size_in_zip(archive, layout) if source.images is not None else None),
             draft=draft,
         )
         frames = _frames(documents, layout)
@@ -197,12 +200,28 @@ def _import_frame(reading: _Reading, index: int, span: Span | None) -> tuple[dic
     except InputError as error:
         sentence = f"The image of frame {index}, {file}, is not usable, and the frame is left out: {error}"
         return None, [Problem("image_damaged", sentence, index, file)]
+    if reading.source.images is not None and reading.annotated_size not in {None, image.size}:
+        raise _other_size(reading, file, image.size)
     name = f"{IMAGES}/{index:06d}{image.suffix}"
     (reading.draft.directory / name).write_bytes(content)
     frame_id = f"{reading.recording}:{index:06d}"
     found = read_objects(entry.get("objects"), frame_id, index, image.size, reading.labels, by_rows=reading.by_rows)
     row = sample_table.to_row(_sample(reading, index, frame_id, name, image, entry, found))
     return {"row": row, "labels": found.labels}, [*_size_problems(reading, index, file, image), *found.problems]
+
+
+def _size_in_zip(archive: SafeZip, layout: Layout) -> Size | None:
+    """Size of the first image in the ZIP, None where there is none."""
+    first = next(iter(layout.images.values()), None)
+    return None if first is None else image_header(archive.read(first))[1]
+
+
+def _other_size(reading: _Reading, file: str, size: Size) -> InputError:
+    rows, columns = reading.annotated_size or size
+    return InputError(
+        f"The image {file} has {size[1]} x {size[0]} pixels, but {reading.source.path.name} was annotated at {columns} x {rows}: it is no "
+        "clean image of that video. Give images of the same size."
+    )
 
 
 def _entry(document: Path, span: Span) -> dict[str, Any]:
@@ -255,7 +274,7 @@ def _camera(value: Any) -> RectifiedCamera | None:
 
 
 def _size_problems(reading: _Reading, index: int, file: str, image: CheckedImage) -> Iterator[Problem]:
-    told = reading.documents.video.size
+    told = reading.annotated_size
     if told is not None and told != image.size:
         sentence = f"The image of frame {index}, {file}, has {image.size[1]} x {image.size[0]} pixels, the video {told[1]} x {told[0]}."
         yield Problem("contradiction", sentence, index, file)
