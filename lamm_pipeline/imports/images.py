@@ -108,7 +108,7 @@ def check_image(content: bytes, max_pixels: float) -> CheckedImage:
     Raises:
         InputError: it is no PNG or JPEG, cut off, damaged or too large.
     """
-    kind, size = _header(content)
+    kind, size = image_header(content)
     if size[0] * size[1] > max_pixels:
         raise InputError(f"It has {size[1]} x {size[0]} pixels, more than are allowed (max_megapixels).")
     if _ENDS[kind] not in content[-_AFTER_END:]:
@@ -122,8 +122,12 @@ def check_image(content: bytes, max_pixels: float) -> CheckedImage:
     return CheckedImage(SUFFIXES[kind], size, small_hash(np.asarray(image, np.uint8)))
 
 
-def _header(content: bytes) -> tuple[str, Size]:
-    """Format, and rows and columns as they are shown, without decoding."""
+def image_header(content: bytes) -> tuple[str, Size]:
+    """Format, and rows and columns as they are shown, without decoding.
+
+    Raises:
+        InputError: it is no PNG or JPEG.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -17,9 +17,10 @@ from typing import Any
 from lamm_pipeline import sample_table
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry.camera import RectifiedCamera
-from lamm_pipeline.imports.images import CheckedImage, ImageSource, ZipImages, check_image
+from lamm_pipeline.imports.images import CheckedImage, ImageSource, ZipImages, check_image, image_header
 from lamm_pipeline.imports.labels import Labels
 from lamm_pipeline.imports.layout import Layout, read_layout
+from lamm_pipeline.imports.mask_forms import Size
 from lamm_pipeline.imports.objects import FrameObjects, read_objects
 from lamm_pipeline.imports.problems import KINDS, Problem
 from lamm_pipeline.imports.safe_zip import MEGABYTE, SafeZip, open_zip
@@ -37,7 +38,7 @@ from lamm_pipeline.streaming import Progress, map_ordered, no_progress
 
 FILE_NAME = "import.json"
 IMAGES = "images"
-FRAMES_PER_CHECKPOINT = 250
+FRAMES_PER_CHECKPOINT = 1000  # two seconds of work; a checkpoint waits for the disk
 HANDFUL = 5
 """Scores that are the same for up to so many objects may be chance."""
 
@@ -78,6 +79,7 @@ class _Reading:
     recording: str
     by_rows: bool
     max_pixels: float
+    annotated_size: Size | None
     draft: Draft
 
 
@@ -124,6 +126,7 @@ def import_export(
             recording=_recording(video_name) or source.key,
             by_rows=_by_rows(settings.run_order, documents),
             max_pixels=limits.max_megapixels * MEGABYTE,
+            annotated_size=documents.video.size or (_size_in_zip(archive, layout) if source.images is not None else None),
             draft=draft,
         )
         frames = _frames(documents, layout)
@@ -169,41 +172,56 @@ def _frames(documents: Documents, layout: Layout) -> list[tuple[int, Span | None
 def _import_frames(reading: _Reading, frames: Sequence[tuple[int, Span | None]], workers: int | None, progress: Progress) -> None:
     draft = reading.draft
     (draft.directory / IMAGES).mkdir(exist_ok=True)
-    log = draft.log("frames.jsonl")
+    log, problems = draft.log("frames.jsonl"), draft.log("problems.jsonl")
     done = int(draft.state.get("done", 0))
 
-    def work(frame: tuple[int, Span | None]) -> dict[str, Any]:
+    def work(frame: tuple[int, Span | None]) -> tuple[dict[str, Any] | None, list[Problem]]:
         return _import_frame(reading, *frame)
 
-    for count, (_, record) in enumerate(map_ordered(work, frames[done:], workers), start=done + 1):
-        log.append(record)
+    for count, (_, (record, found)) in enumerate(map_ordered(work, frames[done:], workers), start=done + 1):
+        if record is not None:
+            log.append(record)
+        for each in found:
+            problems.append(vars(each))
         progress(count, len(frames))
         if count % FRAMES_PER_CHECKPOINT == 0:
             draft.checkpoint({"done": count})
 
 
-def _import_frame(reading: _Reading, index: int, span: Span | None) -> dict[str, Any]:
-    """One frame as a record: `row` of the table or None, what its labels mean, what is wrong."""
+def _import_frame(reading: _Reading, index: int, span: Span | None) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """One frame as a record, its `row` of the table and what its `labels` mean, None where it is left out; and what is wrong with it."""
     entry = {} if span is None else _entry(reading.document, span)
     file = reading.images.names.get(index)
     if file is None:
-        missing = Problem("image_missing", f"Frame {index} has no image; it is left out.", index)
-        return {"row": None, "labels": {}, "problems": [asdict(missing)]}
+        return None, [Problem("image_missing", f"Frame {index} has no image; it is left out.", index)]
     try:
         content = reading.images.read(index)
         image = check_image(content, reading.max_pixels)
     except InputError as error:
-        damaged = Problem(
-            "image_damaged", f"The image of frame {index}, {file}, is not usable, and the frame is left out: {error}", index, file
-        )
-        return {"row": None, "labels": {}, "problems": [asdict(damaged)]}
+        sentence = f"The image of frame {index}, {file}, is not usable, and the frame is left out: {error}"
+        return None, [Problem("image_damaged", sentence, index, file)]
+    if reading.source.images is not None and reading.annotated_size not in {None, image.size}:
+        raise _other_size(reading, file, image.size)
     name = f"{IMAGES}/{index:06d}{image.suffix}"
     (reading.draft.directory / name).write_bytes(content)
     frame_id = f"{reading.recording}:{index:06d}"
     found = read_objects(entry.get("objects"), frame_id, index, image.size, reading.labels, by_rows=reading.by_rows)
     row = sample_table.to_row(_sample(reading, index, frame_id, name, image, entry, found))
-    problems = [*_size_problems(reading, index, file, image), *found.problems]
-    return {"row": row, "labels": found.labels, "problems": [asdict(each) for each in problems]}
+    return {"row": row, "labels": found.labels}, [*_size_problems(reading, index, file, image), *found.problems]
+
+
+def _size_in_zip(archive: SafeZip, layout: Layout) -> Size | None:
+    """Size of the first image in the ZIP, None where there is none."""
+    first = next(iter(layout.images.values()), None)
+    return None if first is None else image_header(archive.read(first))[1]
+
+
+def _other_size(reading: _Reading, file: str, size: Size) -> InputError:
+    rows, columns = reading.annotated_size or size
+    return InputError(
+        f"The image {file} has {size[1]} x {size[0]} pixels, but {reading.source.path.name} was annotated at {columns} x {rows}: it is no "
+        "clean image of that video. Give images of the same size."
+    )
 
 
 def _entry(document: Path, span: Span) -> dict[str, Any]:
@@ -256,7 +274,7 @@ def _camera(value: Any) -> RectifiedCamera | None:
 
 
 def _size_problems(reading: _Reading, index: int, file: str, image: CheckedImage) -> Iterator[Problem]:
-    told = reading.documents.video.size
+    told = reading.annotated_size
     if told is not None and told != image.size:
         sentence = f"The image of frame {index}, {file}, has {image.size[1]} x {image.size[0]} pixels, the video {told[1]} x {told[0]}."
         yield Problem("contradiction", sentence, index, file)
@@ -266,7 +284,7 @@ def _finish(reading: _Reading, layout: Layout, frame_count: int) -> dict[str, An
     log = reading.draft.log("frames.jsonl")
     tally = _Tally(reading, log)
     if not tally.frames:
-        first = next(_problems(reading, log), None)
+        first = next(_problems(reading), None)
         raise InputError(
             f"No frame of {reading.source.path.name} can be used"
             + (f": {first['sentence']}" if first is not None else ": it lists none and holds no images.")
@@ -296,14 +314,14 @@ def _finish(reading: _Reading, layout: Layout, frame_count: int) -> dict[str, An
         "counts": counts,
         "labels": dict(sorted(tally.labels.items())),
     }
-    json_array.write(reading.draft.directory / FILE_NAME, head, "problems", _problems(reading, log))
+    json_array.write(reading.draft.directory / FILE_NAME, head, "problems", _problems(reading))
     return counts
 
 
-def _problems(reading: _Reading, log: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    yield from map(asdict, reading.documents.problems)
-    for record in log:
-        yield from record["problems"]
+def _problems(reading: _Reading) -> Iterator[dict[str, Any]]:
+    """All that is wrong, the documents' problems first."""
+    yield from map(vars, reading.documents.problems)
+    yield from reading.draft.log("problems.jsonl")
 
 
 class _Tally:
@@ -317,11 +335,10 @@ class _Tally:
         self.labels: dict[str, str] = {}
         self._first_score: float | None = None
         self._same_scores = True
-        self.problems.update(each["kind"] for each in _problems(reading, log))
+        self.problems.update(each["kind"] for each in _problems(reading))
         for record in log:
             self.labels |= record["labels"]
-            if record["row"] is not None:
-                self._add(record["row"])
+            self._add(record["row"])
 
     @property
     def constant_score(self) -> float | None:
@@ -332,8 +349,6 @@ class _Tally:
         """The rows of the table."""
         constant = self.constant_score is not None
         for record in log:
-            if record["row"] is None:
-                continue
             for each in record["row"]["annotations"]:
                 if each["score"] is not None and each["score_source"] is None:
                     each["score_source"] = "constant" if constant else "model"

@@ -1,6 +1,7 @@
 """The asset `annotation_export` by the command line and by plain functions: one and the same version."""
 
 import json
+import shutil
 import zipfile
 
 import dagster as dg
@@ -12,7 +13,10 @@ from lamm_pipeline.imports import taking_in
 from lamm_pipeline.imports.planning import bring_about, plan
 from lamm_pipeline.imports.settings import ImportSettings
 from lamm_pipeline.orchestration.workspace import Workspace
+from lamm_pipeline.storage.artifacts import ArtifactKey, Identity, Source
 from lamm_pipeline_tests.command_line import lamm, printed, refused
+from lamm_pipeline_tests.datasets import world
+from lamm_pipeline_tests.datasets.world import make_recording
 from lamm_pipeline_tests.imports.zips import a_frame, an_object, members, picture, rows, write_zip
 
 pytestmark = pytest.mark.usefixtures("own_environment")
@@ -85,6 +89,36 @@ def test_clean_images_make_another_version_that_depends_on_their_content_alone(t
     assert versions[0] == versions[1] != versions[2]
     assert "Give one of them" in refused("import", path, "--images", tmp_path / "one", "--recording", "x", "--root", root)
     assert "There is no 'frames' of 'x' yet" in refused("import", path, "--recording", "x", "--root", root)
+
+
+@pytest.mark.requirement("LLM-01")
+def test_the_frames_of_a_recording_take_the_place_of_painted_images(tmp_path, root):
+    workspace = Workspace(root=str(root))
+    make_recording(tmp_path / "made", "drive_7", range(3))
+    [made] = (tmp_path / "made" / "recordings" / "drive_7" / "frames").iterdir()
+    key = ArtifactKey("recordings", "drive_7", "frames")
+    identity = Identity("frames", "1", {}, {}, {})
+    with workspace.store.draft(key, identity.version) as draft:
+        shutil.copytree(made, draft.directory, dirs_exist_ok=True)
+        frames = workspace.store.publish(key, draft, identity, {}, {}, [Source("drive_7", None, "a" * 64)])
+    listed = [a_frame(index, [an_object(mask_rle=None)]) for index in (1, 2, 7)]
+    path = write_zip(tmp_path / "painted.zip", members(listed, width=world.WIDTH, height=world.HEIGHT))
+    taking_in.add_exports(workspace.catalog, [path], "ada")
+    settings = ImportSettings(from_recording="drive_7")
+    artifact = bring_about(workspace.store, plan(workspace.store, workspace.catalog, workspace.ontology, "painted", settings))
+    assert artifact.counts["recording"] == "drive_7"
+    assert artifact.counts["problems"] == {"image_missing": 1}
+    assert artifact.manifest.sources == frames.manifest.sources
+    found = rows(artifact.folder)
+    assert [each.frame_id for each in found] == ["drive_7:000001", "drive_7:000002"]
+    clean = [(frames.folder / "image_left" / f"{index:06d}.png").read_bytes() for index in (1, 2)]
+    assert [(artifact.folder / each.image).read_bytes() for each in found] == clean
+    write_zip(path, members(listed))
+    with pytest.raises(InputError, match="was annotated at 40 x 30"):
+        bring_about(workspace.store, plan(workspace.store, workspace.catalog, workspace.ontology, "painted", settings))
+    write_zip(path, members(listed, width=..., height=...))
+    with pytest.raises(InputError, match="was annotated at 40 x 30"):
+        bring_about(workspace.store, plan(workspace.store, workspace.catalog, workspace.ontology, "painted", settings))
 
 
 def test_taking_in_knows_files_by_place_and_content(tmp_path):
