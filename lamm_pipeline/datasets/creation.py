@@ -13,8 +13,6 @@ from lamm_pipeline.catalog.models import DatasetVersion, Recording, now
 from lamm_pipeline.curation.selecting import SelectionPlan, refresh
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.datasets.versions import (
-    IMPORT_ASSET,
-    IMPORTS_SCOPE,
     MANIFEST,
     ArtifactVersions,
     ImportInputs,
@@ -27,6 +25,7 @@ from lamm_pipeline.datasets.versions import (
     list_versions,
 )
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.imports import planning
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore
 from lamm_pipeline.storage.atomic import sha256_file
@@ -204,7 +203,7 @@ def _extra_classes(imports: Iterable[Artifact], ontology: Ontology, before: Sequ
 
 
 def _import(store: ArtifactStore, key: str) -> Artifact:
-    artifact = store.current(ArtifactKey(IMPORTS_SCOPE, key, IMPORT_ASSET))
+    artifact = store.current(ArtifactKey(planning.SCOPE, key, planning.ASSET))
     if artifact is None:
         raise InputError(f"There is no import {key!r}. Import its ZIP first (`lamm import`), or see `lamm import --list`.")
     return artifact

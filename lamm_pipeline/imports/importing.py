@@ -24,7 +24,17 @@ from lamm_pipeline.imports.mask_forms import Size
 from lamm_pipeline.imports.objects import FrameObjects, read_objects
 from lamm_pipeline.imports.problems import KINDS, Problem
 from lamm_pipeline.imports.safe_zip import MEGABYTE, SafeZip, open_zip
-from lamm_pipeline.imports.sam2_format import DEMO_EXPORTER, NAMESPACE, Documents, number, parse, read_documents, whole
+from lamm_pipeline.imports.sam2_format import (
+    DEMO_EXPORTER,
+    MAX_SIDE,
+    NAMESPACE,
+    Documents,
+    number,
+    parse,
+    read_documents,
+    whole,
+    within,
+)
 from lamm_pipeline.imports.settings import ImportSettings, RunOrder, ZipLimits
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.recordings.ingest import recording_slug
@@ -268,7 +278,8 @@ def _timestamp_ns(entry: Mapping[str, Any], own: Mapping[str, Any]) -> int | Non
 def _camera(value: Any) -> RectifiedCamera | None:
     if not isinstance(value, dict):
         return None
-    sides = {name: whole(value.get(name)) if name in {"width", "height"} else number(value.get(name)) for name in _CAMERA}
+    sides: dict[str, float | None] = {name: number(value.get(name)) for name in _CAMERA}
+    sides |= {name: within(whole(value.get(name)), 1, MAX_SIDE) for name in ("width", "height")}
     known: dict[str, Any] = {name: each for name, each in sides.items() if each is not None}
     return RectifiedCamera(**known) if len(known) == len(_CAMERA) else None
 

@@ -12,11 +12,13 @@ from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.imports.labels import Labels
 from lamm_pipeline.imports.mask_forms import Size, to_coco
 from lamm_pipeline.imports.problems import Problem
-from lamm_pipeline.imports.sam2_format import NAMESPACE, number, whole
+from lamm_pipeline.imports.sam2_format import NAMESPACE, number, whole, within
 from lamm_pipeline.sample_table import Annotation, PlacedBox
 
 LABEL_LENGTH = 200
 MAX_TRACK_ID = 1 << 62
+MAX_TRACK_LENGTH = (1 << 31) - 1
+MAX_COORDINATE = 1e9
 SOURCE = "import"
 
 Box = tuple[float, float, float, float]
@@ -108,7 +110,7 @@ class _ObjectReader:
             score=score,
             score_source=own["score_source"] if score is not None and own.get("score_source") in {"model", "constant"} else None,
             track_id=None if NAMESPACE in self._value and own.get("track_id", 0) is None else track_id,
-            track_length=max(0, whole(own.get("track_length")) or 0),
+            track_length=within(whole(own.get("track_length")), 0, MAX_TRACK_LENGTH) or 0,
             box_3d=_placed(own.get("box_3d")),
             source=own["source"] if own.get("source") in {"model", "human"} else SOURCE,
             reviewed=own.get("reviewed") is True,
@@ -129,7 +131,7 @@ class _ObjectReader:
     def _box(self, mask: Mapping[str, Any] | None) -> Box | None:
         given = self._value.get("bbox")
         numbers = [number(each) for each in given] if isinstance(given, list) else []
-        sides = [each for each in numbers if each is not None]
+        sides = [each for each in numbers if each is not None and abs(each) <= MAX_COORDINATE]
         if len(sides) == len(numbers) == 4:
             x, y, width, height = sides
             return self._exact_box(sides) or (x, y, x + width, y + height)

@@ -119,6 +119,11 @@ def number(value: Any) -> float | None:
     return float(value)
 
 
+def within(value: int | None, lowest: int, highest: int) -> int | None:
+    """The number, None where it lies outside of the two bounds."""
+    return value if value is not None and lowest <= value <= highest else None
+
+
 def _metadata(content: bytes | None, where: str) -> Mapping[str, Any]:
     if content is None:
         return {}
@@ -140,10 +145,10 @@ def _video(value: Any, where: str, problems: list[Problem]) -> VideoFacts:
     filename = block.get("filename")
     found = VideoFacts(
         filename=filename if isinstance(filename, str) and filename.strip() else None,
-        width=_within(whole(block.get("width")), 1, MAX_SIDE),
-        height=_within(whole(block.get("height")), 1, MAX_SIDE),
+        width=within(whole(block.get("width")), 1, MAX_SIDE),
+        height=within(whole(block.get("height")), 1, MAX_SIDE),
         fps=rate if (rate := number(fps)) is not None and rate > 0 else None,
-        total_frames=_within(whole(block.get("total_frames")), 0, MAX_FRAME_INDEX + 1),
+        total_frames=within(whole(block.get("total_frames")), 0, MAX_FRAME_INDEX + 1),
     )
     for name, given in {**{name: block.get(name) for name in ("filename", "width", "height", "total_frames")}, "fps": fps}.items():
         if given is not None and getattr(found, name) is None:
@@ -170,7 +175,7 @@ def _frames(annotations: Path, spans: list[Span], problems: list[Problem]) -> di
                 entry = parse(file.read(span.length))
             except ValueError:
                 entry = None
-            index = _within(whole(entry.get("frame_index")), 0, MAX_FRAME_INDEX) if isinstance(entry, dict) else None
+            index = within(whole(entry.get("frame_index")), 0, MAX_FRAME_INDEX) if isinstance(entry, dict) else None
             if index is None:
                 given = entry.get("frame_index") if isinstance(entry, dict) else entry
                 sentence = f"Entry {position} of annotations.json has no usable frame_index ({str(given)[:50]!r}); it is left out."
@@ -193,7 +198,3 @@ def _clean(value: Any) -> Any:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _within(value: int | None, lowest: int, highest: int) -> int | None:
-    return value if value is not None and lowest <= value <= highest else None

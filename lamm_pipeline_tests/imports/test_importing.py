@@ -269,6 +269,19 @@ def test_exports_that_cannot_be_used_are_refused_with_a_sentence(tmp_path, out, 
     assert [each for each in out.rglob("*") if each.is_file() and ".draft" not in each.parts] == []
 
 
+def test_numbers_that_no_table_can_hold_are_left_out(tmp_path, out):
+    own = {"track_length": 10**40, "box_3d": {"x": 10**400}}
+    objects = [an_object(1, bbox=[1e308, 0, 1e308, 2]), an_object(2, area=1e300, lamm=own), an_object(object_id=1e300)]
+    camera = {"width": 10**12, "height": 30, "fx": 1, "fy": 1, "cx": 1, "cy": 1, "baseline_m": 1}
+    frame = {**a_frame(0, objects), "timestamp_sec": 1e300, "lamm": {"camera": camera, "timestamp_ns": 10**30}}
+    summary = imported(tmp_path, members([frame], images=[0]))
+    assert summary["counts"]["problems"] == {"object": 2, "box": 1}
+    [sample] = rows(out)
+    assert (sample.camera, sample.timestamp_ns) == (None, None)
+    assert [each.box_xyxy for each in sample.annotations] == [(4, 5, 12, 11)] * 3
+    assert [(each.area, each.track_id, each.track_length) for each in sample.annotations] == [(48, 1, 1), (48, 2, 1), (48, None, 0)]
+
+
 def test_texts_that_no_file_can_hold_are_replaced(tmp_path):
     frames = json.dumps([a_frame(0, [an_object(1, label="car\ud800")])])
     summary = imported(tmp_path, members([a_frame(0)]) | {"annotations.json": f'{{"annotations": {frames}}}'.encode()})
