@@ -80,6 +80,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             import_exports,
             review_jobs.decide,
             dataset_jobs.create_dataset,
+            dataset_jobs.prepare,
             dataset_jobs.export,
         ],
         sensors=[new_recordings, new_annotation_exports, decisions_changed, dataset_jobs.export_new_versions],
