@@ -75,6 +75,7 @@ class PrepareConfig(NewVersionConfig):
     """Annotation exports, and the version that is made of them and of what the dataset has."""
 
     name: str = Field("", description="Name of the dataset; one that exists grows. Empty: the first ZIP's.")
+    recordings: list[str] = Field([], description="Keys of recordings to add as well.")
     zips: list[str] = Field(description="Paths of SAM2 export ZIPs.")
     importing: ImportFields = Field(ImportFields(), description="How the ZIPs are read.")
     split: SplitConfig = Field(SplitConfig(**PREPARED.split.model_dump()), description="How the frames are divided.")
@@ -107,7 +108,8 @@ def import_and_write_version(context: dg.OpExecutionContext, config: PrepareConf
             context.log_event(imported(artifact, workspace))
         name = config.name or dataset_name(added[0].key)
         growth = grow(Path(workspace.root), workspace.catalog, name, [*config.imports, *(each.key for each in added)])
-        return _write_version(context, workspace, config, name, growth.recordings, growth.imports, PREPARED.formats)
+        recordings = list(dict.fromkeys([*growth.recordings, *config.recordings]))
+        return _write_version(context, workspace, config, name, recordings, growth.imports, PREPARED.formats)
 
 
 def _write_version(
