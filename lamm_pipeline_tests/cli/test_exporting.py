@@ -59,7 +59,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, own_environment: None) -> Pat
             )
         )
         add_version_partitions(session.instance, [manifest.key])
-        session.materialize("export", manifest.key, ["curated_dataset", "splits", "sam2_dataset", "lineage"])
+        session.materialize("export", manifest.key, ["curated_dataset", "splits", "validation_report", "sam2_dataset", "lineage"])
     return root
 
 

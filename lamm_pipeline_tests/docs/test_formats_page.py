@@ -20,12 +20,14 @@ SAYS = {
     "KITTI": "print(sorted(name for name, _ in labels), len(labels[0][1]))",
     "Hugging Face": "print(sorted(names), pixels)",
     "LLaVA": "print(len(samples) > 0, [each['from'] for each in first], image.is_file())",
+    "SAM2": "print(document['video']['width'], frame['frame_index'], first['label'], first['mask_rle']['size'])",
 }
 SHOWN = {
     "COCO": "64 2 2 (48, 64)",
     "KITTI": "['Car', 'Pedestrian'] 4",
     "Hugging Face": "['car', 'person'] (64, 48)",
     "LLaVA": "True ['human', 'gpt', 'human', 'gpt'] True",
+    "SAM2": "64 0 car [48, 64]",
 }
 
 
@@ -33,7 +35,7 @@ SHOWN = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("formats")
     world = make_world(root, [make_recording(root, key, range(4)) for key in ("a", "b", "c")])
-    for each in (ExportFormat.kitti, ExportFormat.coco, ExportFormat.huggingface, ExportFormat.llava):
+    for each in ExportFormat:
         world.export(each, "all")
     return world.folder("all")
 
