@@ -1,7 +1,8 @@
 """Checks of a dataset version: nothing is lost, its sources agree, no neighbours are in two splits, gaps are as wide as asked."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -142,19 +143,27 @@ def curation_verdicts(
     found: Counter[str] = Counter()
     unaccounted: list[dict[str, Any]] = []
     conflicts: list[dict[str, Any]] = []
-    samples = sample_table.read(curated_folder / sample_table.FILE_NAME, folders)
+    samples = _written_ids(curated_folder / sample_table.FILE_NAME)
     for row, frame in zip(read_selection(curated_folder), source_frames(version, folders), strict=True):  # one order, frame by frame
         known = sorted(annotation.detection_id for annotation in frame.sample.annotations)
         listed = sorted([*row.kept_detection_ids, *row.dropped_detection_ids])
         found.update(frames=1, annotations=len(known), kept_frames=row.kept, kept_annotations=len(row.kept_detection_ids))
         written = next(samples, None) if row.kept else None
-        there = (row.frame_id, list(row.kept_detection_ids)) if row.kept else None
-        named = None if written is None else (written.frame_id, [annotation.detection_id for annotation in written.annotations])
-        if row.frame_id != frame.sample.frame_id or listed != known or row.kept == (row.reason is not None) or named != there:
+        kept = (row.frame_id, list(row.kept_detection_ids)) if row.kept else None
+        if row.frame_id != frame.sample.frame_id or listed != known or row.kept == (row.reason is not None) or written != kept:
             unaccounted.append({"frame": frame.sample.frame_id, "there are": len(known), "listed": len(listed), "reason": row.reason})
         if row.reason == FrameDrop.conflicting_frame:
             conflicts.append({"frame": row.frame_id, "what": row.detail})
     return [_counts_add_up(unaccounted, found, counts), _sources_agree(conflicts, counts["dropped_frames"].get(FrameDrop.same_frame, 0))]
+
+
+def _written_ids(table_file: Path) -> Iterator[tuple[str, list[str]]]:
+    """Frame id and annotation ids of every sample."""
+    for batch in sample_table.read_batches(table_file, ["frame_id", "annotations.list.element.detection_id"]):
+        annotations = batch.column("annotations")
+        ids = iter(annotations.flatten().field("detection_id").to_pylist())
+        for frame_id, length in zip(batch.column("frame_id").to_pylist(), annotations.value_lengths().to_pylist(), strict=True):
+            yield frame_id, list(islice(ids, length))
 
 
 def _sources_agree(conflicts: list[dict[str, Any]], same: int) -> dg.AssetCheckResult:

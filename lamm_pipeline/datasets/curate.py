@@ -10,7 +10,7 @@ hash of every image; all that follows reads only that.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ def curate_version(
     done = int(draft.state.get("done", 0))
     curated = curate(islice(source_frames(manifest, artifact_folder), done, None), manifest.settings)
     for number, ((row, _), kept) in enumerate(map_ordered(_with_image_hash, curated, workers), start=done + 1):
-        rows.append(asdict(row))
+        rows.append(vars(row))
         if kept is not None:
             samples.append(sample_table.to_row(kept))
         progress(number, None)

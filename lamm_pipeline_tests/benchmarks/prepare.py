@@ -107,7 +107,7 @@ def _as_coco(archive: Path, folder: Path) -> Path:
             "bbox": each["bbox"],
             "area": each["area"],
             "segmentation": each["mask_rle"],
-            "iscrowd": 1,  # what COCO means by it is an object given by runs
+            "iscrowd": 0,
         }
         for number, (image, each) in enumerate(listed, start=1)
     ]

@@ -6,7 +6,7 @@ import sys
 def main(source: str, target: str) -> None:
     from datumaro import Dataset
 
-    Dataset.import_from(source, "coco").export(target, "coco", save_media=True)
+    Dataset.import_from(source, "coco_instances").export(target, "coco_instances", save_media=True)
 
 
 if __name__ == "__main__":
