@@ -19,6 +19,8 @@ from lamm_pipeline.review.schedules import yesterdays_recordings
 from lamm_pipeline.segmentation import assets as segmentation
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.tracking import assets as tracking
+from lamm_pipeline.uncertainty import assets as uncertainty_assets
+from lamm_pipeline.uncertainty.sensors import new_evaluations
 
 PER_RECORDING = [
     recordings.recording,
@@ -58,15 +60,20 @@ gifs = dg.define_asset_job(
     selection=dg.AssetSelection.assets("review_gifs"),
     description="The GIFs of one recording's sequence annotations, for people who review; over many recordings as a backfill.",
 )
+uncertainty = dg.define_asset_job(
+    "uncertainty",
+    selection=dg.AssetSelection.assets("frame_uncertainty"),
+    description="How unsure models are of the frames of one recording, by the evaluations that were taken in.",
+)
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The whole graph for a root folder and an executor; tests and the command line build it with their own."""
     return dg.Definitions(
-        assets=[*PER_RECORDING, review.review_gifs, *datasets.ASSETS],
+        assets=[*PER_RECORDING, review.review_gifs, *datasets.ASSETS, uncertainty_assets.frame_uncertainty],
         asset_checks=[extraction_checks.disk_headroom],
-        jobs=[annotate_only, production, curate, gifs, review_jobs.decide, dataset_jobs.create_dataset, dataset_jobs.export],
-        sensors=[new_recordings, decisions_changed, dataset_jobs.export_new_versions],
+        jobs=[annotate_only, production, curate, gifs, uncertainty, review_jobs.decide, dataset_jobs.create_dataset, dataset_jobs.export],
+        sensors=[new_recordings, decisions_changed, dataset_jobs.export_new_versions, new_evaluations],
         schedules=[yesterdays_recordings],
         resources={"workspace": Workspace(root=str(settings.root))},
         executor=executor(settings),

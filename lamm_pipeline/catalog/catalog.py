@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from lamm_pipeline.catalog.decisions import UNDO, Decision, NewDecision, Watermark, decision_of, undone, utc
+from lamm_pipeline.catalog.evaluations import EvaluationCatalog
 from lamm_pipeline.catalog.models import (
     AuditEvent,
     DatasetVersion,
@@ -61,6 +62,11 @@ class Catalog:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         self._engine = sqlalchemy.create_engine(self.url, connect_args=arguments)
         self._migrate()
+
+    @property
+    def evaluations(self) -> EvaluationCatalog:
+        """The evaluations of models."""
+        return EvaluationCatalog(self._session)
 
     def add_dataset(self, name: str, folder: Path, prepare: str, actor: str) -> SourceDataset:
         """Declare `folder` as the source dataset `name`.

@@ -2,7 +2,19 @@
 
 import typer
 
-from lamm_pipeline.cli import curating, datasets, evaluating, gifs, operating, recordings, reviewing, running, sequences, serving
+from lamm_pipeline.cli import (
+    curating,
+    datasets,
+    evaluating,
+    evaluations,
+    gifs,
+    operating,
+    recordings,
+    reviewing,
+    running,
+    sequences,
+    serving,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +34,8 @@ label_app = typer.Typer(
     no_args_is_help=True, help="How far people are with labelling recordings; COCO files for labelling tools, and back from them."
 )
 app.add_typer(label_app, name="label")
+evaluation_app = typer.Typer(no_args_is_help=True, help="Take in what models predict, and see of which frames they are unsure.")
+app.add_typer(evaluation_app, name="evaluation")
 
 for command in (
     recordings.browse,
@@ -64,6 +78,10 @@ label_app.command("labeler")(reviewing.set_labeler)
 label_app.command("tag")(reviewing.set_tags)
 label_app.command("export")(reviewing.export_labels)
 label_app.command("import")(reviewing.import_labels)
+evaluation_app.command("add")(evaluations.add)
+evaluation_app.command("list")(evaluations.list_evaluations)
+evaluation_app.command("show")(evaluations.show)
+evaluation_app.command("ensemble")(evaluations.ensemble)
 
 if __name__ == "__main__":
     app()

@@ -39,7 +39,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
 def read_parquet(path: Path) -> dict[str, NDArray[Any]]:
     """Arrays of a Parquet file with one row a point, by column; the points are the second last axis of nested columns.
 
-    A column of numbers is `(points,)`, of lists `(points, classes)`, and of lists of lists `(points, members, classes)` in the file, which is
+    A column of numbers is `(points,)`, of lists `(points, classes)`. One of lists of lists is `(points, members, classes)` in the file and
     `(members, points, classes)` here.
 
     Raises:

@@ -15,7 +15,7 @@ MATCH_IOU = 0.5
 def box_disagreement(boxes: MemberBoxes, members: int) -> float:
     """One minus the mean panoptic quality of all pairs of members, each taken as the truth of the other.
 
-    The panoptic quality of two sets of boxes is the sum of the overlaps of matched boxes over (matched + half of the unmatched); boxes match
+    The panoptic quality of two sets of boxes is the sum of the overlaps of matched boxes over matched + half of the unmatched. Boxes match
     one to one, within a class, above an IoU of 0.5 (Kirillov et al., Panoptic Segmentation, 2019). Two members without a box agree.
 
     Args:

@@ -1,8 +1,10 @@
 """An evaluation as a folder: what a model (or an ensemble) predicts for the frames of recordings.
 
     <evaluation>/evaluation.json                       the evaluation: id, model, classes, members
-    <evaluation>/<recording>/<frame index:06d>.npz     what it predicts for one frame (see `predictions.py`), or .parquet
+    <evaluation>/<recording>/<frame index:06d>.npz     what it predicts for one frame, or .parquet
     <evaluation>/<recording>/recording.json            optional: the version of `frames` that it predicts for
+
+The arrays of a frame are described in `predictions.py`.
 """
 
 import json

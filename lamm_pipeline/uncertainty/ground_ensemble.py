@@ -1,22 +1,29 @@
 """An ensemble of ground filters: each member says for every point of a cloud how probably it is an obstacle, not ground.
 
-Members are of two kinds, with seeds and parameters of their own: planes by RANSAC (Fischler and Bolles, 1981), one in each part of the view,
-and progressive morphological filters of the lowest points of a grid (Zhang et al., A progressive morphological filter for removing
+Members are of two kinds, with seeds and parameters of their own: planes by RANSAC (Fischler and Bolles, 1981), one in each part of the
+view, and progressive morphological filters of the lowest points of a grid (Zhang et al., A progressive morphological filter for removing
 nonground measurements from airborne LIDAR data, 2003). They err in different places: a plane where the ground bends, a grid where an object
 hides the ground below it.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lamm_pipeline.uncertainty.evaluation_files import Evaluation
+from lamm_pipeline.errors import InputError
+from lamm_pipeline.extraction import frame_registry
+from lamm_pipeline.storage.artifacts import Artifact
+from lamm_pipeline.storage.atomic import digest_json
+from lamm_pipeline.streaming import Progress, map_ordered
+from lamm_pipeline.uncertainty.evaluation_files import FILE_NAME, Evaluation, read_evaluation
 from lamm_pipeline.uncertainty.labels import GROUND, OBSTACLE
+from lamm_pipeline.uncertainty.predictions import PredictionWriter
 
 CLASSES = (GROUND, OBSTACLE)
 MAX_TILT = math.radians(15.0)
@@ -35,7 +42,7 @@ class PlaneFilter:
         seed: of the random choice of points.
         inlier_m: points nearer to a plane than this support it.
         sectors: parts of the full circle.
-        rings_m: outer radii of the parts; the last one takes all behind it.
+        rings_m: radii at which the view is divided.
         height_m: points are as probably an obstacle as not at this height.
         softness_m: height in which the logit grows by one.
     """
@@ -68,27 +75,47 @@ class GridFilter:
 
 Member = PlaneFilter | GridFilter
 
+
+@dataclass(frozen=True)
+class EnsembleRun:
+    """What `write_ensemble` did.
+
+    Attributes:
+        frames: predicted for.
+        without_cloud: frames without a point cloud.
+        points: of all frames.
+        differing: points on which not all members say the same.
+    """
+
+    evaluation: Evaluation
+    frames: int
+    without_cloud: int
+    points: int
+    differing: int
+
+
 MEMBERS: tuple[Member, ...] = (
-    PlaneFilter(seed=1, inlier_m=0.10, sectors=1, rings_m=(math.inf,), height_m=0.30, softness_m=0.10),
-    PlaneFilter(seed=2, inlier_m=0.15, sectors=6, rings_m=(15.0, math.inf), height_m=0.25),
-    PlaneFilter(seed=3, inlier_m=0.20, sectors=8, rings_m=(12.0, 30.0, math.inf), height_m=0.20),
+    PlaneFilter(seed=1, inlier_m=0.10, sectors=1, rings_m=(), height_m=0.30, softness_m=0.10),
+    PlaneFilter(seed=2, inlier_m=0.15, sectors=6, rings_m=(15.0,), height_m=0.25),
+    PlaneFilter(seed=3, inlier_m=0.20, sectors=8, rings_m=(12.0, 30.0), height_m=0.20),
     GridFilter(cell_m=0.5, windows_m=(1.5, 3.0, 6.0), slope=0.15, height_m=0.25),
     GridFilter(cell_m=1.0, windows_m=(3.0, 7.0, 15.0), slope=0.25, height_m=0.30),
     GridFilter(cell_m=0.3, windows_m=(0.9, 2.1, 4.5), slope=0.30, height_m=0.20),
 )
 
 
-def ensemble_evaluation(evaluation_id: str, members: Sequence[Member] = MEMBERS, *, at: datetime | None = None, note: str = "") -> Evaluation:
-    """The evaluation that the ensemble's predictions belong to.
+def ensemble_evaluation(evaluation_id: str, members: Sequence[Member] = MEMBERS, *, at: datetime | None = None) -> Evaluation:
+    """The evaluation that the ensemble's predictions belong to; its model id names the members' parameters.
 
     Args:
         evaluation_id: its id.
         members: of the ensemble.
         at: when it is run, by default now.
-        note: for people.
     """
+    parameters = [{"kind": type(member).__name__, **asdict(member)} for member in members]
     when = (at or datetime.now(UTC)).isoformat(timespec="seconds")
-    return Evaluation(evaluation_id, f"ground-filters-{len(members)}", CLASSES, len(members), (OBSTACLE,), when, note)
+    model_id = f"ground-filters-{digest_json(parameters)[:8]}"
+    return Evaluation(evaluation_id, model_id, CLASSES, len(members), (OBSTACLE,), when, "Ground and obstacles by ground filters.")
 
 
 def segment(points: NDArray[np.floating], members: Sequence[Member] = MEMBERS) -> NDArray[np.float16]:
@@ -120,9 +147,9 @@ def _above_planes(xyz: NDArray[np.float64], member: PlaneFilter) -> NDArray[np.f
     height = xyz @ whole[:3] + whole[3]
     radius = np.hypot(xyz[:, 0], xyz[:, 1])
     sector = np.floor((np.arctan2(xyz[:, 1], xyz[:, 0]) / (2.0 * np.pi) + 0.5) * member.sectors).astype(np.int64) % member.sectors
-    ring = np.searchsorted(np.array(member.rings_m[:-1]), radius, side="right")
+    ring = np.searchsorted(np.array(member.rings_m), radius, side="right")
     parts = ring * member.sectors + sector
-    if member.sectors * len(member.rings_m) > 1:
+    if member.sectors > 1 or member.rings_m:
         for part in np.unique(parts):
             inside = np.flatnonzero(parts == part)
             plane = _plane(xyz[inside], member, rng, whole)
@@ -193,3 +220,38 @@ def _above_grid(xyz: NDArray[np.float64], member: GridFilter) -> NDArray[np.floa
         before = window
     surface = ndimage.grey_opening(surface, size=3)
     return np.asarray(xyz[:, 2] - surface.reshape(-1)[flat])
+
+
+def write_ensemble(folder: Path, frames: Artifact, *, progress: Progress, members: Sequence[Member] = MEMBERS) -> EnsembleRun:
+    """Run the ensemble over a recording's point clouds and write what it says as an evaluation.
+
+    Args:
+        folder: of the evaluation, whose name becomes its id; one of the same ensemble is there perhaps, with other recordings.
+        frames: artifact of the recording.
+        progress: told after every frame.
+        members: of the ensemble.
+
+    Raises:
+        InputError: the frames have no point clouds, or the folder has another evaluation.
+    """
+    registry = frame_registry.read(frames.file(frame_registry.FILE_NAME))
+    clouds = [(frame.frame_id, frames.folder / frame.point_cloud) for frame in registry.selected_frames if frame.point_cloud is not None]
+    if not clouds:
+        raise InputError(f"The frames of {registry.recording!r} have no point clouds. Extract them with calibration and `point_cloud`.")
+    evaluation = ensemble_evaluation(folder.name, members)
+    if (folder / FILE_NAME).exists():
+        present = read_evaluation(folder)
+        evaluation = present if present.model_id == evaluation.model_id else evaluation
+    points = differing = 0
+    with PredictionWriter(folder, evaluation, registry.recording, frames_version=frames.version) as writer:
+        for done, ((frame_id, _), probabilities) in enumerate(map_ordered(lambda item: segment(_cloud(item[1]), members), clouds), 1):
+            writer.add(frame_id, probabilities)
+            votes = probabilities[..., 1] > 0.5
+            points += votes.shape[1]
+            differing += int((votes != votes[0]).any(axis=0).sum())
+            progress(done, len(clouds))
+    return EnsembleRun(evaluation, len(clouds), len(registry.selected_frames) - len(clouds), points, differing)
+
+
+def _cloud(path: Path) -> NDArray[np.float32]:
+    return np.fromfile(path, "<f4").reshape(-1, 4)

@@ -6,7 +6,7 @@
 | `mean` | `(points, classes)` | of one model, or the mean over members where no more is kept |
 | a score's name, such as `mutual_information` | `()` or `(points,)` | a score computed elsewhere, for what the arrays here do not give |
 | `labels` | `(points,)` | optional truth: index of the class, -1 = not known |
-| `boxes`, `box_member`, `box_class`, `box_score` | `(boxes, 4)`, `(boxes,)` ... | 2D boxes of an ensemble of detectors, pixels x1, y1, x2, y2 |
+| `boxes`, `box_member`, `box_class`, `box_score` | `(boxes, 4)`, `(boxes,)` ... | 2D boxes of detectors, pixels x1, y1, x2, y2 |
 
 Points are those of the frame's cloud (`velodyne/<index:06d>.bin` of the asset `frames`), in its order. A file has at least one of the
 first three, or boxes.
@@ -90,6 +90,8 @@ class PredictionWriter:
         evaluation = Evaluation("night-v3", "classifier-v3.2", ("ground", "obstacle"), 5, ("obstacle",), "2026-05-01T12:00:00+00:00")
         with PredictionWriter(Path("predictions/night-v3"), evaluation, "drive") as writer:
             writer.add("drive:000012", probabilities)
+
+    Each file is whole or not there.
     """
 
     def __init__(

@@ -116,7 +116,9 @@ def check_probabilities(probabilities: NDArray[Any]) -> None:
     off = np.abs(sums - 1.0)
     if off.max(initial=0.0) > SUM_TOLERANCE:
         wrong = int(np.count_nonzero(off > SUM_TOLERANCE))
-        raise BadPredictionError("sum is not one", f"{wrong} points have probabilities that sum to as much as {_farthest(sums):g}, not to 1")
+        raise BadPredictionError(
+            "sum is not one", f"{wrong} points have probabilities that sum to as much as {_farthest(sums):g}, not to 1"
+        )
 
 
 def _score_numpy(chunk: NDArray[np.float32]) -> tuple[Mapping[str, Any], Any, float, float]:
@@ -158,17 +160,22 @@ def _formulas(xp: ModuleType, given: Any, tiny: Any) -> tuple[dict[str, Any], An
     best = sum(index * row for index, row in enumerate(first))
     _, votes = _highest(xp, [p[:, index] for index in range(len(mean))])
     most = functools.reduce(xp.maximum, [row.sum(0, dtype=xp.int32) for row in votes])
-    return {
-        "predictive_entropy": predictive,
-        "expected_entropy": expected,
-        "mutual_information": predictive - expected,
-        "variation_ratio": 1.0 - most / members,
-        "max_softmax": top,
-    }, best, worst, lowest
+    return (
+        {
+            "predictive_entropy": predictive,
+            "expected_entropy": expected,
+            "mutual_information": predictive - expected,
+            "variation_ratio": 1.0 - most / members,
+            "max_softmax": top,
+        },
+        best,
+        worst,
+        lowest,
+    )
 
 
 def _highest(xp: ModuleType, rows: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """The highest of several rows, one a class, and for each row where it is that one: the first of equals, which torch's argmax need not be."""
+    """The highest of several rows, one a class, and for each row where it is that one: the first of equals, unlike torch's argmax."""
     top = functools.reduce(xp.maximum, rows)
     first = [rows[0] == top]
     taken = first[0]

@@ -1,6 +1,9 @@
 """The summary of an evaluation over one recording: how unsure the model is, of which frames most, and whether its doubts are right."""
 
-from collections.abc import Sequence
+import heapq
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,36 +16,48 @@ BUCKETS = 10
 TOP = 10
 
 
-def summarize(evaluation: Evaluation, rows: Sequence[FrameUncertainty], tally: Tally, score: str) -> dict[str, Any]:
+def summarize(evaluation: Evaluation, rows: Iterable[FrameUncertainty], tally: Tally, score: str) -> dict[str, Any]:
     """Summarize an evaluation.
 
     Args:
         evaluation: of whom.
-        rows: its frames.
+        rows: its frames; read once.
         tally: of their labelled points.
         score: the score of points that the sparsification curve is of.
 
     Returns:
-        JSON values: `frames`; `mean`, `p95`, `max` of the frames' scores; `histogram` (buckets of 0.1, whose frames add up to `frames`); `top`
-        (ten frames, most uncertain first); `labels` (None without any): accuracy, IoU, calibration, sparsification. Numbers are None where
-        there is nothing to compute them from.
+        JSON values: `frames`; `mean`, `p95`, `max` of the frames' scores; `histogram` (buckets of 0.1, whose frames add up to `frames`);
+        `top` (ten frames, most uncertain first); `labels` (None without any): accuracy, IoU, calibration, sparsification. Numbers are None
+        where there is nothing to compute them from.
     """
-    scores = np.array([row.score for row in rows])
-    kinds = sorted({row.score_kind for row in rows})
+    found = array("d")
+    kinds: set[str] = set()
+    sources: Counter[str] = Counter()
+
+    def passing() -> Iterator[FrameUncertainty]:
+        for row in rows:
+            found.append(row.score)
+            kinds.add(row.score_kind)
+            if row.label_source is not None:
+                sources[row.label_source] += 1
+            yield row
+
+    top = top_frames(passing())
+    scores = np.asarray(found)
     return {
         "evaluation": evaluation.id,
         "model_id": evaluation.model_id,
         "evaluated_at": evaluation.created.isoformat(),
         "members": evaluation.members,
         "classes": list(evaluation.classes),
-        "score_kinds": kinds,
-        "frames": len(rows),
-        "mean": float(scores.mean()) if len(rows) else None,
-        "p95": float(np.percentile(scores, 95)) if len(rows) else None,
-        "max": float(scores.max()) if len(rows) else None,
+        "score_kinds": sorted(kinds),
+        "frames": len(scores),
+        "mean": float(scores.mean()) if len(scores) else None,
+        "p95": float(np.percentile(scores, 95)) if len(scores) else None,
+        "max": float(scores.max()) if len(scores) else None,
         "histogram": histogram(scores.tolist()),
-        "top": [_top_row(row) for row in top_frames(rows)],
-        "labels": _against_labels(evaluation, rows, tally, score) if tally.points else None,
+        "top": [_top_row(row) for row in top],
+        "labels": _against_labels(evaluation, sources, tally, score) if tally.points else None,
     }
 
 
@@ -53,20 +68,20 @@ def histogram(scores: Sequence[float]) -> list[dict[str, Any]]:
     return [{"from": float(low), "to": float(high), "frames": int(n)} for low, high, n in zip(edges, edges[1:], counts, strict=False)]
 
 
-def top_frames(rows: Sequence[FrameUncertainty]) -> list[FrameUncertainty]:
+def top_frames(rows: Iterable[FrameUncertainty]) -> list[FrameUncertainty]:
     """The ten most uncertain frames, most uncertain first; of equals the earlier, of one frame the newer evaluation."""
-    return sorted(rows, key=lambda row: (-row.score, row.frame_index, -row.evaluated_at.timestamp(), row.evaluation))[:TOP]
+    return heapq.nsmallest(TOP, rows, key=lambda row: (-row.score, row.frame_index, -row.evaluated_at.timestamp(), row.evaluation))
 
 
 def _top_row(row: FrameUncertainty) -> dict[str, Any]:
     return {"frame_id": row.frame_id, "frame_index": row.frame_index, "score": row.score, "score_kind": row.score_kind, "iou": row.iou}
 
 
-def _against_labels(evaluation: Evaluation, rows: Sequence[FrameUncertainty], tally: Tally, score: str) -> dict[str, Any]:
+def _against_labels(evaluation: Evaluation, sources: Counter[str], tally: Tally, score: str) -> dict[str, Any]:
     curve = sparsification(tally)
     return {
-        "sources": sorted({row.label_source for row in rows if row.label_source is not None}),
-        "frames": sum(row.label_source is not None for row in rows),
+        "sources": sorted(sources),
+        "frames": sources.total(),
         "points": tally.points,
         "accuracy": accuracy(tally.confusion),
         "mean_iou": mean_iou(tally.confusion),

@@ -1,12 +1,12 @@
 """What is counted over the labelled points of an evaluation, frame by frame, in a size that does not grow with them.
 
 - Confusion: points by true and predicted class; IoU of a class is intersection over union, accuracy the share of right points.
-- Calibration: expected calibration error (ECE) of the maximum softmax probability in 15 equal bins: the mean of |accuracy - confidence| over
-  bins, weighted by their points (Naeini et al., 2015; Guo et al., On Calibration of Modern Neural Networks, 2017).
+- Calibration: expected calibration error (ECE) of the maximum softmax probability in 15 equal bins: the mean of |accuracy - confidence|
+  over bins, weighted by their points (Naeini et al., 2015; Guo et al., On Calibration of Modern Neural Networks, 2017).
 - Sparsification: the error rate of what remains when the most uncertain share of points is taken away, divided by the error rate of all.
-  The oracle takes the wrong points away first, random order leaves the rate as it is. AUSE is the area between curve and oracle (Ilg et al.,
-  Uncertainty Estimates and Multi-Hypotheses Networks for Optical Flow, 2018): 0 is perfect; below the area of random order, uncertainty
-  finds errors. Points are sorted into 2,000 bins of the score; within a bin the order is taken as random.
+  The oracle takes the wrong points away first, random order leaves the rate as it is. AUSE is the area between curve and oracle (Ilg et
+  al., Uncertainty Estimates and Multi-Hypotheses Networks for Optical Flow, 2018): 0 is perfect; below the area of random order,
+  uncertainty finds errors. Points are sorted into 2,000 bins of the score; within a bin the order is taken as random.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,9 +43,14 @@ class Tally:
     @classmethod
     def empty(cls, classes: int) -> Self:
         """Nothing counted yet."""
-        whole = [np.zeros(CALIBRATION_BINS, np.int64) for _ in range(2)]
-        scores = [np.zeros(SCORE_BINS, np.int64) for _ in range(2)]
-        return cls(np.zeros((classes, classes), np.int64), *whole, np.zeros(CALIBRATION_BINS), *scores)
+        return cls(
+            confusion=np.zeros((classes, classes), np.int64),
+            bin_points=np.zeros(CALIBRATION_BINS, np.int64),
+            bin_right=np.zeros(CALIBRATION_BINS, np.int64),
+            bin_confidence=np.zeros(CALIBRATION_BINS),
+            score_points=np.zeros(SCORE_BINS, np.int64),
+            score_wrong=np.zeros(SCORE_BINS, np.int64),
+        )
 
     def __add__(self, other: Self) -> Self:
         return type(self)(**{name: value + getattr(other, name) for name, value in vars(self).items()})
@@ -93,7 +98,7 @@ def tally_points(scored: PointScores, labels: NDArray[np.int64], score: str, cla
         confusion=np.bincount(true * classes + predicted, minlength=classes * classes).reshape(classes, classes),
         bin_points=np.bincount(bins, minlength=CALIBRATION_BINS),
         bin_right=np.bincount(bins[right], minlength=CALIBRATION_BINS),
-        bin_confidence=np.bincount(bins, confidence, CALIBRATION_BINS),
+        bin_confidence=np.bincount(bins, confidence, CALIBRATION_BINS).astype(np.float64),
         score_points=np.bincount(places, minlength=SCORE_BINS),
         score_wrong=np.bincount(places[~right], minlength=SCORE_BINS),
     )
@@ -158,6 +163,4 @@ def sparsification(tally: Tally) -> Sparsification | None:
     remaining = wrong - np.interp(removed * total, points_gone, wrong_gone)
     curve = remaining / (1.0 - removed) / wrong
     oracle = np.maximum(wrong / total - removed, 0.0) / (1.0 - removed) * (total / wrong)
-    return Sparsification(
-        removed.tolist(), curve.tolist(), oracle.tolist(), float((curve - oracle).mean()), float((1.0 - oracle).mean())
-    )
+    return Sparsification(removed.tolist(), curve.tolist(), oracle.tolist(), float((curve - oracle).mean()), float((1.0 - oracle).mean()))
