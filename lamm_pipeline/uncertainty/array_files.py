@@ -1,7 +1,9 @@
 """Arrays of one frame in a `.npz` or `.parquet` file. Large arrays of an uncompressed `.npz` are mapped into memory, not read."""
 
 import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,21 @@ from numpy.typing import NDArray
 
 MAPPED_BYTES = 1 << 20
 """From this size on an array is mapped."""
-UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, struct.error, pa.ArrowException)
-"""What a damaged file raises when it is read."""
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    SyntaxError,
+    OverflowError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+    pa.ArrowException,
+)
+"""What zipfile, NumPy and Arrow raise for damaged files; a damaged header of an array is read as Python text."""
 
 _LOCAL_HEADER = 30
 _ARRAY = ".npy"

@@ -49,10 +49,10 @@ def frame_uncertainty(context: dg.AssetExecutionContext, config: FrameUncertaint
         plan = plan_recording(workspace.store, workspace.catalog, context.partition_key, config, workspace.settings.device)
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
-            inputs = plan.inputs()
+            inputs = plan.inputs(afresh=config.force)
             taken = [each.evaluation.id for each in inputs if each.published is not None]
             if taken:
-                context.log.info(f"Taken from version {inputs[0].published and inputs[0].published.version}: {', '.join(taken)}.")
+                context.log.info(f"Taken from what is published: {', '.join(taken)}.")
             return score_recording(
                 inputs, len(plan.registry.selected_frames), config.max_bad_share, draft, workers=config.workers, progress=progress
             )

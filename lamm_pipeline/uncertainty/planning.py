@@ -21,7 +21,7 @@ from lamm_pipeline.uncertainty import evaluation_files, labels
 from lamm_pipeline.uncertainty.evaluation_files import Evaluation
 from lamm_pipeline.uncertainty.score_frame import Derivation, FrameScorer, LabelFiles, derivable
 from lamm_pipeline.uncertainty.score_recording import EvaluationInput, published_identity
-from lamm_pipeline.uncertainty.settings import Backend, UncertaintySettings
+from lamm_pipeline.uncertainty.settings import OPERATIONAL_FIELDS, Backend, UncertaintySettings
 
 ASSET = "frame_uncertainty"
 CODE_VERSION = "1"
@@ -62,8 +62,12 @@ class RecordingPlan:
     _parts: Sequence[_Part]
     _published: Artifact | None
 
-    def inputs(self) -> list[EvaluationInput]:
-        """The evaluations, ready to be scored."""
+    def inputs(self, *, afresh: bool = False) -> list[EvaluationInput]:
+        """The evaluations, ready to be scored.
+
+        Args:
+            afresh: take nothing from what is published, except what cannot be had otherwise.
+        """
         frames = self.artifacts["frames"]
         known = {frame.svo2_frame_index: frame for frame in self.registry.selected_frames}
         sizes = {name: entry.size for name, entry in frames.manifest.files.items()}
@@ -81,7 +85,7 @@ class RecordingPlan:
                 part.labels,
                 self._derivation if derived else None,
             )
-            same = self._published is not None and published_identity(self._published, part.evaluation.id) == identity
+            same = (not afresh or part.refused is not None) and published_identity(self._published, part.evaluation.id) == identity
             stale = None
             if part.frames_version not in (None, frames.version):
                 stale = f"its predictions are for version {part.frames_version} of the frames, in force is {frames.version}"
@@ -117,7 +121,9 @@ def plan_recording(store: ArtifactStore, catalog: Catalog, recording: str, setti
     parts = [_part(catalog, row, known, published) for row, known in catalog.evaluations.of_recording(recording)]
     torch_on = torch_device(settings.backend, device)
     computed_with = "numpy" if torch_on is None else f"torch {torch_on}"
-    science = {**settings.model_dump(mode="json", exclude={"backend"}), "computed_with": computed_with}
+    # those of a config that inherits from the settings are more
+    deciding = set(UncertaintySettings.model_fields) - OPERATIONAL_FIELDS
+    science = {**settings.model_dump(mode="json", include=deciding), "computed_with": computed_with}
     artifacts = _artifacts(store, recording, boxes=settings.derive_labels and any(derivable(part.evaluation) for part in parts))
     registry = frame_registry.read(artifacts["frames"].file(frame_registry.FILE_NAME))
     parts = [_known_or_missing(part, published, _identity(part, artifacts, registry, science)) for part in parts]
@@ -181,7 +187,7 @@ def _part(catalog: Catalog, row: EvaluationRow, known: EvaluationRecording, publ
 
 def _known_or_missing(part: _Part, published: Artifact | None, identity: Mapping[str, Any]) -> _Part:
     """What cannot be read is taken from what is published of it; without that it is missing, so that it is scored once it can be read."""
-    if part.refused is None or (published is not None and published_identity(published, part.evaluation.id) == identity):
+    if part.refused is None or published_identity(published, part.evaluation.id) == identity:
         return part
     return replace(part, digest=MISSING)
 

@@ -66,10 +66,10 @@ def part_folder(evaluation_id: str) -> str:
     return f"evaluations/{evaluation_id}"
 
 
-def published_identity(artifact: Artifact, evaluation_id: str) -> Json:
+def published_identity(artifact: Artifact | None, evaluation_id: str) -> Json:
     """What decided the files of an evaluation in a published artifact; None when it has none."""
     name = f"{part_folder(evaluation_id)}/{IDENTITY}"
-    if name not in artifact.manifest.files:
+    if artifact is None or name not in artifact.manifest.files:
         return None
     found: Json = json.loads(artifact.file(name).read_text())
     return found
