@@ -18,7 +18,7 @@ from lamm_pipeline.uncertainty.scores import BadPredictionError
 
 GROUND, OBSTACLE = "ground", "obstacle"
 GROUND_BAND_M = 0.15
-"""Points nearer to the ground plane than this are ground."""
+"""Points nearer to the ground plane than this are ground, unless they lie in a box: then nobody knows."""
 OBSTACLE_FROM_M = 0.5
 """Points higher than this are obstacles, in a box or not; what lies between is not known."""
 BOX_MARGIN_M = 0.05
@@ -105,13 +105,14 @@ def derive_labels(points: NDArray[np.floating], boxes: Iterable[Box3D], ground: 
         `(N,)` indices.
     """
     labels = np.full(len(points), UNKNOWN_LABEL, np.int64)
+    height = np.full(len(points), np.inf) if ground is None else ground.height_above(points)
     if ground is not None:
-        height = ground.height_above(points)
         labels[height > OBSTACLE_FROM_M] = 1
+        labels[np.abs(height) < GROUND_BAND_M] = 0
     for box in boxes:
-        labels[_inside(points, box)] = 1
-    if ground is not None:
-        labels[np.abs(height) < GROUND_BAND_M] = 0  # boxes stand on the ground: their lowest points are of it
+        # what is low in a box is a wheel, a foot, or the ground below
+        inside = _inside(points, box)
+        labels[inside] = np.where(height[inside] < GROUND_BAND_M, UNKNOWN_LABEL, 1)
     return labels
 
 

@@ -16,6 +16,7 @@ SUBJECTS = (
     "clustering",
     "diversity",
     "near_duplicates",
+    "uncertainty",
     "masklet_memory",
 )
 

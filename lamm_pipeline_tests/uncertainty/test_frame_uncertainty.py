@@ -168,7 +168,7 @@ def spoil(folder: Path, frame: int, **arrays: Any) -> None:
     np.savez(folder / KEY / f"{frame:06d}.npz", **arrays)
 
 
-@pytest.mark.requirement("UNC-01", "NFR-05")
+@pytest.mark.requirement("UNC-01")
 def test_bad_frames_are_counted_with_their_reasons_and_the_others_scored(ride: Ride, instance: dg.DagsterInstance, tmp_path: Path) -> None:
     folder = predict(tmp_path, "night")
     p = probabilities(0)

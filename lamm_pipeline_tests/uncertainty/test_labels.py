@@ -68,4 +68,4 @@ def test_height_over_the_ground_decides_outside_of_boxes_and_what_lies_between_i
     points = np.column_stack([np.zeros(7), 1.5 - heights, np.full(7, 10.0)])
     assert derive_labels(points, [], STREET).tolist() == [-1, 0, 0, 0, -1, 1, 1]
     box = Box3D(0.0, 1.5, 10.0, 4.0, 2.0, 1.6, 0.0)
-    assert derive_labels(points, [box], STREET).tolist() == [-1, 0, 0, 0, 1, 1, 1]
+    assert derive_labels(points, [box], STREET).tolist() == [-1, 0, -1, -1, 1, 1, 1]

@@ -131,7 +131,7 @@ def test_the_sensor_takes_in_what_has_stopped_changing_and_asks_once(ride: Ride,
     assert len({first, second, third}) == 3, "other predictions and other frames are other runs"
 
 
-def test_a_tick_that_died_is_made_up_for_under_the_same_run_key(ride: Ride, tmp_path: Path, daemon: Daemon) -> None:
+def test_a_tick_that_died_is_made_up_for_under_the_same_run_key(tmp_path: Path, daemon: Daemon) -> None:
     predict(tmp_path / "watched", "night")
     daemon.tick()
     before = daemon.cursor
