@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lamm_pipeline.catalog.decisions import utc
 from lamm_pipeline.cli import options
 from lamm_pipeline.cli.session import Session, open_session
 from lamm_pipeline.errors import InputError
@@ -77,7 +78,7 @@ def list_evaluations(
                 {
                     "evaluation": row.id,
                     "model": row.model_id,
-                    "evaluated_at": row.created_at.isoformat(timespec="seconds"),
+                    "evaluated_at": utc(row.created_at).isoformat(timespec="seconds"),
                     "members": row.members,
                     "classes": len(row.classes),
                     "recordings": len(parts),

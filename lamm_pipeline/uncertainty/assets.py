@@ -76,7 +76,7 @@ def frame_uncertainty(context: dg.AssetExecutionContext, config: FrameUncertaint
                 "frames_scored": counts["rows"],
                 "bad_frames": sum(each["bad_frames"] for each in counts["evaluations"]),
                 **_numbers(counts["evaluations"]),
-                "by_evaluation": table([{**each, "score_kinds": ", ".join(each["score_kinds"])} for each in counts["evaluations"]]),
+                "by_evaluation": table([_joined(each) for each in counts["evaluations"]]),
                 "top": table([{**row, "link": f"{page}#frame={row['frame_index']}"} for row in counts["top"]]),
                 "histogram": dg.MetadataValue.md(histogram_text(counts["histogram"])),
                 "bad": table(counts["bad"]),
@@ -95,6 +95,11 @@ def histogram_text(histograms: Sequence[Mapping[str, Any]]) -> str:
         lines = [f"{name} {_BAR * round(_BAR_WIDTH * count / most) if most else ''} {count}" for name, count in buckets.items()]
         parts.append("\n".join([f"**{each['evaluation']}**", "```", *lines, "```"]))
     return "\n\n".join(parts) or "No evaluation predicts for this recording. `lamm evaluation add` takes one in."
+
+
+def _joined(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists as text, for a table."""
+    return {**evaluation, **{name: ", ".join(evaluation[name] or ()) for name in ("score_kinds", "sources")}}
 
 
 def _numbers(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, float]:

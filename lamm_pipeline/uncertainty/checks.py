@@ -13,7 +13,7 @@ PREDICTIONS_USABLE = dg.AssetCheckSpec(
     "predictions_usable",
     asset="frame_uncertainty",
     partitions_def=partitions.recordings,
-    description="Every frame that an evaluation predicts for can be scored.",
+    description="Every frame that an evaluation predicts for can be scored, and its truth can be read.",
 )
 EVALUATIONS_FRESH = dg.AssetCheckSpec(
     "evaluations_fresh",
@@ -28,13 +28,18 @@ def predictions_usable(counts: Mapping[str, Any]) -> dg.AssetCheckResult:
     evaluations = [each for each in counts["evaluations"] if each["status"] != STALE]
     bad = sum(each["bad_frames"] for each in evaluations)
     refused = [each for each in evaluations if each["status"] != SCORED]
-    sentence = f"{bad} frames are bad; {len(refused)} of {len(evaluations)} evaluations are not scored."
+    bad_labels = sum(each["frames_with_bad_labels"] for each in evaluations)
+    sentence = f"{bad} frames are bad, {bad_labels} have truth that is; {len(refused)} of {len(evaluations)} evaluations are not scored."
     return dg.AssetCheckResult(
-        passed=not bad and not refused,
+        passed=not bad and not bad_labels and not refused,
         check_name=PREDICTIONS_USABLE.name,
         severity=dg.AssetCheckSeverity.WARN,
-        description=sentence if bad or refused else f"All frames of {len(evaluations)} evaluations are scored.",
-        metadata={"bad": table(counts["bad"]), "refused": table([_reason(each) for each in refused])},
+        description=sentence if bad or bad_labels or refused else f"All frames of {len(evaluations)} evaluations are scored.",
+        metadata={
+            "bad": table(counts["bad"]),
+            "bad_labels": table(counts["bad_labels"]),
+            "refused": table([_reason(each) for each in refused]),
+        },
     )
 
 

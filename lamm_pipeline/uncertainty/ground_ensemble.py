@@ -21,7 +21,7 @@ from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.storage.artifacts import Artifact
 from lamm_pipeline.storage.atomic import digest_json
 from lamm_pipeline.streaming import Progress, map_ordered
-from lamm_pipeline.uncertainty.evaluation_files import FILE_NAME, Evaluation, read_evaluation
+from lamm_pipeline.uncertainty.evaluation_files import FILE_NAME, Evaluation, frame_files, read_evaluation
 from lamm_pipeline.uncertainty.labels import GROUND, OBSTACLE
 from lamm_pipeline.uncertainty.predictions import PredictionWriter
 
@@ -244,6 +244,8 @@ def write_ensemble(folder: Path, frames: Artifact, *, progress: Progress, member
         evaluation = present if present.model_id == evaluation.model_id else evaluation
     points = differing = 0
     with PredictionWriter(folder, evaluation, registry.recording, frames_version=frames.version) as writer:
+        for _, path in frame_files(folder / registry.recording):  # of frames that are no more, perhaps
+            path.unlink()
         for done, ((frame_id, _), probabilities) in enumerate(map_ordered(lambda item: segment(_cloud(item[1]), members), clouds), 1):
             writer.add(frame_id, probabilities)
             votes = probabilities[..., 1] > 0.5

@@ -27,7 +27,7 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.storage.atomic import write_bytes, write_json
 from lamm_pipeline.uncertainty.array_files import UNREADABLE, parquet_table, read_npz, read_parquet
 from lamm_pipeline.uncertainty.evaluation_files import RECORDING_FILE, SUFFIXES, Evaluation, write_evaluation
-from lamm_pipeline.uncertainty.scores import SCORES, UNIT_SCORES, BadPredictionError, check_probabilities
+from lamm_pipeline.uncertainty.scores import SCORES, BadPredictionError, check_probabilities
 
 UNKNOWN_LABEL = -1
 
@@ -226,7 +226,7 @@ def _score(name: str, array: NDArray[Any]) -> NDArray[np.float64]:
     values = array.astype(np.float64)
     if not np.isfinite(values).all():
         raise BadPredictionError("not finite", f"`{name}` has values that are not finite")
-    if values.size and (values.min() < 0.0 or (name in UNIT_SCORES and values.max() > 1.0)):
+    if values.size and (values.min() < 0.0 or values.max() > 1.0):
         raise BadPredictionError("wrong score", f"`{name}` lies between {values.min():g} and {values.max():g}, not between 0 and 1")
     return np.asarray(values)
 

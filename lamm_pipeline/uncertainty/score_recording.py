@@ -145,6 +145,7 @@ def _score_evaluation(
         if done % CHECKPOINT_EVERY == 0:
             draft.checkpoint({"place": number, "done": before + done, "before": before, "tally": tally.to_json()})
     bad = [entry["bad"] for entry in log if "bad" in entry]
+    bad_labels = [entry["bad_labels"] for entry in log if "bad_labels" in entry]
     if files and len(bad) > max_bad_share * len(files):
         kinds = Counter(entry["kind"] for entry in bad)
         off_count = kinds["wrong point count"] + kinds["unknown frame"]
@@ -169,7 +170,8 @@ def _score_evaluation(
         "frames_without_predictions": frames_total - written,
         "bad_frames": len(bad),
         "bad": bad[:SHOWN_BAD],
-        "bad_labels": [entry["bad_labels"] for entry in log if entry.get("bad_labels")][:SHOWN_BAD],
+        "frames_with_bad_labels": len(bad_labels),
+        "bad_labels": bad_labels[:SHOWN_BAD],
         **summarize(evaluation, rows(), tally, shown_score(evaluation)),
     }
     write_json(folder / SUMMARY, summary)
@@ -198,6 +200,9 @@ def _join(inputs: Sequence[EvaluationInput], directory: Path) -> dict[str, Any]:
         "rows": written,
         "evaluations": [_numbers(summary) for summary in summaries],
         "bad": [{"evaluation": summary["evaluation"], **entry} for summary in summaries for entry in summary["bad"]][:SHOWN_BAD],
+        "bad_labels": [{"evaluation": summary["evaluation"], **entry} for summary in summaries for entry in summary["bad_labels"]][
+            :SHOWN_BAD
+        ],
         "histogram": _histogram(summaries),
         "top": [
             {"frame_id": row.frame_id, "frame_index": row.frame_index, "evaluation": row.evaluation, "score": row.score, "iou": row.iou}
@@ -207,7 +212,20 @@ def _join(inputs: Sequence[EvaluationInput], directory: Path) -> dict[str, Any]:
 
 
 def _numbers(summary: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("evaluation", "model_id", "evaluated_at", "status", "reason", "frames", "bad_frames", "mean", "p95", "max", "score_kinds")
+    names = (
+        "evaluation",
+        "model_id",
+        "evaluated_at",
+        "status",
+        "reason",
+        "frames",
+        "bad_frames",
+        "frames_with_bad_labels",
+        "mean",
+        "p95",
+        "max",
+        "score_kinds",
+    )
     labels = summary["labels"] or {}
     against = {name: labels.get(name) for name in ("accuracy", "mean_iou", "ece", "ause", "ause_random", "sources")}
     return {**{name: summary[name] for name in names}, **against}

@@ -26,8 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 SCORES = ("predictive_entropy", "expected_entropy", "mutual_information", "variation_ratio", "max_softmax")
-UNIT_SCORES = frozenset(SCORES)
-"""Scores that lie between 0 and 1, as given ones are checked to."""
 OF_MEMBERS = ("expected_entropy", "mutual_information", "variation_ratio")
 """Scores that need the members, not only their mean."""
 

@@ -10,6 +10,9 @@ from lamm_pipeline.uncertainty import evaluation_files
 from lamm_pipeline.uncertainty.labels import read_class_map
 
 
+MAX_KEY = 100
+
+
 @dataclass(frozen=True)
 class Added:
     """What became of an evaluation.
@@ -68,6 +71,10 @@ def add_evaluation(
     known = {each.recording: each for each in catalog.evaluations.recordings(evaluation.id)}
     parts = []
     for recording in evaluation_files.recordings_of(folder):
+        if len(recording) > MAX_KEY:
+            raise InputError(
+                f"{folder / recording} is named after no recording: keys have at most {MAX_KEY} characters. Rename the folder."
+            )
         stamp = evaluation_files.stamp(folder, recording)
         digest = known[recording].digest if recording in known and known[recording].stamp == stamp else None
         frames = len(evaluation_files.frame_files(folder / recording))

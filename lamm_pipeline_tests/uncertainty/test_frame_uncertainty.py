@@ -277,7 +277,7 @@ def test_truth_is_read_from_semantickittis_label_files(ride: Ride, instance: dg.
     class_map.write_text("40: ground\n10: obstacle\n30: sky\n0: null\n99: tree\n")
     folder = predict(tmp_path, "night")
     add_evaluation(ride.catalog, folder, "ada", labels_folder=truth, class_map=class_map)
-    told(ride.score(instance))
+    assert not verdicts(ride.score(instance))["predictions_usable"], "the truth of one frame cannot be read"
     found = rows(ride)
     assert [(row.label_source, row.accuracy) for row in found] == [("semantickitti", 1.0)] * 2 + [(None, None)] * 4
     summary = json.loads(ride.scored.file("evaluations/night/summary.json").read_text())
