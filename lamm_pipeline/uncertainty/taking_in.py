@@ -9,7 +9,6 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.uncertainty import evaluation_files
 from lamm_pipeline.uncertainty.labels import read_class_map
 
-
 MAX_KEY = 100
 
 

@@ -18,7 +18,7 @@ from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
 from lamm_pipeline.recordings.ingest import add_files
-from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity
+from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore, Identity
 from lamm_pipeline.storage.local_store import LocalStore
 from lamm_pipeline.uncertainty.assets import frame_uncertainty
 from lamm_pipeline.uncertainty.evaluation_files import Evaluation
@@ -36,11 +36,11 @@ START_NS = 1_700_000_000_000_000_000
 class Ride:
     """A root with one recording: a level street, with one box on it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, store: ArtifactStore | None = None) -> None:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
         self.catalog = Catalog(f"sqlite:///{root / 'catalog.sqlite'}")
-        self.store = LocalStore(root)
+        self.store = store or LocalStore(root)
         (root / f"{KEY}.svo2").write_text(KEY)
         add_files(self.catalog, [root / f"{KEY}.svo2"], "ada")
         self.frames = self.extract()

@@ -1,6 +1,7 @@
 """The asset `frame_uncertainty`: all evaluations of a recording, what is reused, what is bad, what is stale."""
 
 import json
+import shutil
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline.storage.s3_store import open_s3_store
 from lamm_pipeline.uncertainty import frame_uncertainty as table
 from lamm_pipeline.uncertainty import score_frame, score_recording
 from lamm_pipeline.uncertainty.evaluation_files import frame_files
@@ -146,6 +148,29 @@ def test_a_new_evaluation_reuses_what_is_published_of_the_others(
     assert {name: entry.sha256 for name, entry in ride.scored.manifest.files.items()} == both, (
         "what it was made of decides, not its history"
     )
+
+
+def test_in_a_bucket_a_new_evaluation_reuses_what_is_published_too(
+    tmp_path: Path, instance: dg.DagsterInstance, s3_server: str, s3_bucket: Any, monkeypatch: pytest.MonkeyPatch, counted: list[Path]
+) -> None:
+    address = f"s3://{s3_bucket.name}/lamm"
+    monkeypatch.setenv("LAMM_STORE", address)
+    monkeypatch.setenv("LAMM_S3_ENDPOINT", s3_server)
+    store = open_s3_store(address, s3_server, tmp_path / "root")
+    ride = Ride(tmp_path / "root", store)
+    ride.rebuild()
+    with PredictionWriter(tmp_path / "flat", evaluation("flat", classes=("ground", "obstacle")), KEY) as writer:
+        for n in range(FRAMES):
+            writer.add(f"{KEY}:{n:06d}", probabilities(n, classes=2))
+    add_evaluation(ride.catalog, tmp_path / "flat", "ada")
+    told(ride.score(instance))
+    assert {row.label_source for row in rows(ride)} == {"derived"}
+    shutil.rmtree(store.root / "recordings")  # what was fetched can go at any time
+    counted.clear()
+    second = add(ride, tmp_path, "day", day=2)
+    told(ride.score(instance))
+    assert sorted(counted) == [path for _, path in frame_files(second / KEY)]
+    assert len(rows(ride)) == 2 * FRAMES
 
 
 def test_predictions_that_look_the_same_are_not_read_to_know_their_digest(

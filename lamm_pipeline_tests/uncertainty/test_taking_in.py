@@ -73,9 +73,10 @@ def test_what_is_no_evaluation_is_told(ride: Ride, tmp_path: Path) -> None:
         add_evaluation(ride.catalog, folder, "ada")
     with pytest.raises(InputError, match="need both"):
         add_evaluation(ride.catalog, predict(tmp_path, "day"), "ada", labels_folder=tmp_path)
+    long = predict(tmp_path, "long") / KEY
+    long.rename(long.with_name("x" * 101))
     with pytest.raises(InputError, match="at most 100 characters"):
-        long = predict(tmp_path, "day") / KEY
-        add_evaluation(ride.catalog, long.rename(long.with_name("x" * 101)).parent, "ada")
+        add_evaluation(ride.catalog, long.parent, "ada")
     with pytest.raises(InputError, match="No evaluation is called 'day'"):
         ride.catalog.evaluations.get("day")
 
