@@ -64,7 +64,7 @@ def tick(
 
     Args:
         catalog: what is known.
-        folders: watched; evaluations are folders in them.
+        folders: watched; each is an evaluation or has evaluations in it.
         frames_version: version in force of a recording's frames, None without.
         state: of the tick before.
         batch: most runs to ask for.
@@ -94,7 +94,10 @@ def tick(
 
 
 def _evaluations(top: Path, problems: list[str]) -> list[Path]:
+    """The folder itself, or the evaluations in it; there need not be one yet."""
     try:
+        if (top / evaluation_files.FILE_NAME).is_file():
+            return [top]
         return sorted(path for path in top.iterdir() if (path / evaluation_files.FILE_NAME).is_file())
     except OSError as error:
         problems.append(f"{top} cannot be read: {error.strerror}")

@@ -135,6 +135,13 @@ def test_the_sensor_takes_in_what_has_stopped_changing_and_asks_once(ride: Ride,
     assert len({first, second, third}) == 3, "other predictions and other frames are other runs"
 
 
+def test_a_watched_folder_may_be_an_evaluation_or_be_gone(tmp_path: Path, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = predict(tmp_path, "night")
+    monkeypatch.setenv("LAMM_WATCH_EVALUATIONS", f"{tmp_path}/gone:{folder}")
+    daemon.tick()
+    assert [key for key, _ in daemon.tick()] == [KEY]
+
+
 def test_a_tick_that_died_is_made_up_for_under_the_same_run_key(tmp_path: Path, daemon: Daemon) -> None:
     predict(tmp_path / "watched", "night")
     daemon.tick()
