@@ -8,6 +8,8 @@ from lamm_pipeline.datasets import assets as datasets
 from lamm_pipeline.datasets import jobs as dataset_jobs
 from lamm_pipeline.extraction import assets as extraction
 from lamm_pipeline.extraction import checks as extraction_checks
+from lamm_pipeline.imports import assets as imports
+from lamm_pipeline.imports.sensors import new_annotation_exports
 from lamm_pipeline.orchestration.placement import executor
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reconstruction import assets as reconstruction
@@ -60,6 +62,11 @@ gifs = dg.define_asset_job(
     selection=dg.AssetSelection.assets("review_gifs"),
     description="The GIFs of one recording's sequence annotations, for people who review; over many recordings as a backfill.",
 )
+import_exports = dg.define_asset_job(
+    "import_exports",
+    selection=dg.AssetSelection.assets("annotation_export"),
+    description="One ZIP with annotated images as a table of samples, which datasets are made of.",
+)
 uncertainty = dg.define_asset_job(
     "uncertainty",
     selection=dg.AssetSelection.assets("frame_uncertainty"),
@@ -70,10 +77,21 @@ uncertainty = dg.define_asset_job(
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The whole graph for a root folder and an executor; tests and the command line build it with their own."""
     return dg.Definitions(
-        assets=[*PER_RECORDING, review.review_gifs, *datasets.ASSETS, uncertainty_assets.frame_uncertainty],
+        assets=[*PER_RECORDING, review.review_gifs, imports.annotation_export, *datasets.ASSETS, uncertainty_assets.frame_uncertainty],
         asset_checks=[extraction_checks.disk_headroom],
-        jobs=[annotate_only, production, curate, gifs, uncertainty, review_jobs.decide, dataset_jobs.create_dataset, dataset_jobs.export],
-        sensors=[new_recordings, decisions_changed, dataset_jobs.export_new_versions, new_evaluations],
+        jobs=[
+            annotate_only,
+            production,
+            curate,
+            gifs,
+            import_exports,
+            uncertainty,
+            review_jobs.decide,
+            dataset_jobs.create_dataset,
+            dataset_jobs.prepare,
+            dataset_jobs.export,
+        ],
+        sensors=[new_recordings, new_annotation_exports, decisions_changed, dataset_jobs.export_new_versions, new_evaluations],
         schedules=[yesterdays_recordings],
         resources={"workspace": Workspace(root=str(settings.root))},
         executor=executor(settings),

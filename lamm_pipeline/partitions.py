@@ -10,5 +10,8 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning, message=".*partiti
 recordings = dg.DynamicPartitionsDefinition(name="recordings")
 """One partition per SVO2 recording; its key is the catalog's recording key."""
 
+annotation_exports = dg.DynamicPartitionsDefinition(name="annotation_exports")
+"""One partition per ZIP with annotated images; its key is the catalog's."""
+
 dataset_versions = dg.DynamicPartitionsDefinition(name="dataset_versions")
 """One partition per immutable dataset version; its key is `<name>.v<N>`."""

@@ -18,6 +18,7 @@ STAGES = (
     "tracking",
     "review",
     "curation",
+    "imports",
     "datasets",
     "uncertainty",
     "evaluation",
@@ -25,7 +26,7 @@ STAGES = (
 )
 MAY_KNOW_DAGSTER = {"assets.py", "checks.py", "jobs.py", "sensors.py", "schedules.py", "resources.py"}
 FOUNDATION = ("errors.py", "sample_table.py", "settings.py", "streaming.py", "geometry", "ontology", "storage", "catalog")
-HEAVY = ("torch", "torchvision", "sam2", "transformers", "mlflow", "rerun", "pyzed", "boto3")
+HEAVY = ("torch", "torchvision", "sam2", "transformers", "datasets", "mlflow", "rerun", "pyzed", "boto3")
 
 
 def modules(*places: str) -> list[Path]:

@@ -4,7 +4,6 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from sqlalchemy.orm import Session
 
 from lamm_pipeline.catalog.decisions import UNDO, Decision, NewDecision, Watermark, decision_of, undone, utc
 from lamm_pipeline.catalog.evaluations import EvaluationCatalog
+from lamm_pipeline.catalog.exports import ExportCatalog
+from lamm_pipeline.catalog.known_files import KnownFile
 from lamm_pipeline.catalog.models import (
     AuditEvent,
     DatasetVersion,
@@ -40,16 +41,6 @@ UNLABELLED = "unlabelled"
 _DATASET_NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}")
 
 
-@dataclass(frozen=True)
-class KnownFile:
-    """What is known of the file of a recording, as far as the sensor needs it."""
-
-    key: str
-    size: int | None
-    mtime_ns: int | None
-    missing: bool
-
-
 class Catalog:
     """Reads and writes the catalog; brings the database to the newest schema when it is opened."""
 
@@ -67,6 +58,11 @@ class Catalog:
     def evaluations(self) -> EvaluationCatalog:
         """The evaluations of models."""
         return EvaluationCatalog(self._session)
+
+    @property
+    def exports(self) -> ExportCatalog:
+        """The annotation exports."""
+        return ExportCatalog(self._session)
 
     def add_dataset(self, name: str, folder: Path, prepare: str, actor: str) -> SourceDataset:
         """Declare `folder` as the source dataset `name`.

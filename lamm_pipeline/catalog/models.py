@@ -67,6 +67,31 @@ class Recording(Base):
     run_key: Mapped[str | None] = mapped_column(String(200), index=True)
 
 
+class AnnotationExport(Base):
+    """One ZIP with annotated images, read where it lies.
+
+    Attributes:
+        key: its partition.
+        size, mtime_ns: when its content was last looked at; another pair means that it may have changed.
+        digest: of the whole file, None until it was read.
+        missing_since: since when there is no file at `path`.
+        run_key: of the run that the sensor has still to ask for.
+    """
+
+    __tablename__ = "annotation_exports"
+
+    key: Mapped[str] = mapped_column(String(100), primary_key=True)
+    path: Mapped[str] = mapped_column(Text, unique=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int] = mapped_column(BigInteger)
+    quick_digest: Mapped[str] = mapped_column(String(SHA256_HEX), index=True)
+    digest: Mapped[str | None] = mapped_column(String(SHA256_HEX))
+    added_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    added_by: Mapped[str] = mapped_column(String(200))
+    missing_since: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    run_key: Mapped[str | None] = mapped_column(String(200), index=True)
+
+
 class DatasetVersion(Base):
     """One immutable dataset version. The manifest on disk is the truth; title and description alone may change.
 

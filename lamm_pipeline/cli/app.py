@@ -7,8 +7,11 @@ from lamm_pipeline.cli import (
     datasets,
     evaluating,
     evaluations,
+    exporting,
     gifs,
+    importing,
     operating,
+    preparing,
     recordings,
     reviewing,
     running,
@@ -28,6 +31,7 @@ dataset_app = typer.Typer(
     no_args_is_help=True, help="Create and look at dataset versions. A version never changes; a change is a new version."
 )
 app.add_typer(dataset_app, name="dataset")
+app.command("import")(importing.import_)
 sequences_app = typer.Typer(no_args_is_help=True, help="Make, compare and export what is to be reviewed: each object once over time.")
 app.add_typer(sequences_app, name="sequences")
 label_app = typer.Typer(
@@ -46,6 +50,7 @@ for command in (
     recordings.scan,
     running.run,
     running.status,
+    preparing.prepare,
     serving.up,
     serving.reports,
     operating.pause,
@@ -66,9 +71,12 @@ for command in (
 dataset_app.command("create")(datasets.create)
 dataset_app.command("list")(datasets.list_versions)
 dataset_app.command("show")(datasets.show)
+dataset_app.command("validate")(datasets.validate)
 dataset_app.command("edit")(datasets.edit)
 dataset_app.command("delete")(datasets.delete)
 dataset_app.command("diff")(datasets.diff)
+dataset_app.command("zip")(datasets.zip_export)
+dataset_app.command("sam2")(exporting.sam2)
 sequences_app.command("run")(sequences.run)
 sequences_app.command("compare")(sequences.compare)
 sequences_app.command("export")(sequences.export)

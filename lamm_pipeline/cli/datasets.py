@@ -1,5 +1,6 @@
-"""`lamm dataset`: create, list, show, edit, delete, diff."""
+"""`lamm dataset`: create, list, show, validate, edit, delete, diff, zip."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -8,8 +9,11 @@ from lamm_pipeline.cli import options
 from lamm_pipeline.cli.session import Session, open_session
 from lamm_pipeline.datasets.comparison import Comparison, Curated, compare, counted
 from lamm_pipeline.datasets.deletion import delete_version
+from lamm_pipeline.datasets.downloads import find_export, write_zip
 from lamm_pipeline.datasets.samples import pinned_folders
-from lamm_pipeline.datasets.settings import DatasetSettings, EmptyFrames, ExportFormat, SplitStrategy
+from lamm_pipeline.datasets.settings import DatasetSettings, EmptyFrames, ExportFormat, SplitStrategy, StratifiedGroup
+from lamm_pipeline.datasets.validation.report import FAILURES_FILE, PAGE_FILE, REPORT_FILE, Status, read_report
+from lamm_pipeline.datasets.validation.settings import ValidationLevel
 from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.config import parse
@@ -18,25 +22,41 @@ from lamm_pipeline.orchestration.runs import RunState, newest_run, state_of
 
 Ratios = Annotated[str, typer.Option("--split", help="Shares of train/val/test; they sum to 1.")]
 VersionKey = Annotated[str, typer.Argument(help="Version key, e.g. night_drives.v2.")]
-Formats = Annotated[list[ExportFormat] | None, typer.Option("--format", help="Format to write; may be given twice. Default: all.")]
+Formats = Annotated[list[ExportFormat] | None, typer.Option("--format", help="Format to write; may be repeated. Default: kitti and coco.")]
 
 
 @options.command
 def create(
     name: Annotated[str, typer.Argument(help="Name of the dataset, e.g. night_drives; the version number is given by the house.")],
     recordings: Annotated[
-        list[str] | None, typer.Argument(help="Recording keys (see `lamm status`). Default: all that have detections.")
+        list[str] | None,
+        typer.Argument(help="Recording keys (see `lamm status`). Default: all that have detections, or none with --import."),
     ] = None,
     split: Ratios = "0.7/0.2/0.1",
     strategy: Annotated[
-        SplitStrategy, typer.Option(help="Whole recordings, or contiguous blocks with a guard gap, or whichever fits.")
+        SplitStrategy,
+        typer.Option(
+            help="Whole recordings (temporal: in the order of time), contiguous blocks with a guard gap, or whichever of these fits; "
+            "stratified by class; random frames, which leaks."
+        ),
     ] = SplitStrategy.auto,
+    group: Annotated[StratifiedGroup, typer.Option(help="What --strategy stratified keeps together.")] = StratifiedGroup.auto,
     seed: Annotated[int, typer.Option(help="Seed of the split; the same seed gives the same split.")] = 42,
     formats: Formats = None,
     include: Annotated[list[str] | None, typer.Option("--class", help="Class to keep; may be repeated. Default: all.")] = None,
     exclude: Annotated[list[str] | None, typer.Option("--exclude-class", help="Class to leave out; may be repeated.")] = None,
     min_score: Annotated[float | None, typer.Option(help="Leave out annotations with a lower score.")] = None,
-    empty_frames: Annotated[EmptyFrames, typer.Option(help="What becomes of frames without annotations.")] = EmptyFrames.drop,
+    empty_frames: Annotated[EmptyFrames, typer.Option(help="What becomes of frames without annotations.")] = EmptyFrames.auto,
+    validation: Annotated[
+        ValidationLevel,
+        typer.Option(help="What the version has to fulfil: strict takes frames without annotations and invalid boxes as errors."),
+    ] = ValidationLevel.lenient,
+    imports: Annotated[
+        list[str] | None, typer.Option("--import", help="Key of an import (see `lamm import --list`); may be repeated.", show_default=False)
+    ] = None,
+    resplit: Annotated[
+        bool, typer.Option("--resplit", help="Divide all frames anew; else those of the version before stay where they are.")
+    ] = False,
     title: Annotated[str, typer.Option(help="Title for people.")] = "",
     description: Annotated[str, typer.Option(help="Description for people.")] = "",
     root: options.Root = None,
@@ -53,6 +73,7 @@ def create(
         split,
         formats,
         strategy=strategy,
+        group=group,
         seed=seed,
         filters={
             "include_classes": include or [],
@@ -60,9 +81,12 @@ def create(
             "min_score": min_score,
             "empty_frames": empty_frames,
         },
+        validation={"level": validation},
     )
     with open_session(root) as session:
-        key = session.create_version(name, recordings or [], settings, title=title, description=description)
+        key = session.create_version(
+            name, recordings or [], settings, imports=imports or [], resplit=resplit, title=title, description=description
+        )
         show_version(session, key, as_json=as_json)
 
 
@@ -94,6 +118,48 @@ def show(
     with open_session(root) as session:
         session.workspace.catalog.version(version)
         show_version(session, version, as_json=as_json)
+
+
+@options.command
+def validate(
+    version: VersionKey,
+    root: options.Root = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show the validation report of a dataset version. Ends with code 1 when the version failed.
+
+    lamm dataset validate night_drives.v2
+    """
+    with open_session(root) as session:
+        session.workspace.catalog.version(version)
+        artifact = session.workspace.version_artifact(version, "validation_report")
+        report = read_report(artifact.file(REPORT_FILE).parent)
+    if as_json:
+        options.print_json({**report, "folder": artifact.location})
+    else:
+        _show_report(report)
+        options.say(f"\n  report    {artifact.location}/{PAGE_FILE}\n  failures  {artifact.location}/{FAILURES_FILE}")
+    if report["status"] == Status.failed:
+        raise typer.Exit(1)
+
+
+def _show_report(report: dict[str, Any]) -> None:
+    options.say(f"{report['dataset']}: {report['status']}, {report['frames']} frames, {report['annotations']} annotations")
+    options.say()
+    rows = [
+        {"rule": rule["name"], "result": "passed" if rule["passed"] else rule["severity"], "finding": rule["sentence"]}
+        for rule in report["rules"]
+    ]
+    rows += [{"rule": name, "result": "off", "finding": ""} for name in report["switched_off"]]
+    options.print_table(rows, "no rules")
+    for rule in report["rules"]:
+        if rule["first"]:
+            more = rule["failures"] - len(rule["first"])
+            options.say(f"\n{rule['name']}: {', '.join(rule['first'])}" + (f" and {more} more" if more else ""))
+    if report["recommendations"]:
+        options.say()
+    for advice in report["recommendations"]:
+        options.say(f"- {advice}")
 
 
 @options.command
@@ -165,6 +231,31 @@ def diff(
         _show_comparison(found, listed)
 
 
+@options.command
+def zip_export(
+    version: VersionKey,
+    export_format: Annotated[ExportFormat, typer.Option("--format", help="Which of its formats.")],
+    to: Annotated[Path | None, typer.Option(help="The ZIP. Default: <version>-<format>.zip here.", show_default=False)] = None,
+    root: options.Root = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write a dataset version in one format as one ZIP, the same that the report server gives to browsers.
+
+    lamm dataset zip night_drives.v1 --format coco --to night.zip
+    """
+    path = to or Path(f"{version}-{export_format}.zip")
+    with open_session(root) as session:
+        session.workspace.catalog.version(version)
+        export = find_export(session.workspace.store, version, export_format)
+        if export is None:
+            raise InputError(f"{version} is not written as {export_format}. See `lamm dataset show {version}` for what there is.")
+        size = write_zip(export, path)
+    if as_json:
+        options.print_json({"version": version, "format": export_format, "file": str(path), "bytes": size})
+    else:
+        options.say(f"{path}: {size / 1e6:.1f} MB.")
+
+
 def _curated(session: Session, key: str) -> Curated:
     session.workspace.catalog.version(key)
     manifest = read_version(session.settings.root, key)
@@ -211,16 +302,25 @@ def dataset_settings(split: str, formats: list[ExportFormat] | None, **values: A
     Raises:
         InputError: a value is not allowed.
     """
-    try:
-        train, val, test = (float(part) for part in split.split("/"))
-    except ValueError:
-        raise InputError(f"--split {split!r} is not three shares such as 0.7/0.2/0.1.") from None
-    parts: dict[str, Any] = {"train_ratio": train, "val_ratio": val, "test_ratio": test}
-    parts |= {name: values.pop(name) for name in ("strategy", "seed", "balance_by", "guard_frames") if name in values}
+    parts: dict[str, Any] = ratios_of(split)
+    parts |= {name: values.pop(name) for name in ("strategy", "group", "seed", "balance_by", "guard_frames") if name in values}
     settings: DatasetSettings = parse(
         DatasetSettings, {"split": parts, **({"formats": formats} if formats else {}), **values}, "the dataset version"
     )
     return settings
+
+
+def ratios_of(split: str) -> dict[str, float]:
+    """The ratios of `SplitSettings`, from text such as 0.7/0.2/0.1.
+
+    Raises:
+        InputError: it is no such text.
+    """
+    try:
+        train, val, test = (float(part) for part in split.split("/"))
+    except ValueError:
+        raise InputError(f"--split {split!r} is not three shares such as 0.7/0.2/0.1.") from None
+    return {"train_ratio": train, "val_ratio": val, "test_ratio": test}
 
 
 def show_version(session: Session, key: str, *, as_json: bool) -> None:
@@ -231,7 +331,14 @@ def show_version(session: Session, key: str, *, as_json: bool) -> None:
         return
     statistics = facts["statistics"]
     options.say(f"Dataset version {key}, created {facts['created_at']} by {facts['created_by']}")
-    options.say(f"  recordings   {', '.join(facts['recordings'])}")
+    for what in ("recordings", "imports"):
+        if facts[what]:
+            options.say(f"  {what:<12} {', '.join(facts[what])}")
+    if facts["validation"] is not None:
+        findings = facts["validation"]
+        options.say(f"  validation   {findings['status']}")
+        for sentence in (*findings["errors"], *findings["warnings"]):
+            options.say(f"    {sentence}")
     if statistics is None:
         options.say("  not exported yet; materialize the assets of this version, or launch the job `export`")
         return

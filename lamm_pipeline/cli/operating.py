@@ -10,7 +10,6 @@ import typer
 
 from lamm_pipeline.cli import options
 from lamm_pipeline.cli.session import Session, open_session
-from lamm_pipeline.datasets.creation import PINNED
 from lamm_pipeline.datasets.versions import list_versions
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.runs import (
@@ -258,13 +257,11 @@ def _show(run: dg.DagsterRun, state: RunState, *, as_json: bool, **details: Any)
 
 
 def _pinned(session: Session) -> dict[ArtifactKey, frozenset[str]]:
-    """The artifacts that dataset versions consist of."""
+    """What dataset versions rely on."""
     pinned: dict[ArtifactKey, frozenset[str]] = {}
     for version in list_versions(session.settings.root):
-        for inputs in version.recordings:
-            for asset in PINNED:
-                made = getattr(inputs.artifacts, asset)
-                if made is not None:
-                    key = ArtifactKey("recordings", inputs.recording, asset)
-                    pinned[key] = pinned.get(key, frozenset()) | {made}
+        for reference in version.references:
+            scope, partition, asset, made = reference.split("/")
+            key = ArtifactKey(scope, partition, asset)
+            pinned[key] = pinned.get(key, frozenset()) | {made}
     return pinned

@@ -16,7 +16,8 @@ import typer
 from lamm_pipeline.cli.options import note
 from lamm_pipeline.cli.run_log import sentences
 from lamm_pipeline.datasets.creation import create_dataset_version, refresh_selections
-from lamm_pipeline.datasets.settings import DatasetSettings
+from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
+from lamm_pipeline.datasets.validation.report import REPORT_FILE, read_report
 from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.instance import ACTOR_TAG, add_version_partitions, dagster_home, open_instance
@@ -26,10 +27,10 @@ from lamm_pipeline.orchestration.stages import STAGES
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.recordings.recorded import recorded_between
 from lamm_pipeline.settings import Settings, actor
-from lamm_pipeline.storage.artifacts import ArtifactKey
+from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey
 
 STOPPED = 130
-EXPORTS = {"kitti": "kitti_dataset", "coco": "coco_dataset"}
+EXPORTS = {str(each): f"{each}_dataset" for each in ExportFormat}
 
 
 class Session:
@@ -136,32 +137,42 @@ class Session:
         return by
 
     def create_version(
-        self, name: str, recordings: Iterable[str], settings: DatasetSettings, *, title: str = "", description: str = ""
+        self,
+        name: str,
+        recordings: Iterable[str],
+        settings: DatasetSettings,
+        *,
+        imports: Iterable[str] = (),
+        resplit: bool = False,
+        title: str = "",
+        description: str = "",
     ) -> str:
         """Create a dataset version of what is in force, the latest decisions among it, and export it; returns its key."""
         # the assets read the environment when they load, and a wrong variable is to end in a sentence
         from lamm_pipeline.curation.assets import refreshed  # noqa: PLC0415
 
-        chosen = list(recordings)
-        for artifact, planned in refresh_selections(self.workspace.store, self.workspace.catalog, self.workspace.ontology, chosen):
+        workspace, chosen, imported = self.workspace, list(recordings), list(imports)
+        for artifact, planned in refresh_selections(workspace.store, workspace.catalog, workspace.ontology, chosen, imported):
             note(f"  selection of {planned.recording} renewed")
             self.instance.report_runless_asset_event(refreshed(artifact, planned))
         version, new = create_dataset_version(
             self.settings.root,
-            self.workspace.store,
-            self.workspace.catalog,
-            self.workspace.ontology,
+            workspace.store,
+            workspace.catalog,
+            workspace.ontology,
             name,
             chosen,
             settings,
             actor=self.actor,
+            imports=imported,
+            resplit=resplit,
             title=title,
             description=description,
         )
         note(f"Dataset version {version.key}" + ("" if new else ": nothing differs from it, so no new version is made"))
         add_version_partitions(self.instance, [version.key])
         formats = [EXPORTS[name] for name in version.settings.formats]
-        self.materialize("export", version.key, ["curated_dataset", "splits", *formats, "lineage"])
+        self.materialize("export", version.key, ["curated_dataset", "splits", "validation_report", *formats, "lineage"])
         return version.key
 
     def recording_facts(self, key: str) -> dict[str, Any]:
@@ -188,7 +199,7 @@ class Session:
         """What is known of a dataset version, as JSON values."""
         version = read_version(self.settings.root, key)
         row = self.workspace.catalog.version(key)
-        lineage = self.workspace.store.current(ArtifactKey("datasets", key, "lineage"))
+        lineage, report = (self.workspace.store.current(ArtifactKey("datasets", key, asset)) for asset in ("lineage", "validation_report"))
         exports = {
             name: f"{artifact.location}/{name}"
             for name, asset in EXPORTS.items()
@@ -202,6 +213,8 @@ class Session:
             "created_at": version.created_at,
             "created_by": version.created_by,
             "recordings": [inputs.recording for inputs in version.recordings],
+            "imports": [inputs.key for inputs in version.imports],
+            "validation": None if report is None else _findings(report),
             "settings": version.settings.model_dump(mode="json"),
             "training_dataset_id": content.get("training_dataset_id"),
             "curated_dataset_id": content.get("curated_dataset_id"),
@@ -220,6 +233,12 @@ def open_session(root: Path | None) -> Iterator[Session]:
         yield Session(settings, Workspace(root=str(settings.root)), instance)
 
 
+def _findings(report: Artifact) -> dict[str, Any]:
+    """What a validation report says of all."""
+    found = read_report(report.file(REPORT_FILE).parent)
+    return {name: found[name] for name in ("status", "errors", "warnings", "recommendations")}
+
+
 def _explain_stop(by: Mapping[str, str], partition: str) -> NoReturn:
     """Say who stopped a run; Ctrl-C ends this command as well."""
     if PAUSED_TAG in by:
@@ -236,5 +255,12 @@ def _first_failure(result: dg.ExecuteInProcessResult) -> str:
             data = event.step_failure_data
             if data.user_failure_data is not None and data.user_failure_data.description:
                 return f"{event.step_key}: {data.user_failure_data.description}"
+            blocked = [
+                f"{check.check_name}: {check.description or 'did not pass'}"
+                for check in result.get_asset_check_evaluations()
+                if check.asset_key.path[-1] == event.step_key and not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
+            ]
+            if blocked:
+                return f"{event.step_key}: {' '.join(blocked)}"
             return f"{event.step_key}: {(data.error.message if data.error else 'failed').strip()}"
     return "The run failed."

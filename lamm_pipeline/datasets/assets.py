@@ -1,4 +1,4 @@
-"""The assets of a dataset version: `curated_dataset`, `splits`, one asset a format, `lineage`."""
+"""The assets of a dataset version: `curated_dataset`, `splits`, `validation_report`, one asset a format, `lineage`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,15 @@ import numpy as np
 from lamm_pipeline import partitions
 from lamm_pipeline.datasets import checks
 from lamm_pipeline.datasets.curate import curate_version
+from lamm_pipeline.datasets.downloads import download_path
 from lamm_pipeline.datasets.formats.export import export_version
 from lamm_pipeline.datasets.lineage import LINEAGE_FILE, write_lineage
 from lamm_pipeline.datasets.samples import pinned_folders
 from lamm_pipeline.datasets.settings import ExportFormat
 from lamm_pipeline.datasets.splits import leaks, read_summary, split_version
-from lamm_pipeline.datasets.versions import VersionManifest, read_version
+from lamm_pipeline.datasets.validation.assets import require_validated, validation_report
+from lamm_pipeline.datasets.versions import PreviousSplit, VersionManifest, read_version
+from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.config import StageConfig
 from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failures
 from lamm_pipeline.orchestration.metadata import table, thumbnail
@@ -29,16 +32,19 @@ from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
 CURATION_VERSION = "3"
-SPLITS_VERSION = "2"
+SPLITS_VERSION = "3"
 KITTI_VERSION = "2"
 COCO_VERSION = "3"
+HUGGINGFACE_VERSION = "1"
+LLAVA_VERSION = "1"
+SAM2_VERSION = "1"
 LINEAGE_VERSION = "3"
 GROUP = "datasets"
 
 # The edges are drawn, but a version does not turn stale when a recording moves on: what it was made of is pinned in its manifest.
 _SOURCES = [
     dg.AssetDep(name, partition_mapping=dg.SpecificPartitionsPartitionMapping([]))
-    for name in ("frames", "detections", "boxes_3d", "tracks", "diversity_metrics", "selection")
+    for name in ("frames", "detections", "boxes_3d", "tracks", "diversity_metrics", "selection", "annotation_export")
 ]
 
 
@@ -97,17 +103,18 @@ def curated_dataset(context: dg.AssetExecutionContext, config: StageConfig, work
     group_name=GROUP,
     code_version=SPLITS_VERSION,
     retry_policy=IO_RETRIES,
-    check_specs=[checks.NO_VIDEO_LEAKAGE, checks.GUARD_GAP],
-    description="Train, val and test: whole recordings, or contiguous blocks with a guard gap where there are too few.",
+    check_specs=[checks.NO_VIDEO_LEAKAGE, checks.GUARD_GAP, checks.STRATIFIED],
+    description="Train, val and test: whole recordings, or contiguous blocks with a guard gap where there are too few, or as asked.",
 )
 def splits(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Divide a version's frames."""
     with sentences_as_failures():
         version = _version(context, workspace)
         curated = workspace.version_artifact(context.partition_key, "curated_dataset")
+        previous = None if version.previous_split is None else _previous_split(workspace, version.previous_split)
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
-            summary = split_version(version, curated.folder, draft)
+            summary = split_version(version, curated.folder, draft, None if previous is None else previous.folder)
             progress(summary["total_frames"], summary["total_frames"])
             return {name: summary[name] for name in ("total_frames", "total_annotations", "total_recordings", "strategy_used")}
 
@@ -118,7 +125,7 @@ def splits(context: dg.AssetExecutionContext, config: StageConfig, workspace: Wo
             scope="datasets",
             config=config,
             code_version=SPLITS_VERSION,
-            inputs={"curated_dataset": curated},
+            inputs={"curated_dataset": curated} | ({} if previous is None else {"previous_splits": previous}),
             settings=version.settings.split.model_dump(mode="json"),
         )
         summary = read_summary(artifact.folder)
@@ -133,9 +140,15 @@ def splits(context: dg.AssetExecutionContext, config: StageConfig, workspace: Wo
                 **artifact.counts,
                 "splits": table(rows),
                 "classes": table([{"class": name, **numbers} for name, numbers in summary["classes"].items()]),
+                "shares": table(_shares(summary)),
+                "newcomers": table([summary["newcomers"]]),
                 "notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in summary["notes"]) or "none"),
             },
-            [checks.no_video_leakage(leaks(artifact.folder)), checks.guard_gap(summary)],
+            [
+                checks.no_video_leakage(leaks(artifact.folder), summary),
+                checks.guard_gap(summary),
+                checks.stratified_within_5_points(summary),
+            ],
         )
 
 
@@ -145,7 +158,7 @@ def _export_asset(export_format: ExportFormat, code_version: str, description: s
     @dg.asset(
         name=f"{export_format}_dataset",
         partitions_def=partitions.dataset_versions,
-        deps=[splits],
+        deps=[splits, validation_report],
         group_name=GROUP,
         code_version=code_version,
         retry_policy=IO_RETRIES,
@@ -160,6 +173,7 @@ def _export_asset(export_format: ExportFormat, code_version: str, description: s
                 return dg.MaterializeResult(metadata={"exported": False, "note": f"{version.key} is not wanted as {export_format}."})
             curated = workspace.version_artifact(context.partition_key, "curated_dataset")
             split = workspace.version_artifact(context.partition_key, "splits")
+            require_validated(workspace, version.key, {"curated_dataset": curated, "splits": split})
 
             def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
                 summary = export_version(
@@ -184,7 +198,7 @@ def _export_asset(export_format: ExportFormat, code_version: str, description: s
                 code_version=code_version,
                 inputs={"curated_dataset": curated, "splits": split},
                 files={"ontology": workspace.ontology.digest},
-                settings=version.settings.model_dump(mode="json", exclude={"filters", "split", "formats"}),
+                settings=version.settings.model_dump(mode="json", exclude={"filters", "split", "validation", "formats"}),
             )
             counts = artifact.counts
             rows = [
@@ -199,6 +213,7 @@ def _export_asset(export_format: ExportFormat, code_version: str, description: s
                     "written": table(rows),
                     "files": table([{"what": name, "count": count} for name, count in counts["counts"].items()]),
                     "dataset": dg.MetadataValue.path(f"{artifact.location}/{export_format}"),
+                    "download": dg.MetadataValue.url(f"{workspace.settings.report_url}{download_path(version.key, export_format)}"),
                     "sample": _preview(artifact),
                 },
             )
@@ -210,11 +225,23 @@ kitti_dataset = _export_asset(
     ExportFormat.kitti, KITTI_VERSION, "The version as KITTI: images, labels with 3D boxes in the camera frame, calibration, clouds, depth."
 )
 coco_dataset = _export_asset(ExportFormat.coco, COCO_VERSION, "The version as COCO: images and annotations.json with RLE masks.")
+huggingface_dataset = _export_asset(
+    ExportFormat.huggingface,
+    HUGGINGFACE_VERSION,
+    "The version as a Hugging Face DatasetDict for load_from_disk: images, masks, boxes, conversations; with a dataset card.",
+)
+llava_dataset = _export_asset(
+    ExportFormat.llava, LLAVA_VERSION, "The version in LLaVA's format: JSON lines with questions and answers about each image."
+)
+
+sam2_dataset = _export_asset(
+    ExportFormat.sam2, SAM2_VERSION, "The version as SAM2 exports, one ZIP a recording, which can be imported again without loss."
+)
 
 
 @dg.asset(
     partitions_def=partitions.dataset_versions,
-    deps=[kitti_dataset, coco_dataset],
+    deps=[kitti_dataset, coco_dataset, huggingface_dataset, llava_dataset, sam2_dataset],
     group_name=GROUP,
     code_version=LINEAGE_VERSION,
     retry_policy=IO_RETRIES,
@@ -267,12 +294,40 @@ def lineage(context: dg.AssetExecutionContext, config: StageConfig, workspace: W
         )
 
 
-ASSETS: Sequence[dg.AssetsDefinition] = (curated_dataset, splits, kitti_dataset, coco_dataset, lineage)
+ASSETS: Sequence[dg.AssetsDefinition] = (
+    curated_dataset,
+    splits,
+    validation_report,
+    kitti_dataset,
+    coco_dataset,
+    huggingface_dataset,
+    llava_dataset,
+    sam2_dataset,
+    lineage,
+)
 
 
 def _version(context: dg.AssetExecutionContext, workspace: Workspace) -> VersionManifest:
     workspace.catalog.version(context.partition_key)
     return read_version(Path(workspace.root), context.partition_key)
+
+
+def _previous_split(workspace: Workspace, previous: PreviousSplit) -> Artifact:
+    found = workspace.store.find(ArtifactKey("datasets", previous.version, "splits"), previous.artifact)
+    if found is None:
+        raise InputError(
+            f"The split {previous.artifact} of {previous.version!r}, whose frames are to stay where they are, is not there any more. "
+            "Make a version that splits anew."
+        )
+    return found
+
+
+def _shares(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How much of each split has each class, percent."""
+    return [
+        {"class": name} | {split: f"{100 * numbers['share']:.1f} ({numbers['points']:+.1f})" for split, numbers in by_split.items()}
+        for name, by_split in summary["class_shares"].items()
+    ]
 
 
 def _sources(workspace: Workspace, version: VersionManifest) -> list[Source]:
@@ -308,6 +363,6 @@ def _preview(artifact: Artifact) -> dg.MetadataValue[Any]:
         if name.endswith((".png", ".jpg", ".jpeg")) and "/masks/" not in name and "/image_3/" not in name
     )
     if not names:
-        return dg.MetadataValue.text("no frames")
+        return dg.MetadataValue.text("no image files")
     name = next((each for each in names if "/train/" in each), names[0])
     return thumbnail(np.asarray(cv2.imread(str(artifact.file(name)), cv2.IMREAD_COLOR), np.uint8), name)

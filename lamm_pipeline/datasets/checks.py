@@ -11,23 +11,33 @@ from lamm_pipeline import partitions, sample_table
 from lamm_pipeline.curation.selection import FrameDrop
 from lamm_pipeline.datasets.curate import read_selection
 from lamm_pipeline.datasets.samples import source_frames
+from lamm_pipeline.datasets.settings import SplitStrategy, StratifiedGroup
 from lamm_pipeline.datasets.splits import Leak
 from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.orchestration.metadata import table
 from lamm_pipeline.sample_table import ArtifactFolder
+
+POINTS = 5
 
 NO_VIDEO_LEAKAGE = dg.AssetCheckSpec(
     "no_video_leakage",
     asset="splits",
     blocking=True,
     partitions_def=partitions.dataset_versions,
-    description="No recording is in two splits; where one is cut into blocks, the guard gap lies between them.",
+    description="No recording is in two splits; where one is cut into blocks, the guard gap lies between them. "
+    "Where single frames were to be split, this only warns.",
 )
 GUARD_GAP = dg.AssetCheckSpec(
     "guard_gap",
     asset="splits",
     partitions_def=partitions.dataset_versions,
     description="Recordings are split as a whole, or the gaps between their blocks are as wide as asked.",
+)
+STRATIFIED = dg.AssetCheckSpec(
+    "stratified_within_5_points",
+    asset="splits",
+    partitions_def=partitions.dataset_versions,
+    description="After a stratified split each class is on as large a share of the frames of each split as of all, within five points.",
 )
 SOURCES_AGREE = dg.AssetCheckSpec(
     "sources_agree",
@@ -44,8 +54,13 @@ COUNTS_ADD_UP = dg.AssetCheckSpec(
 )
 
 
-def no_video_leakage(leaks: Sequence[Leak]) -> dg.AssetCheckResult:
-    """The verdict on a split."""
+def no_video_leakage(leaks: Sequence[Leak], summary: Mapping[str, Any]) -> dg.AssetCheckResult:
+    """The verdict on a split.
+
+    Args:
+        leaks: that were found.
+        summary: content of `splits.json`.
+    """
     rows = [
         {
             "recording": leak.recording,
@@ -55,8 +70,42 @@ def no_video_leakage(leaks: Sequence[Leak]) -> dg.AssetCheckResult:
         }
         for leak in leaks
     ]
-    sentence = f"{len(leaks)} recordings touch two splits." if leaks else "No recording touches two splits."
-    return dg.AssetCheckResult(passed=not leaks, check_name="no_video_leakage", description=sentence, metadata={"leaks": table(rows)})
+    asked_for = summary["strategy_used"] == SplitStrategy.random or summary["group"] == StratifiedGroup.frame
+    sentence = f"{len({leak.recording for leak in leaks})} recordings touch two splits." if leaks else "No recording touches two splits."
+    if leaks and asked_for:
+        sentence += " Single frames were to be split, so figures on val and test will look better than they are."
+    return dg.AssetCheckResult(
+        passed=not leaks,
+        check_name="no_video_leakage",
+        severity=dg.AssetCheckSeverity.WARN if asked_for else dg.AssetCheckSeverity.ERROR,
+        description=sentence,
+        metadata={"leaks": table(rows)},
+    )
+
+
+def stratified_within_5_points(summary: Mapping[str, Any]) -> dg.AssetCheckResult:
+    """The verdict on the classes of a stratified split.
+
+    Args:
+        summary: content of `splits.json`.
+    """
+    rows = [
+        {"class": name, "split": split, "frames": numbers["frames"], "points": numbers["points"]}
+        for name, by_split in summary["class_shares"].items()
+        for split, numbers in by_split.items()
+        if abs(numbers["points"]) > POINTS
+    ]
+    asked_for = summary["strategy_used"] == SplitStrategy.stratified
+    sentence = f"{len({row['class'] for row in rows})} classes are more than {POINTS} points off in a split."
+    if not asked_for:
+        sentence = f"The split is not to be stratified. {sentence}"
+    return dg.AssetCheckResult(
+        passed=not (asked_for and rows),
+        check_name="stratified_within_5_points",
+        severity=dg.AssetCheckSeverity.WARN,
+        description=sentence,
+        metadata={"off": table(rows)},
+    )
 
 
 def guard_gap(summary: Mapping[str, Any]) -> dg.AssetCheckResult:

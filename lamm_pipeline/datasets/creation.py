@@ -13,8 +13,6 @@ from lamm_pipeline.catalog.models import DatasetVersion, Recording, now
 from lamm_pipeline.curation.selecting import SelectionPlan, refresh
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.datasets.versions import (
-    IMPORT_ASSET,
-    IMPORTS_SCOPE,
     MANIFEST,
     ArtifactVersions,
     ImportInputs,
@@ -27,6 +25,7 @@ from lamm_pipeline.datasets.versions import (
     list_versions,
 )
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.imports import planning
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore
 from lamm_pipeline.storage.atomic import sha256_file
@@ -35,24 +34,25 @@ PINNED = tuple(ArtifactVersions.model_fields)
 NEEDED = ("frames", "detections")
 
 
-def wanted_recordings(store: ArtifactStore, catalog: Catalog, recordings: Iterable[str]) -> list[str]:
-    """The recordings named, each once; where none is named, all that have detections.
+def wanted_recordings(store: ArtifactStore, catalog: Catalog, recordings: Iterable[str], imports: Sequence[str] = ()) -> list[str]:
+    """The recordings named, each once; where neither recordings nor imports are named, all that have detections.
 
     Raises:
-        InputError: none is named, and none has detections.
+        InputError: nothing is named, and no recording has detections.
     """
-    keys = list(dict.fromkeys(recordings)) or [
-        row.key for row in catalog.recordings() if store.current(ArtifactKey("recordings", row.key, "detections"))
-    ]
-    if not keys:
+    named = list(dict.fromkeys(recordings))
+    if named or imports:
+        return named
+    ready = [row.key for row in catalog.recordings() if store.current(ArtifactKey("recordings", row.key, "detections"))]
+    if not ready:
         raise InputError(
             "No recording has detections yet, so there is nothing to make a dataset of. Process recordings first (`lamm run`)."
         )
-    return keys
+    return ready
 
 
 def refresh_selections(
-    store: ArtifactStore, catalog: Catalog, ontology: Ontology, recordings: Iterable[str]
+    store: ArtifactStore, catalog: Catalog, ontology: Ontology, recordings: Iterable[str], imports: Sequence[str] = ()
 ) -> Iterator[tuple[Artifact, SelectionPlan]]:
     """Bring the selections of recordings up to the latest decisions, so that the next version pins them.
 
@@ -62,12 +62,13 @@ def refresh_selections(
         store: published artifacts.
         catalog: has the decisions.
         ontology: the classes in force.
-        recordings: keys; none means all recordings that have detections.
+        recordings: keys; none means all recordings that have detections, or none at all where imports are named.
+        imports: keys.
 
     Yields:
         Each selection that was renewed, and what it was made of.
     """
-    for key in wanted_recordings(store, catalog, recordings):
+    for key in wanted_recordings(store, catalog, recordings, imports):
         catalog.recording(key)
         ready = all(store.current_version(ArtifactKey("recordings", key, asset)) for asset in NEEDED)
         if ready and (renewed := refresh(store, catalog, ontology, key)) is not None:
@@ -115,8 +116,8 @@ def create_dataset_version(
             be used.
     """
     check_name(name)
-    imported, chosen = list(dict.fromkeys(imports)), list(recordings)
-    keys = chosen if imported and not chosen else wanted_recordings(store, catalog, chosen)
+    imported = list(dict.fromkeys(imports))
+    keys = wanted_recordings(store, catalog, recordings, imported)
     rows = catalog.versions(name, deleted=True)
     known = [row.number for row in rows]
     gone = {row.number for row in rows if row.deleted_at is not None}
@@ -202,7 +203,7 @@ def _extra_classes(imports: Iterable[Artifact], ontology: Ontology, before: Sequ
 
 
 def _import(store: ArtifactStore, key: str) -> Artifact:
-    artifact = store.current(ArtifactKey(IMPORTS_SCOPE, key, IMPORT_ASSET))
+    artifact = store.current(ArtifactKey(planning.SCOPE, key, planning.ASSET))
     if artifact is None:
         raise InputError(f"There is no import {key!r}. Import its ZIP first (`lamm import`), or see `lamm import --list`.")
     return artifact

@@ -1,5 +1,6 @@
-"""Making a dataset version from the Launchpad: the job `create_dataset`, and the sensor that exports what it made."""
+"""Making a dataset version from the Launchpad: the jobs `create_dataset` and `prepare`, and the sensor that exports what they made."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -7,11 +8,19 @@ from pydantic import Field
 
 from lamm_pipeline.curation.assets import refreshed
 from lamm_pipeline.datasets.creation import create_dataset_version, refresh_selections
-from lamm_pipeline.datasets.settings import DatasetSettings, FilterSettings, SplitSettings
+from lamm_pipeline.datasets.preparing import PREPARED, dataset_name, grow
+from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat, FilterSettings, SplitSettings
+from lamm_pipeline.datasets.validation.settings import ValidationSettings
+from lamm_pipeline.errors import InputError
+from lamm_pipeline.imports.assets import imported
+from lamm_pipeline.imports.planning import bring_about, plan
+from lamm_pipeline.imports.settings import ImportSettings
+from lamm_pipeline.imports.taking_in import add_exports
 from lamm_pipeline.orchestration.config import CheckedConfig, parse
 from lamm_pipeline.orchestration.failures import sentences_as_failures
-from lamm_pipeline.orchestration.instance import ACTOR_TAG, add_version_partitions
+from lamm_pipeline.orchestration.instance import ACTOR_TAG, add_export_partitions, add_version_partitions
 from lamm_pipeline.orchestration.metadata import table
+from lamm_pipeline.orchestration.progress import StageProgress
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.settings import actor
 
@@ -19,8 +28,14 @@ VERSION_TAG = "lamm/dataset_version"
 
 export = dg.define_asset_job(
     "export",
-    selection=dg.AssetSelection.assets("curated_dataset", "splits", "kitti_dataset", "coco_dataset", "lineage"),
-    description="Curate, split and export one dataset version, and write its lineage.",
+    selection=dg.AssetSelection.assets(
+        "curated_dataset",
+        "splits",
+        "validation_report",
+        *(f"{each}_dataset" for each in ExportFormat),
+        "lineage",
+    ),
+    description="Curate, split, validate and export one dataset version, and write its lineage.",
 )
 
 
@@ -32,44 +47,106 @@ class SplitConfig(SplitSettings, dg.Config):
     """How the frames of a version are divided into train, val and test."""
 
 
+class ValidationConfig(ValidationSettings, dg.Config):
+    """What a version is validated for."""
+
+
 class NewVersionConfig(DatasetSettings, CheckedConfig):
     """The next version of a dataset."""
 
     name: str = Field(description="Name of the dataset, e.g. night_drives; the version number is given.")
-    recordings: list[str] = Field([], description="Recording keys; empty takes all recordings that have detections.")
+    recordings: list[str] = Field(
+        [], description="Recording keys; empty takes all recordings that have detections, or none at all where imports are named."
+    )
+    imports: list[str] = Field([], description="Keys of imports, in the order in which they are to be believed.")
+    resplit: bool = Field(False, description="Divide all frames anew; else those of the version before stay where they are.")
     title: str = Field("", description="Title for people.")
     description: str = Field("", description="Description for people.")
     filters: FiltersConfig = Field(FiltersConfig(), description="Which frames and annotations get in.")
     split: SplitConfig = Field(SplitConfig(), description="How they are divided into train, val and test.")
+    validation: ValidationConfig = Field(ValidationConfig(), description="What the version is validated for before it is exported.")
 
 
-@dg.op(description="Renew selections that lack the latest decisions, pin the recordings' artifacts, write the manifest, add the partition.")
+class ImportFields(ImportSettings, dg.Config):
+    """How annotation exports are read."""
+
+
+class PrepareConfig(NewVersionConfig):
+    """Annotation exports, and the version that is made of them and of what the dataset has."""
+
+    name: str = Field("", description="Name of the dataset; one that exists grows. Empty: the first ZIP's.")
+    recordings: list[str] = Field([], description="Keys of recordings to add as well.")
+    zips: list[str] = Field(description="Paths of SAM2 export ZIPs.")
+    importing: ImportFields = Field(ImportFields(), description="How the ZIPs are read.")
+    split: SplitConfig = Field(SplitConfig(**PREPARED.split.model_dump()), description="How the frames are divided.")
+    formats: list[ExportFormat] = Field([], description="Formats to write: kitti, coco, huggingface, llava, sam2; empty means huggingface.")
+    validation: ValidationConfig = Field(
+        ValidationConfig(**PREPARED.validation.model_dump()), description="What the version is validated for."
+    )
+
+
+@dg.op(description="Renew selections that lack the latest decisions, pin what is published, write the manifest, add the partition.")
 def write_version(context: dg.OpExecutionContext, config: NewVersionConfig, workspace: Workspace) -> str:
     """Create a dataset version; returns its key."""
     with sentences_as_failures():
-        for artifact, planned in refresh_selections(workspace.store, workspace.catalog, workspace.ontology, config.recordings):
-            context.log_event(refreshed(artifact, planned))
-        values = config.model_dump(mode="json", include=set(DatasetSettings.model_fields))
-        version, new = create_dataset_version(
-            Path(workspace.root),
-            workspace.store,
-            workspace.catalog,
-            workspace.ontology,
-            config.name,
-            config.recordings,
-            parse(DatasetSettings, values, "the dataset version"),
-            actor=actor(context.run.tags.get(ACTOR_TAG)),
-            title=config.title,
-            description=config.description,
-            source_job_id=context.run_id,
-        )
-        add_version_partitions(context.instance, [version.key])
-        context.instance.add_run_tags(context.run_id, {VERSION_TAG: version.key})
-        context.log.info(f"Dataset version {version.key}" + ("" if new else " has exactly this content already; no new version is made."))
-        context.add_output_metadata(
-            {"version": version.key, "recordings": table([{"recording": inputs.recording} for inputs in version.recordings])}
-        )
-        return version.key
+        return _write_version(context, workspace, config, config.name, config.recordings, config.imports)
+
+
+@dg.op(description="Import every ZIP, put it beside what the dataset has, write the manifest of the next version, add the partitions.")
+def import_and_write_version(context: dg.OpExecutionContext, config: PrepareConfig, workspace: Workspace) -> str:
+    """Create the version of a dataset that its exports make; returns its key."""
+    with sentences_as_failures():
+        if not config.zips:
+            raise InputError("There is no ZIP to prepare. Name at least one in `zips`.")
+        who = actor(context.run.tags.get(ACTOR_TAG))
+        added = add_exports(workspace.catalog, [Path(each) for each in config.zips], who)
+        add_export_partitions(context.instance, [each.key for each in added])
+        settings = ImportSettings(**config.importing.model_dump())
+        for each in added:
+            planned = plan(workspace.store, workspace.catalog, workspace.ontology, each.key, settings)
+            artifact = bring_about(workspace.store, planned, StageProgress(context.log.info, each.key))
+            context.log_event(imported(artifact, workspace))
+        name = config.name or dataset_name(added[0].key)
+        growth = grow(Path(workspace.root), workspace.catalog, name, [*config.imports, *(each.key for each in added)])
+        recordings = list(dict.fromkeys([*growth.recordings, *config.recordings]))
+        return _write_version(context, workspace, config, name, recordings, growth.imports, PREPARED.formats)
+
+
+def _write_version(
+    context: dg.OpExecutionContext,
+    workspace: Workspace,
+    config: NewVersionConfig,
+    name: str,
+    recordings: Sequence[str],
+    imports: Sequence[str],
+    formats: Sequence[ExportFormat] = (),
+) -> str:
+    for artifact, planned in refresh_selections(workspace.store, workspace.catalog, workspace.ontology, recordings, imports):
+        context.log_event(refreshed(artifact, planned))
+    values = config.model_dump(mode="json", include=set(DatasetSettings.model_fields))
+    values["formats"] = values["formats"] or list(formats)
+    version, new = create_dataset_version(
+        Path(workspace.root),
+        workspace.store,
+        workspace.catalog,
+        workspace.ontology,
+        name,
+        recordings,
+        parse(DatasetSettings, values, "the dataset version"),
+        actor=actor(context.run.tags.get(ACTOR_TAG)),
+        imports=imports,
+        resplit=config.resplit,
+        title=config.title,
+        description=config.description,
+        source_job_id=context.run_id,
+    )
+    add_version_partitions(context.instance, [version.key])
+    context.instance.add_run_tags(context.run_id, {VERSION_TAG: version.key})
+    context.log.info(f"Dataset version {version.key}" + ("" if new else " has exactly this content already; no new version is made."))
+    members = [{"recording": each.recording} for each in version.recordings]
+    members += [{"recording": each.recording, "import": each.key} for each in version.imports]
+    context.add_output_metadata({"version": version.key, "members": table(members)})
+    return version.key
 
 
 @dg.job(description="Create the next version of a dataset from recordings, filters and a split; its export starts when this job is done.")
@@ -78,13 +155,22 @@ def create_dataset() -> None:
     write_version()
 
 
+@dg.job(
+    description="From SAM2 export ZIPs to training data: import them, put them beside what the dataset has, and make its next version; "
+    "validation, conversion and saving start when this job is done."
+)
+def prepare() -> None:
+    """Prepare training data."""
+    import_and_write_version()
+
+
 @dg.run_status_sensor(
     run_status=dg.DagsterRunStatus.SUCCESS,
-    monitored_jobs=[create_dataset],
+    monitored_jobs=[create_dataset, prepare],
     request_job=export,
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=5,
-    description="Exports the dataset version that a run of create_dataset has made.",
+    description="Exports the dataset version that a run of create_dataset or prepare has made.",
 )
 def export_new_versions(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
     """Launch `export` for the version that the finished run names in its tags."""

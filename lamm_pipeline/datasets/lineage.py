@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from lamm_pipeline.datasets.curate import SUMMARY_FILE as SELECTION_SUMMARY
 from lamm_pipeline.datasets.curate import CuratedFrame, read_selection
-from lamm_pipeline.datasets.formats import coco, kitti
+from lamm_pipeline.datasets.formats import coco, huggingface, kitti, llava, sam2_export
 from lamm_pipeline.datasets.settings import ExportFormat
-from lamm_pipeline.datasets.split_plans import SPLITS
+from lamm_pipeline.datasets.split_frames import SPLITS
 from lamm_pipeline.datasets.splits import SplitRow, read_splits, read_summary
 from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.errors import InputError
@@ -26,6 +26,7 @@ from lamm_pipeline.storage.tables import write_table
 
 LINEAGE_FILE = "lineage.json"
 FRAMES_FILE = "frames_lineage.parquet"
+Entry = TypeVar("Entry")
 
 SCHEMA = pa.schema(
     [
@@ -87,7 +88,7 @@ def write_lineage(
         "curated_dataset_id": selection["curated_dataset_id"],
         "filter_config": selection["filter_config"],
         "split_config": manifest.settings.split.model_dump(mode="json"),
-        "format": "both" if len(counts) > 1 else next(iter(counts)),
+        "format": "both" if set(counts) == {ExportFormat.kitti, ExportFormat.coco} else "+".join(counts),
         "statistics": {
             "total_frames": sum(frames for frames, _ in written.values()),
             "total_annotations": sum(annotations for _, annotations in written.values()),
@@ -146,21 +147,73 @@ def _count_coco(manifest: VersionManifest, folder: Path, selection_folder: Path,
         frame_ids = (row.frame_id for row, _ in _written_rows(selection_folder, splits_folder) if row.split == name)
         rows = (selected for row, selected in _written_rows(selection_folder, splits_folder) if row.split == name)
         detection_ids = chain.from_iterable(selected.kept_detection_ids for selected in rows)
-        frames = _count_equal(manifest, coco.written_frames(folder, name), frame_ids)
-        counts[name] = (frames, _count_equal(manifest, coco.written_annotations(folder, name), detection_ids))
+        frames = sum(1 for _ in _equal(manifest, ExportFormat.coco, coco.written_frames(folder, name), frame_ids))
+        annotations = sum(1 for _ in _equal(manifest, ExportFormat.coco, coco.written_annotations(folder, name), detection_ids))
+        counts[name] = (frames, annotations)
     return counts
 
 
-_COUNTERS = {ExportFormat.kitti: _count_kitti, ExportFormat.coco: _count_coco}
+def _count_huggingface(manifest: VersionManifest, folder: Path, selection_folder: Path, splits_folder: Path) -> dict[str, tuple[int, int]]:
+    """Frames and annotations by split in a written Hugging Face dataset, every id compared with the split."""
+    counts = {}
+    for name in SPLITS:
+        written = huggingface.written_rows(folder, name)
+        expected = _ids(selection_folder, splits_folder, name)
+        counts[name] = _total(len(ids) for _, ids in _equal(manifest, ExportFormat.huggingface, written, expected))
+    return counts
 
 
-def _count_equal(manifest: VersionManifest, written: Iterable[str], expected: Iterable[str]) -> int:
-    count = 0
+def _count_llava(manifest: VersionManifest, folder: Path, selection_folder: Path, splits_folder: Path) -> dict[str, tuple[int, int]]:
+    """Frames and annotations by split in a written LLaVA dataset, every frame compared with the split; annotations have no ids there."""
+    counts = {}
+    for name in SPLITS:
+        written = llava.written_frames(folder, name)
+        expected = ((frame_id, len(ids)) for frame_id, ids in _ids(selection_folder, splits_folder, name))
+        counts[name] = _total(annotations for _, annotations in _equal(manifest, ExportFormat.llava, written, expected))
+    return counts
+
+
+def _count_sam2(manifest: VersionManifest, folder: Path, selection_folder: Path, splits_folder: Path) -> dict[str, tuple[int, int]]:
+    """Frames and annotations by split in written SAM2 exports, every id compared with the split."""
+    counts = {}
+    for name in SPLITS:
+        written = sam2_export.written_rows(folder, name)
+        expected = _ids(selection_folder, splits_folder, name)
+        counts[name] = _total(len(ids) for _, ids in _equal(manifest, ExportFormat.sam2, written, expected))
+    return counts
+
+
+_COUNTERS = {
+    ExportFormat.kitti: _count_kitti,
+    ExportFormat.coco: _count_coco,
+    ExportFormat.huggingface: _count_huggingface,
+    ExportFormat.llava: _count_llava,
+    ExportFormat.sam2: _count_sam2,
+}
+
+
+def _equal(manifest: VersionManifest, export_format: ExportFormat, written: Iterable[Entry], expected: Iterable[Entry]) -> Iterator[Entry]:
+    """What was written, as long as it is what was expected."""
     for found, wanted in zip_longest(written, expected):
-        if found != wanted:
-            raise _disagreement(manifest, ExportFormat.coco, f"it has {found!r} where the split has {wanted!r}")
-        count += 1
-    return count
+        if found is None or found != wanted:
+            raise _disagreement(manifest, export_format, f"it has {found!r} where the split has {wanted!r}")
+        yield found
+
+
+def _total(annotations: Iterable[int]) -> tuple[int, int]:
+    """How many frames there are, and how many annotations on all of them."""
+    frames = total = 0
+    for count in annotations:
+        frames += 1
+        total += count
+    return frames, total
+
+
+def _ids(selection_folder: Path, splits_folder: Path, split: str) -> Iterator[tuple[str, list[str]]]:
+    """Frame id and annotation ids of every frame in a split."""
+    for row, selected in _written_rows(selection_folder, splits_folder):
+        if row.split == split:
+            yield row.frame_id, list(selected.kept_detection_ids)
 
 
 def _written_rows(selection_folder: Path, splits_folder: Path) -> Iterator[tuple[SplitRow, CuratedFrame]]:

@@ -5,6 +5,9 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from lamm_pipeline.curation.near_duplicates import MAX_RADIUS, RADIUS
+from lamm_pipeline.datasets.validation.settings import ValidationLevel, ValidationSettings
+
 RATIO_TOLERANCE = 1e-3
 
 
@@ -30,7 +33,19 @@ class SplitStrategy(StrEnum):
 
     auto = "auto"
     recording = "recording"
+    temporal = "temporal"
     blocks = "blocks"
+    stratified = "stratified"
+    random = "random"
+
+
+class StratifiedGroup(StrEnum):
+    """What a stratified split keeps together."""
+
+    auto = "auto"
+    recording = "recording"
+    block = "block"
+    frame = "frame"
 
 
 class BalanceBy(StrEnum):
@@ -45,6 +60,9 @@ class ExportFormat(StrEnum):
 
     kitti = "kitti"
     coco = "coco"
+    huggingface = "huggingface"
+    llava = "llava"
+    sam2 = "sam2"
 
 
 class BoxSource(StrEnum):
@@ -90,13 +108,27 @@ class SplitSettings(BaseModel):
 
     strategy: SplitStrategy = Field(
         default=SplitStrategy.auto,
-        description="recording: whole recordings, leak-free. blocks: contiguous blocks of each recording with a guard gap between them. "
+        description="recording: whole recordings, leak-free. temporal: whole recordings by their first stamp, the earliest in train and "
+        "the latest in test. blocks: contiguous blocks of each recording with a guard gap between them. stratified: each class in the "
+        "ratios of the splits, by groups. random: single frames, so that neighbours get into different splits. "
         "auto: recording when there are enough recordings to fill every split, else blocks.",
+    )
+    group: StratifiedGroup = Field(
+        default=StratifiedGroup.auto,
+        description="What stratified keeps together. recording: recordings. block: short blocks of frames, with a guard gap where the "
+        "split changes. Both keep near-duplicates together too. frame: nothing, which gives exact counts and lets neighbours get into "
+        "different splits. auto: recording, with fewer than three recordings block.",
+    )
+    near_duplicate_radius: int = Field(
+        default=RADIUS,
+        ge=0,
+        le=MAX_RADIUS,
+        description="Bits of the image hash, of 64, in which frames may differ that stratified keeps out of different splits.",
     )
     train_ratio: float = Field(default=0.7, ge=0.0, le=1.0, description="Share of train; the three ratios sum to 1.")
     val_ratio: float = Field(default=0.2, ge=0.0, le=1.0, description="Share of val.")
     test_ratio: float = Field(default=0.1, ge=0.0, le=1.0, description="Share of test.")
-    seed: int = Field(default=42, ge=0, le=2**32 - 1, description="Decides which recordings go where; the same seed gives the same split.")
+    seed: int = Field(default=42, ge=0, le=2**32 - 1, description="Decides what goes where; the same seed gives the same split.")
     balance_by: BalanceBy = Field(
         default=BalanceBy.frames, description="What the ratios mean for whole recordings: shares of the frames, or of the recordings."
     )
@@ -105,7 +137,7 @@ class SplitSettings(BaseModel):
         ge=1,
         le=10_000,
         description="Selected frames left out between two blocks of one recording, so that no split holds neighbours of another. "
-        "With strategy auto short recordings get a smaller gap, which is reported.",
+        "With strategy auto, and stratified with group auto, short recordings get a smaller gap, which is reported.",
     )
 
     @model_validator(mode="after")
@@ -128,8 +160,13 @@ class DatasetSettings(BaseModel):
 
     filters: FilterSettings = Field(default=FilterSettings(), description="Which frames and annotations get in.")
     split: SplitSettings = Field(default=SplitSettings(), description="How they are divided into train, val and test.")
+    validation: ValidationSettings = Field(
+        default=ValidationSettings(), description="What the version is validated for before it is exported."
+    )
     formats: list[ExportFormat] = Field(
-        default=[], validate_default=True, description="Formats to write: kitti, coco, or both; empty means both."
+        default=[],
+        validate_default=True,
+        description="Formats to write: kitti, coco, huggingface, llava, sam2; empty means kitti and coco.",
     )
     on_conflict: OnConflict = Field(
         default=OnConflict.keep_first,
@@ -140,7 +177,7 @@ class DatasetSettings(BaseModel):
         default=True, description="Write a mask PNG for each annotation. COCO's segmentation is in annotations.json either way."
     )
     include_depth: bool = Field(default=True, description="Add the depth maps to KITTI.")
-    include_3d_boxes: bool = Field(default=True, description="Write 3D boxes into KITTI labels and COCO annotations.")
+    include_3d_boxes: bool = Field(default=True, description="Write 3D boxes, and speak of distances in conversations.")
     box_source: BoxSource = Field(
         default=BoxSource.track,
         description="frame: 3D boxes as one frame alone gives them. track: those refined over the track, for annotations that have a "
@@ -148,16 +185,26 @@ class DatasetSettings(BaseModel):
     )
     include_right_images: bool = Field(default=True, description="Add the right images (image_3) to KITTI.")
     include_point_clouds: bool = Field(default=True, description="Add the point clouds (velodyne) to KITTI.")
+    embed_images: bool = Field(
+        default=True,
+        description="Put the images' own bytes into the rows of a Hugging Face dataset. Else they lie beside them, linked where possible, "
+        "and the rows have paths.",
+    )
+    conversation_turns: int = Field(
+        default=2, ge=1, le=8, description="Questions asked about each frame for Hugging Face and LLaVA, of different kinds."
+    )
 
     @property
     def empty_frames(self) -> EmptyFrames:
         """What becomes of empty frames, never `auto`."""
         chosen = self.filters.empty_frames
-        return EmptyFrames.drop if chosen is EmptyFrames.auto else chosen
+        if chosen is not EmptyFrames.auto:
+            return chosen
+        return EmptyFrames.error if self.validation.level is ValidationLevel.strict else EmptyFrames.drop
 
     @field_validator("formats")
     @classmethod
     def _each_format_once(cls, formats: list[ExportFormat]) -> list[ExportFormat]:
         if len(set(formats)) != len(formats):
             raise ValueError("a format is named twice; name each once")
-        return formats or list(ExportFormat)
+        return formats or [ExportFormat.kitti, ExportFormat.coco]

@@ -1,138 +1,185 @@
-"""Which stretch of which recording goes into which split: pure functions of counts, ratios and a seed.
+"""Which frame goes into which split: pure functions of the frames' recordings, classes and hashes, of ratios and a seed.
 
-Neighbouring frames of a recording look alike, so a split never cuts between neighbours: either whole recordings are dealt out, or a
-recording is cut into contiguous blocks with a gap between them that belongs to no split.
+Neighbouring frames of a recording look alike, so a split never cuts between neighbours unless it is asked to (`random`, or `stratified` by
+frames): whole recordings are dealt out, or a recording is cut into contiguous blocks with a gap between them that belongs to no split.
+
+Given a previous split, every frame of it stays where it is, and frames that it put nowhere stay there. New frames of a recording that it
+knows go where the nearest known frame of that recording is; the others are placed by what the splits then lack of their shares of all.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, field, replace
 
-from lamm_pipeline.datasets.settings import BalanceBy, SplitSettings, SplitStrategy
+import numpy as np
+from numpy.typing import NDArray
+
+from lamm_pipeline.datasets.balance import deal_frames
+from lamm_pipeline.datasets.recording_plans import Block, cut_recording, cut_row, deal_recordings, shuffled
+from lamm_pipeline.datasets.settings import BalanceBy, SplitSettings, SplitStrategy, StratifiedGroup
+from lamm_pipeline.datasets.split_frames import NEWCOMER, NOWHERE, SPLITS, Codes, Places, SplitFrames
+from lamm_pipeline.datasets.stratified import stratify
 from lamm_pipeline.errors import InputError
 
-SPLITS = ("train", "val", "test")
-SWAPS_UP_TO = 400
-
-
-@dataclass(frozen=True)
-class Block:
-    """Selected frames `start` to `stop - 1` of a recording, counted from 0, go into `split`."""
-
-    start: int
-    stop: int
-    split: str
-
-    @property
-    def frames(self) -> int:
-        """Length of the block."""
-        return self.stop - self.start
+GUARD_GAP = "guard_gap"
+NEAR_DUPLICATE = "near_duplicate"
 
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """Where the selected frames of every recording go.
+    """Where every frame goes.
 
     Attributes:
-        strategy: `recording` or `blocks`, whichever was used.
-        blocks: by recording, in frame order; frames in no block belong to no split.
-        guard_frames: for each recording that was cut, the frames left out between its blocks.
+        strategy: the one that was used, never `auto`.
+        codes: `(N,)` place of each frame's split in `SPLITS`, `NOWHERE` for those in none.
+        group: what a stratified split kept together, None for other strategies.
+        guard_frames: for each recording that was cut, the frames left out where the split changes.
+        look_alikes: places of the frames that are in no split because they look like a frame in another one, not because of a gap.
         notes: sentences for people.
+        kept: frames that are where the previous split had them.
+        placed: frames that the previous split does not know; all of them where there is none.
     """
 
     strategy: SplitStrategy
-    blocks: Mapping[str, tuple[Block, ...]]
-    guard_frames: Mapping[str, int]
-    notes: tuple[str, ...]
+    codes: Codes
+    group: StratifiedGroup | None = None
+    guard_frames: Mapping[str, int] = field(default_factory=dict)
+    look_alikes: Places = field(default_factory=lambda: np.empty(0, np.int64))
+    notes: tuple[str, ...] = ()
+    kept: int = 0
+    placed: int = 0
 
 
-def plan_splits(frames: Mapping[str, int], settings: SplitSettings, dataset: str) -> SplitPlan:
-    """Plan a split. The same counts, settings and seed give the same plan, whatever the order of the recordings.
+def plan_splits(frames: SplitFrames, settings: SplitSettings, dataset: str, previous: Codes | None = None) -> SplitPlan:
+    """Plan a split. The same frames, settings and seed give the same plan, whatever the order of the frames.
 
     Args:
-        frames: number of selected frames by recording; recordings without any take no part.
+        frames: the selected frames.
         settings: strategy, ratios, seed, guard.
         dataset: named in messages.
+        previous: `(N,)` places in the previous split, `NEWCOMER` for frames that it does not know; None where there is no such split.
 
     Raises:
         InputError: there are too few recordings, or too few frames in them.
     """
-    counts = {recording: count for recording, count in sorted(frames.items()) if count > 0}
-    wanted = [split for split in SPLITS if settings.ratios[split] > 0]
-    enough = len(counts) >= len(wanted)
-    if settings.strategy is SplitStrategy.recording and not enough:
+    codes = np.full(len(frames), NEWCOMER, np.int8) if previous is None else previous
+    new = codes == NEWCOMER
+    strategy = _strategy(frames, settings, dataset, codes)
+    if strategy is SplitStrategy.random:
+        ratios = np.array([settings.ratios[split] for split in SPLITS]) / sum(settings.ratios.values())
+        nothing = np.zeros(len(frames), np.int64)
+        plan = SplitPlan(strategy, deal_frames(nothing, np.ones((1, 1), np.int64), ratios, frames.draws(settings.seed), codes))
+    elif strategy is SplitStrategy.stratified and settings.group is StratifiedGroup.frame:
+        plan = SplitPlan(strategy, stratify(frames, settings, dataset, codes, new).codes, settings.group)
+    else:
+        codes = _with_their_neighbours(frames, codes)
+        plan = _WHOLE[strategy](frames, settings, dataset, codes, new)
+        planned = plan.guard_frames
+        known = {name: gap for name, gap in _gaps(frames, plan.codes).items() if name not in planned}
+        guards = {name: min(max(gap, 1), settings.guard_frames) for name, gap in known.items()}
+        plan = replace(plan, guard_frames=dict(sorted((guards | dict(planned)).items())))
+    return replace(plan, kept=int(np.count_nonzero(~new)), placed=int(np.count_nonzero(new)))
+
+
+def _strategy(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: Codes) -> SplitStrategy:
+    """The strategy to use; `InputError` where it is one of whole recordings and there are too few."""
+    wanted = _wanted(settings)
+    without = [split for split in wanted if not (codes == SPLITS.index(split)).any()]
+    fresh = len(np.unique(frames.recording)) - len(np.unique(frames.recording[codes != NEWCOMER]))
+    enough = fresh >= len(without)
+    if settings.strategy is SplitStrategy.auto:
+        return SplitStrategy.recording if enough and len(frames.recordings) >= len(wanted) else SplitStrategy.blocks
+    if settings.strategy in {SplitStrategy.recording, SplitStrategy.temporal} and not enough:
         raise InputError(
-            f"Dataset {dataset!r} has {len(counts)} recordings with selected frames, too few to give each of {', '.join(wanted)} one of "
-            "its own. Add recordings, set the split's strategy to blocks or auto, or set a ratio to 0."
+            f"Dataset {dataset!r} has {len(frames.recordings)} recordings with selected frames, too few to give each of "
+            f"{', '.join(wanted)} one of its own. Add recordings, set the split's strategy to blocks or auto, or set a ratio to 0."
         )
-    if settings.strategy is SplitStrategy.recording or (settings.strategy is SplitStrategy.auto and enough):
-        return _deal_recordings(counts, wanted, settings)
-    return _cut_blocks(counts, wanted, settings, dataset)
+    return settings.strategy
 
 
-def _deal_recordings(counts: Mapping[str, int], wanted: Sequence[str], settings: SplitSettings) -> SplitPlan:
-    sizes = dict.fromkeys(counts, 1) if settings.balance_by is BalanceBy.recordings else dict(counts)
-    targets = _targets(settings, wanted, sum(sizes.values()))
-    placed = _deal(sizes, targets, settings.seed)
-    _improve(placed, sizes, targets, settings.seed)
-    blocks = {recording: (Block(0, counts[recording], placed[recording]),) for recording in counts}
-    return SplitPlan(SplitStrategy.recording, blocks, {}, ())
+def _deal_recordings(frames: SplitFrames, settings: SplitSettings, _: str, codes: Codes, __: NDArray[np.bool_]) -> SplitPlan:
+    sizes, lacking, without = _to_be_placed(frames, settings, codes)
+    return SplitPlan(SplitStrategy.recording, _whole(frames, codes, deal_recordings(sizes, lacking, without, settings.seed)))
 
 
-def _deal(sizes: Mapping[str, int], targets: Mapping[str, float], seed: int) -> dict[str, str]:
-    """Deal recordings out one by one, each to the split that lacks most; in the end no split is left without."""
-    lacking = dict(targets)
-    without = list(targets)
-    placed: dict[str, str] = {}
-    for number, recording in enumerate(_shuffled(sizes, seed)):
-        choices = without if len(sizes) - number <= len(without) else list(targets)
-        split = max(choices, key=lambda name: lacking[name])
-        placed[recording] = split
-        lacking[split] -= sizes[recording]
-        without = [name for name in without if name != split]
-    return placed
+def _in_time(frames: SplitFrames, settings: SplitSettings, _: str, codes: Codes, new: NDArray[np.bool_]) -> SplitPlan:
+    """Recordings in the order of their first stamps, then of their names; those without any come last."""
+    sizes, lacking, without = _to_be_placed(frames, settings, codes)
+    stamps = dict(zip(frames.recordings, frames.first_stamps, strict=True))
+    order = sorted(frames.recordings, key=lambda name: (stamps[name] is None, stamps[name] or 0, name))
+    wanted = _wanted(settings)
+    notes = []
+    undated = [name for name in order if stamps[name] is None]
+    if undated:
+        notes.append(f"{len(undated)} recordings have no stamps; they count as the latest, in the order of their names.")
+    if new.all():
+        cuts = cut_row(np.cumsum([sizes[name] for name in order]), [settings.ratios[split] for split in wanted])
+        placed = {name: wanted[int(np.searchsorted(cuts, place, side="right"))] for place, name in enumerate(order)}
+        return SplitPlan(SplitStrategy.temporal, _whole(frames, codes, placed), notes=tuple(notes))
+    known = {
+        name: {SPLITS[code] for code in np.unique(codes[frames.recording == n]) if code >= 0} for n, name in enumerate(frames.recordings)
+    }
+    placed = {}
+    for number, name in enumerate(order):
+        if name not in sizes:
+            continue
+        earliest = max((wanted.index(split) for each in order[:number] for split in known[each] if split in wanted), default=0)
+        latest = min((wanted.index(split) for each in order[number:] for split in known[each] if split in wanted), default=len(wanted) - 1)
+        choices = wanted[earliest : latest + 1] or wanted
+        choices = [split for split in choices if split in without] or choices
+        placed[name] = split = max(choices, key=lambda each: lacking[each])
+        known[name] = {split}
+        lacking[split] -= sizes[name]
+        without = [each for each in without if each != split]
+    if placed:
+        notes.append(
+            "New recordings are placed where no split gets older than one before it, which can move the ratios; a split anew has them."
+        )
+    return SplitPlan(SplitStrategy.temporal, _whole(frames, codes, placed), notes=tuple(notes))
 
 
-def _improve(placed: dict[str, str], sizes: Mapping[str, int], targets: Mapping[str, float], seed: int) -> None:
-    """Move and swap recordings as long as that brings the splits closer to their targets; long recordings need it when they are few."""
-    lacking = {split: targets[split] - sum(sizes[each] for each, where in placed.items() if where == split) for split in targets}
-    members = Counter(placed.values())
-    order = _shuffled(sizes, seed)
-    pairs = list(combinations(order, 2)) if len(order) <= SWAPS_UP_TO else []
-
-    def shift(source: str, target: str, amount: int) -> bool:
-        before = abs(lacking[source]) + abs(lacking[target])
-        after = abs(lacking[source] + amount) + abs(lacking[target] - amount)
-        if after >= before - 1e-9:
-            return False
-        lacking[source] += amount
-        lacking[target] -= amount
-        return True
-
-    improved = True
-    while improved:
-        improved = False
-        for recording in order:
-            source = placed[recording]
-            if members[source] == 1:
-                continue
-            for target in targets:
-                if target != source and shift(source, target, sizes[recording]):
-                    placed[recording] = target
-                    members.update({source: -1, target: 1})
-                    improved = True
-                    break
-        for one, other in pairs:
-            source, target = placed[one], placed[other]
-            if source != target and shift(source, target, sizes[one] - sizes[other]):
-                placed[one], placed[other] = target, source
-                improved = True
+def _stratify(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: Codes, new: NDArray[np.bool_]) -> SplitPlan:
+    found = stratify(frames, settings, dataset, codes, new)
+    notes = []
+    guards = {}
+    if found.guard_frames:
+        fresh = {frames.recordings[number] for number in np.unique(frames.recording[new])}
+        guards = {name: found.guard_frames for name in _gaps(frames, found.codes) if name in fresh}
+        if found.guard_frames < settings.guard_frames:
+            notes.append(
+                f"There are only {len(frames)} selected frames, so the gaps between blocks are {found.guard_frames} frames instead of "
+                f"{settings.guard_frames}: the splits are less independent."
+            )
+    return SplitPlan(SplitStrategy.stratified, found.codes, found.group, guards, np.flatnonzero(found.look_alikes), tuple(notes))
 
 
-def _cut_blocks(counts: Mapping[str, int], wanted: Sequence[str], settings: SplitSettings, dataset: str) -> SplitPlan:
+def _to_be_placed(frames: SplitFrames, settings: SplitSettings, codes: Codes) -> tuple[dict[str, int], dict[str, float], list[str]]:
+    """Sizes of the recordings that have no place, what each wanted split lacks, and the splits that have nothing yet."""
+    held: Counter[str] = Counter()
+    sizes: dict[str, int] = {}
+    one_each = settings.balance_by is BalanceBy.recordings
+    columns = np.where(codes == NEWCOMER, len(SPLITS), codes)
+    number = len(SPLITS) + 1
+    cells = (frames.recording * number + columns)[codes != NOWHERE]
+    counts = np.bincount(cells, minlength=len(frames.recordings) * number).reshape(-1, number).tolist()
+    for name, (*there, fresh) in zip(frames.recordings, counts, strict=True):
+        if fresh:
+            sizes[name] = 1 if one_each else fresh
+        elif one_each:
+            held[SPLITS[there.index(max(there))]] += any(there)
+        else:
+            held.update(dict(zip(SPLITS, there, strict=True)))
+    wanted = _wanted(settings)
+    targets = _targets(settings, wanted, sum(sizes.values()) + sum(held.values()))
+    return sizes, {split: targets[split] - held[split] for split in wanted}, [split for split in wanted if not held[split]]
+
+
+def _cut_blocks(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: Codes, _: NDArray[np.bool_]) -> SplitPlan:
+    wanted = _wanted(settings)
     gaps = len(wanted) - 1
+    numbers = np.unique(frames.recording[codes == NEWCOMER]).tolist()
+    counts = {frames.recordings[number]: int(frames.sizes[number]) for number in numbers}
+    held = Counter({split: int(np.count_nonzero(codes == SPLITS.index(split))) for split in wanted})
     blocks: dict[str, tuple[Block, ...]] = {}
     guards: dict[str, int] = {}
     notes: list[str] = []
@@ -140,7 +187,7 @@ def _cut_blocks(counts: Mapping[str, int], wanted: Sequence[str], settings: Spli
         guard = settings.guard_frames
         if settings.strategy is SplitStrategy.auto and gaps:
             guard = min(guard, max(1, count // (2 * gaps)))
-        cut = _cut(count, wanted, settings, guard)
+        cut = cut_recording(count, {split: settings.ratios[split] for split in wanted}, guard)
         if not cut:
             continue
         blocks[recording] = cut
@@ -150,59 +197,87 @@ def _cut_blocks(counts: Mapping[str, int], wanted: Sequence[str], settings: Spli
                 f"Recording {recording!r} has only {count} selected frames, so the gap between its blocks is {guard} frames instead of "
                 f"{settings.guard_frames}: its splits are less independent."
             )
-    if not blocks:
+    if not blocks and not all(held[split] for split in wanted):
         raise InputError(
             f"No recording of dataset {dataset!r} can be cut into blocks for {', '.join(wanted)} with gaps of {settings.guard_frames} "
             f"frames: the longest has {max(counts.values(), default=0)} selected frames. Add recordings, lower guard_frames, or set a "
             "ratio to 0."
         )
-    _place_short_recordings(counts, blocks, wanted, settings, notes)
-    return SplitPlan(SplitStrategy.blocks, dict(sorted(blocks.items())), guards, tuple(notes))
+    _place_short_recordings(counts, blocks, held, settings, notes)
+    return SplitPlan(SplitStrategy.blocks, _cut_up(frames, codes, blocks), guard_frames=guards, notes=tuple(notes))
 
 
 def _place_short_recordings(
-    counts: Mapping[str, int],
-    blocks: dict[str, tuple[Block, ...]],
-    wanted: Sequence[str],
-    settings: SplitSettings,
-    notes: list[str],
+    counts: Mapping[str, int], blocks: dict[str, tuple[Block, ...]], held: Counter[str], settings: SplitSettings, notes: list[str]
 ) -> None:
     """Recordings too short to be cut go as a whole to the split that lacks most."""
     short = {recording: count for recording, count in counts.items() if recording not in blocks}
-    lacking = _targets(settings, wanted, sum(block.frames for cut in blocks.values() for block in cut) + sum(short.values()))
+    held = held.copy()
     for cut in blocks.values():
-        for block in cut:
-            lacking[block.split] -= block.frames
-    for recording in _shuffled(short, settings.seed):
+        held.update({block.split: block.frames for block in cut})
+    wanted = _wanted(settings)
+    lacking = _targets(settings, wanted, sum(held.values()) + sum(short.values()))
+    for split in wanted:
+        lacking[split] -= held[split]
+    for recording in shuffled(short, settings.seed):
         split = max(wanted, key=lambda name: lacking[name])
         lacking[split] -= short[recording]
         blocks[recording] = (Block(0, short[recording], split),)
         notes.append(f"Recording {recording!r} is too short to be cut ({short[recording]} selected frames); all of it is in {split}.")
 
 
-def _cut(count: int, wanted: Sequence[str], settings: SplitSettings, guard: int) -> tuple[Block, ...]:
-    """Blocks in time order with `guard` frames between them; none when there is not a frame for every block."""
-    free = count - guard * (len(wanted) - 1)
-    if free < len(wanted):
-        return ()
-    shares = _targets(settings, wanted, free)
-    sizes = {split: max(1, int(share)) for split, share in shares.items()}
-    while (rest := free - sum(sizes.values())) != 0:
-        step = 1 if rest > 0 else -1
-        candidates = [split for split in wanted if step > 0 or sizes[split] > 1]
-        sizes[max(candidates, key=lambda name: step * (shares[name] - sizes[name]))] += step
-    blocks = []
-    start = 0
-    for split in wanted:
-        blocks.append(Block(start, start + sizes[split], split))
-        start += sizes[split] + guard
-    return tuple(blocks)
+def _with_their_neighbours(frames: SplitFrames, codes: Codes) -> Codes:
+    """New frames of a recording that has known ones go where the nearest of these is, the one before of two that are as near."""
+    order, row = frames.order, np.arange(len(frames))
+    known = codes[order] != NEWCOMER
+    before = np.maximum.accumulate(np.where(known, row, -1))
+    after = np.minimum.accumulate(np.where(known, row, len(row))[::-1])[::-1]
+    recording, index = np.append(frames.recording[order], -1), np.append(frames.frame_index[order], 0)
+    far = np.iinfo(np.int64).max
+    to_before = np.where(recording[before] == recording[:-1], index[:-1] - index[before], far)
+    to_after = np.where(recording[after] == recording[:-1], index[after] - index[:-1], far)
+    nearest = np.where(to_before <= to_after, before, after)
+    found = codes.copy()
+    found[order] = np.where(np.minimum(to_before, to_after) < far, np.append(codes[order], NEWCOMER)[nearest], NEWCOMER)
+    return found
+
+
+def _gaps(frames: SplitFrames, codes: Codes) -> dict[str, int]:
+    """The smallest number of frames in no split between two splits, of each recording that is in more than one."""
+    inside = np.flatnonzero(codes[frames.order] >= 0)
+    code, recording = codes[frames.order][inside], frames.recording[frames.order][inside]
+    change = np.flatnonzero((np.diff(code) != 0) & (np.diff(recording) == 0))
+    smallest = np.full(len(frames.recordings), len(frames), np.int64)
+    np.minimum.at(smallest, recording[change], np.diff(inside)[change] - 1)
+    return {frames.recordings[number]: int(smallest[number]) for number in np.unique(recording[change]).tolist()}
+
+
+def _whole(frames: SplitFrames, codes: Codes, placed: Mapping[str, str]) -> Codes:
+    """The codes, and those of recordings that go to one split as a whole."""
+    there = np.array([SPLITS.index(placed[name]) if name in placed else NOWHERE for name in frames.recordings], np.int8)
+    return np.where(codes == NEWCOMER, there[frames.recording], codes)
+
+
+def _cut_up(frames: SplitFrames, codes: Codes, blocks: Mapping[str, Sequence[Block]]) -> Codes:
+    """The codes, and those of recordings that are cut; what is in no block is in no split."""
+    found = np.where(codes == NEWCOMER, np.int8(NOWHERE), codes)
+    for start, name in zip(np.cumsum(frames.sizes) - frames.sizes, frames.recordings, strict=True):
+        for block in blocks.get(name, ()):
+            found[frames.order[start + block.start : start + block.stop]] = SPLITS.index(block.split)
+    return found
+
+
+def _wanted(settings: SplitSettings) -> list[str]:
+    return [split for split in SPLITS if settings.ratios[split] > 0]
 
 
 def _targets(settings: SplitSettings, wanted: Sequence[str], total: int) -> dict[str, float]:
     return {split: settings.ratios[split] * total for split in wanted}
 
 
-def _shuffled(recordings: Mapping[str, int], seed: int) -> list[str]:
-    """An order that depends on names and seed alone: not on the order given, the process, or the version of a random generator."""
-    return sorted(recordings, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+_WHOLE = {
+    SplitStrategy.recording: _deal_recordings,
+    SplitStrategy.temporal: _in_time,
+    SplitStrategy.blocks: _cut_blocks,
+    SplitStrategy.stratified: _stratify,
+}

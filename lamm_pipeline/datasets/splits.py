@@ -6,28 +6,31 @@ split, recording and class.
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import chain, islice, zip_longest
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from lamm_pipeline import sample_table
 from lamm_pipeline.datasets.curate import SUMMARY_FILE as SELECTION_SUMMARY
-from lamm_pipeline.datasets.split_plans import SPLITS, SplitPlan, plan_splits
+from lamm_pipeline.datasets.split_frames import NOWHERE, SPLITS, SplitFrames, encoded, previous_codes, read_frames
+from lamm_pipeline.datasets.split_plans import GUARD_GAP, NEAR_DUPLICATE, SplitPlan, plan_splits
+from lamm_pipeline.datasets.split_summary import summarize
 from lamm_pipeline.datasets.versions import VersionManifest, content_id
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.sample_table import ArtifactFolder, Sample
 from lamm_pipeline.storage.atomic import write_json
 from lamm_pipeline.storage.draft import Draft
-from lamm_pipeline.storage.tables import read_table, write_table
+from lamm_pipeline.storage.tables import ROWS_AT_ONCE, read_table
 
 SPLITS_FILE = "splits.parquet"
 SUMMARY_FILE = "splits.json"
-GUARD_GAP = "guard_gap"
 
 SCHEMA = pa.schema(
     [
@@ -88,22 +91,14 @@ class Leak:
     required: int | None
 
 
-@dataclass
-class _Counts:
-    frames: int = 0
-    annotations: int = 0
-    negative_frames: int = 0
-    recordings: Counter[str] = field(default_factory=Counter)
-    classes: Counter[str] = field(default_factory=Counter)
-
-
-def split_version(manifest: VersionManifest, curated_folder: Path, draft: Draft) -> dict[str, Any]:
+def split_version(manifest: VersionManifest, curated_folder: Path, draft: Draft, previous: Path | None = None) -> dict[str, Any]:
     """Divide the selected frames of a version and write the result.
 
     Args:
         manifest: the version.
         curated_folder: of its artifact `curated_dataset`.
         draft: gets `splits.parquet` and `splits.json`.
+        previous: folder of the artifact `splits` whose frames keep their place, None where no frames have to.
 
     Returns:
         The content of `splits.json`.
@@ -111,28 +106,26 @@ def split_version(manifest: VersionManifest, curated_folder: Path, draft: Draft)
     Raises:
         InputError: the frames cannot be divided as asked.
     """
-    settings = manifest.settings.split
-    table = curated_folder / sample_table.FILE_NAME
-    selected = Counter[str]()
-    for batch in sample_table.read_batches(table, ["recording"]):
-        selected.update(batch.column("recording").to_pylist())
-    plan = plan_splits(selected, settings, manifest.key)
-    counts = {split: _Counts() for split in SPLITS}
-    unassigned: Counter[str] = Counter()
+    frames = read_frames(curated_folder / sample_table.FILE_NAME)
+    codes, gone = None, 0
+    if previous is not None:
+        codes, gone = previous_codes(frames, pq.read_table(previous / SPLITS_FILE, columns=["frame_id", "split"]))
+    plan = plan_splits(frames, manifest.settings.split, manifest.key, codes)
+    table = _table(frames, plan)
+    pq.write_table(table, draft.directory / SPLITS_FILE, compression="zstd", row_group_size=ROWS_AT_ONCE)
+    placed = table.filter(pc.is_valid(table["split"]))
     content = hashlib.sha256()
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for row, class_ids in _assigned(table, plan):
-            if row.split is None:
-                unassigned[str(row.reason)] += 1
-            else:
-                _count(counts[row.split], row, class_ids)
-                content.update(f"{row.frame_id}\t{row.split}\n".encode())
-            yield vars(row)
-
-    write_table(draft.directory / SPLITS_FILE, SCHEMA, rows())
+    for batch in placed.select(["frame_id", "split"]).to_batches(ROWS_AT_ONCE):
+        lines = pc.binary_join_element_wise(*batch.columns, "\t").to_pylist()
+        content.update("".join(f"{line}\n" for line in lines).encode())
     selection = json.loads((curated_folder / SELECTION_SUMMARY).read_text(encoding="utf-8"))
-    summary = _summary(manifest, plan, counts, unassigned) | {
+    summary = summarize(manifest.key, manifest.settings.split, frames, plan) | {
+        "newcomers": {
+            "kept": plan.kept,
+            "placed": plan.placed,
+            "gone": gone,
+            "previous": None if manifest.previous_split is None else manifest.previous_split.version,
+        },
         "curated_dataset_id": selection["curated_dataset_id"],
         "training_dataset_id": content_id("training_dataset", {"selection": selection["selection_id"], "split": content.hexdigest()}),
     }
@@ -191,108 +184,56 @@ def leaks(folder: Path) -> list[Leak]:
     Returns:
         One entry for each recording and pair of splits that touch; none means that the split is leak-free.
     """
-    return find_leaks(read_splits(folder), read_summary(folder)["guard_frames_used"])
+    return find_leaks(pq.read_table(folder / SPLITS_FILE), read_summary(folder)["guard_frames_used"])
 
 
-def find_leaks(rows: Iterable[SplitRow], guard_frames: Mapping[str, int]) -> list[Leak]:
+def find_leaks(rows: pa.Table, guard_frames: Mapping[str, int]) -> list[Leak]:
     """Look for frames of one recording in two splits.
 
     Args:
-        rows: in frame order within each recording.
+        rows: of `splits.parquet`.
         guard_frames: the gap that recordings cut into blocks must have; all others must not be in two splits at all.
     """
-    found: dict[tuple[str, frozenset[str]], Leak] = {}
-    last: dict[str, SplitRow] = {}
-    between: Counter[str] = Counter()
-    for row in rows:
-        if row.split is None:
-            between[row.recording] += 1
-            continue
-        before = last.get(row.recording)
-        required = guard_frames.get(row.recording)
-        gap = between.pop(row.recording, 0)
-        if before is not None and before.split is not None and before.split != row.split and (required is None or gap < required):
-            pair = (before.split, row.split)
-            leak = Leak(row.recording, pair, (before.frame_id, row.frame_id), gap, required)
-            found.setdefault((row.recording, frozenset(pair)), leak)
-        last[row.recording] = row
-    return list(found.values())
-
-
-def _assigned(table: Path, plan: SplitPlan) -> Iterator[tuple[SplitRow, list[str]]]:
-    """Every selected frame with its place, and the classes of its annotations."""
-    position: Counter[str] = Counter()
-    written: Counter[str] = Counter()
-    for frame_id, recording, frame_index, class_ids in _frames(table):
-        here = position[recording]
-        position[recording] += 1
-        split = next((block.split for block in plan.blocks[recording] if block.start <= here < block.stop), None)
-        assigned = SplitRow(
-            frame_id=frame_id,
-            recording=recording,
-            frame_index=frame_index,
-            split=split,
-            output_index=None if split is None else written[split],
-            annotation_count=len(class_ids),
-            reason=GUARD_GAP if split is None else None,
+    rows = rows.sort_by([("recording", "ascending"), ("frame_index", "ascending")])
+    recordings, recording = encoded(rows["recording"])
+    code = pc.index_in(rows["split"], pa.array(SPLITS)).fill_null(NOWHERE).to_numpy()
+    inside = np.flatnonzero(code >= 0)
+    required = np.array([guard_frames.get(name, len(code)) for name in recordings], np.int64)[recording[inside]]
+    between = np.diff(inside) - 1
+    touching = np.flatnonzero((np.diff(recording[inside]) == 0) & (np.diff(code[inside]) != 0) & (between < required[1:]))
+    before, after = inside[touching], inside[touching + 1]
+    pair = 1 << code[before] | 1 << code[after]
+    _, first = np.unique(recording[before] * 8 + pair, return_index=True)
+    ids = rows["frame_id"]
+    return [
+        Leak(
+            recording=(name := recordings[recording[before[place]]]),
+            splits=(SPLITS[code[before[place]]], SPLITS[code[after[place]]]),
+            frame_ids=(ids[int(before[place])].as_py(), ids[int(after[place])].as_py()),
+            frames_between=int(between[touching[place]]),
+            required=guard_frames.get(name),
         )
-        if split is not None:
-            written[split] += 1
-        yield assigned, class_ids
+        for place in np.sort(first)
+    ]
 
 
-def _frames(table: Path) -> Iterator[tuple[str, str, int, list[str]]]:
-    """Frame id, recording, frame index and the classes of the annotations of each frame."""
-    for batch in sample_table.read_batches(table, ["frame_id", "recording", "frame_index", "annotations.list.element.class_id"]):
-        annotations = batch.column("annotations")
-        class_ids = iter(annotations.flatten().field("class_id").to_pylist())
-        per_frame = [list(islice(class_ids, length)) for length in annotations.value_lengths().to_pylist()]
-        yield from zip(*(batch.column(name).to_pylist() for name in ("frame_id", "recording", "frame_index")), per_frame, strict=True)
-
-
-def _count(counts: _Counts, row: SplitRow, class_ids: list[str]) -> None:
-    counts.frames += 1
-    counts.annotations += row.annotation_count
-    counts.negative_frames += row.annotation_count == 0
-    counts.recordings[row.recording] += 1
-    counts.classes.update(class_ids)
-
-
-def _summary(manifest: VersionManifest, plan: SplitPlan, counts: Mapping[str, _Counts], unassigned: Mapping[str, int]) -> dict[str, Any]:
-    settings = manifest.settings.split
-    total = sum(count.frames for count in counts.values())
-    classes = sorted(set(chain.from_iterable(count.classes for count in counts.values())))
-    table = {class_id: {split: counts[split].classes[class_id] for split in SPLITS} for class_id in classes}
-    notes = list(plan.notes)
-    for class_id, by_split in table.items():
-        absent = [split for split in SPLITS if settings.ratios[split] > 0 and by_split[split] == 0]
-        if absent:
-            notes.append(f"Class {class_id!r} has no annotations in {' and '.join(absent)}.")
-    return {
-        "dataset": manifest.key,
-        "strategy": settings.strategy,
-        "strategy_used": plan.strategy,
-        "balance_by": settings.balance_by,
-        "seed": settings.seed,
-        "ratios": settings.ratios,
-        "achieved_ratios": {split: round(counts[split].frames / total, 6) for split in SPLITS},
-        "guard_frames": settings.guard_frames,
-        "guard_frames_used": dict(plan.guard_frames),
-        "total_frames": total,
-        "total_annotations": sum(count.annotations for count in counts.values()),
-        "total_recordings": len(plan.blocks),
-        "splits": {
-            split: {
-                "frames": count.frames,
-                "annotations": count.annotations,
-                "negative_frames": count.negative_frames,
-                "recording_count": len(count.recordings),
-                "recordings": dict(sorted(count.recordings.items())),
-                "classes": dict(sorted(count.classes.items())),
-            }
-            for split, count in counts.items()
-        },
-        "classes": table,
-        "unassigned_frames": dict(sorted(unassigned.items())),
-        "notes": notes,
+def _table(frames: SplitFrames, plan: SplitPlan) -> pa.Table:
+    """The rows of `splits.parquet`."""
+    inside = plan.codes >= 0
+    number = np.zeros(len(frames), np.int64)
+    for code in range(len(SPLITS)):
+        here = plan.codes == code
+        number[here] = np.arange(np.count_nonzero(here))
+    look_alike = np.zeros(len(frames), np.bool_)
+    look_alike[plan.look_alikes] = True
+    reasons = np.where(look_alike, 1, 0)
+    columns = {
+        "frame_id": frames.frame_ids,
+        "recording": pa.array(frames.recordings, pa.string()).take(pa.array(frames.recording)),
+        "frame_index": pa.array(frames.frame_index),
+        "split": pa.array(SPLITS).take(pa.array(plan.codes, mask=~inside)),
+        "output_index": pa.array(number, mask=~inside),
+        "annotation_count": pa.array(np.bincount(frames.owner, minlength=len(frames))),
+        "reason": pa.array([GUARD_GAP, NEAR_DUPLICATE]).take(pa.array(reasons, mask=inside)),
     }
+    return pa.table(columns, schema=SCHEMA)

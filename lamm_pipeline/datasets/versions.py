@@ -16,13 +16,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.imports import planning
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.storage.atomic import Json, digest_json, write_json
 
 MANIFEST = "version.json"
 MAX_NAME = 80
-IMPORTS_SCOPE = "annotation_exports"
-IMPORT_ASSET = "annotation_export"
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "lamm-pipeline.datasets")
 
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{MAX_NAME - 1}}}")
@@ -87,7 +86,7 @@ class ImportInputs(BaseModel):
     @property
     def reference(self) -> str:
         """Reference of its artifact."""
-        return f"{IMPORTS_SCOPE}/{self.key}/{IMPORT_ASSET}/{self.artifact}"
+        return f"{planning.SCOPE}/{self.key}/{planning.ASSET}/{self.artifact}"
 
 
 class PreviousSplit(BaseModel):
@@ -148,6 +147,14 @@ class VersionManifest(BaseModel):
         places = {name: {"__all__": {"source": {"path"}}} for name in ("recordings", "imports")}
         content = {"ontology_digest", "recordings", "imports", "extra_classes", "previous_split", "settings"}
         return digest_json(self.model_dump(mode="json", include=content, exclude=places))
+
+    @property
+    def references(self) -> list[str]:
+        """References of all artifacts that the version is made of."""
+        made = [each.reference(asset) for each in self.recordings for asset, version in each.artifacts if version is not None]
+        made += [each.reference for each in self.imports]
+        previous = self.previous_split
+        return made if previous is None else [*made, f"datasets/{previous.version}/splits/{previous.artifact}"]
 
     @property
     def members(self) -> list[str]:

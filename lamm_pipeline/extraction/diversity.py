@@ -74,6 +74,12 @@ def signature(image_bgr: NDArray[np.uint8]) -> Signature:
     return Signature(dhash, dhash64, np.asarray(cv2.GaussianBlur(np.rint(small).astype(np.uint8), (0, 0), sigma), np.uint8))
 
 
+def small_hash(image_bgr: NDArray[np.uint8]) -> int:
+    """`Signature.dhash64` of `image_bgr`, `(H, W, 3)` uint8, alone."""
+    grey = np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY), np.uint8)
+    return _dhashes(_quarter(grey), grey.shape)[1]
+
+
 def motion(blurred: Grey, previous_blurred: Grey | None) -> float:
     """Motion score in 0..1 of a frame relative to the one before it; 1.0 for the first frame (None)."""
     if previous_blurred is None:

@@ -1,4 +1,9 @@
-"""Masks as COCO's compressed run-length encoding. pycocotools is the one codec of this package; nothing else encodes or decodes runs."""
+"""Masks as COCO's compressed run-length encoding. All work on runs is here.
+
+pycocotools does what needs its C code: encode, measure, compare. It trusts the text it is given and reads beyond the end of one that is
+cut off, so texts are looked at first. A decoded mask is written by NumPy from runs that are known to sum up, which is several times faster
+too.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +16,7 @@ from lamm_pipeline.errors import InputError
 
 # five bits each: more than any image has pixels, and sums of them fit into 64 bits
 _MOST_DIGITS = 9
+_DIGITS = bytes(range(48, 112))
 
 
 def encode(mask: NDArray[Any]) -> dict[str, Any]:
@@ -42,9 +48,8 @@ def decode(mask_rle: Mapping[str, Any]) -> NDArray[np.bool_]:
     Raises:
         InputError: the runs do not fill the size.
     """
-    runs = _checked(mask_rle)
-    mask: NDArray[np.bool_] = coco_mask.decode(runs).view(bool)
-    return mask
+    lengths = _checked_lengths(mask_rle)
+    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(mask_rle["size"], order="F")
 
 
 def decode_segmentation(segmentation: Any, width: int, height: int) -> NDArray[np.bool_]:
@@ -78,6 +83,18 @@ def decode_segmentation(segmentation: Any, width: int, height: int) -> NDArray[n
     return mask
 
 
+def check(mask_rle: Mapping[str, Any]) -> None:
+    """Check that the runs of a mask fill its size, without decoding it. `decode` does so by itself; all else here relies on it.
+
+    Args:
+        mask_rle: `{"size": [H, W], "counts": text}`.
+
+    Raises:
+        InputError: they do not.
+    """
+    _checked_lengths(mask_rle)
+
+
 def box_xyxy(mask_rle: Mapping[str, Any]) -> tuple[int, int, int, int]:
     """Corners x1, y1, x2, y2 of the mask's pixels, the second pair one beyond the last pixel, without decoding; all 0 when it is empty.
 
@@ -93,6 +110,9 @@ def area(mask_rle: Mapping[str, Any]) -> int:
 
     Args:
         mask_rle: `{"size": [H, W], "counts": text}`.
+
+    Raises:
+        InputError: the text is damaged. Whether its runs sum up is not looked at.
     """
     return int(coco_mask.area(_bytes(mask_rle)))
 
@@ -167,16 +187,27 @@ def _is_polygon(value: Any) -> bool:
     return all(isinstance(number, int | float) and np.isfinite(number) for number in value)
 
 
-def _checked(mask_rle: Mapping[str, Any]) -> dict[str, Any]:
-    height, width = mask_rle["size"]
-    counts = mask_rle["counts"]
-    text = counts.decode("ascii") if isinstance(counts, bytes) else str(counts)
-    lengths = run_lengths(text)
-    if lengths.sum() != height * width or lengths.min(initial=0) < 0:
+def _checked_lengths(mask_rle: Mapping[str, Any]) -> NDArray[np.int64]:
+    """The run lengths of a mask; they fill its size."""
+    height, width = (int(side) for side in mask_rle["size"])
+    lengths = run_lengths(_bytes(mask_rle)["counts"].decode("ascii"))
+    within = height >= 0 and width >= 0 and lengths.min(initial=0) >= 0 and lengths.max(initial=0) <= height * width
+    if not within or lengths.sum() != height * width:
         raise InputError(f"The run lengths of a mask sum up to {lengths.sum()} pixels, its size {height} x {width} has {height * width}.")
-    return _bytes(mask_rle)
+    return lengths
 
 
 def _bytes(mask_rle: Mapping[str, Any]) -> dict[str, Any]:
+    """The mask as pycocotools takes it.
+
+    Raises:
+        InputError: the text of its runs has other characters than such texts have, or ends in the middle of a number.
+    """
     counts = mask_rle["counts"]
-    return {"size": [int(side) for side in mask_rle["size"]], "counts": counts.encode("ascii") if isinstance(counts, str) else counts}
+    if isinstance(counts, str):
+        counts = counts.encode("utf-8", "replace")
+    if counts.translate(None, _DIGITS):
+        raise InputError("The run lengths of a mask hold characters that no such text has; the file it comes from is damaged.")
+    if counts and (counts[-1] - 48) & 0x20:
+        raise InputError("The run lengths of a mask end in the middle of a number; the file it comes from is damaged.")
+    return {"size": [int(side) for side in mask_rle["size"]], "counts": counts}

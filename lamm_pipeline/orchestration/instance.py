@@ -42,6 +42,11 @@ def add_recording_partitions(instance: dg.DagsterInstance, keys: Iterable[str]) 
     return _add(instance, partitions.recordings, keys)
 
 
+def add_export_partitions(instance: dg.DagsterInstance, keys: Iterable[str]) -> list[str]:
+    """Make annotation exports known to Dagster; returns the keys that are new to it."""
+    return _add(instance, partitions.annotation_exports, keys)
+
+
 def add_version_partitions(instance: dg.DagsterInstance, keys: Iterable[str]) -> list[str]:
     """Make dataset versions known to Dagster; returns the keys that are new to it."""
     return _add(instance, partitions.dataset_versions, keys)

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 import dagster as dg
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamm_pipeline.settings import Settings
+from lamm_pipeline.storage.artifacts import Artifact
 
 MAX_ROWS = 50
 THUMBNAIL_WIDTH = 450
@@ -48,6 +50,17 @@ def review_url(settings: Settings, recording: str) -> dg.UrlMetadataValue:
         recording: key of the recording.
     """
     return dg.MetadataValue.url(f"{settings.report_url}/recordings/{recording}")
+
+
+def file_url(settings: Settings, artifact: Artifact, name: str) -> dg.UrlMetadataValue:
+    """A file of a published artifact, as the report server shows it.
+
+    Args:
+        settings: say where the report server is.
+        artifact: whose file.
+        name: of the file in it.
+    """
+    return dg.MetadataValue.url(f"{settings.report_url}/files/{artifact.key.path}/{artifact.version}/{quote(name)}")
 
 
 def _type(rows: Sequence[Mapping[str, Any]], name: str) -> str:

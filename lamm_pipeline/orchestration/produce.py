@@ -39,7 +39,7 @@ def produce(
         context: of the running asset; its asset key and partition name the artifact.
         workspace: where artifacts are.
         work: writes the files into the draft and returns the counts that go into the manifest.
-        scope: `recordings` or `datasets`.
+        scope: `recordings`, `annotation_exports` or `datasets`.
         config: the asset's config; its science settings are part of the version.
         code_version: the asset's code version.
         inputs: artifacts read, by asset.

@@ -123,6 +123,19 @@ def recording_slug(stem: str) -> str:
     return re.sub(r"\.{2,}", ".", slug).strip("._-")[:MAX_SLUG].rstrip("._-") or "recording"
 
 
+def free_key(slug: str, digest: str, taken: Callable[[str], bool]) -> str:
+    """The bare slug for its first holder, the slug with a piece of the content digest for later ones."""
+    candidates = itertools.chain(
+        [slug], (f"{slug}-{digest[:length]}" for length in (8, 16)), (f"{slug}-{digest[:16]}-{n}" for n in itertools.count(2))
+    )
+    return next(key for key in candidates if not taken(key))
+
+
+def run_key(key: str, digest: str) -> str:
+    """Names what was found, its content and the moment: a file that gets a former content back is work again."""
+    return f"{key}:{digest[:16]}:{now():%Y%m%dT%H%M%S%f}"
+
+
 def _add(catalog: Catalog, source: Path, path: Path | None, dataset_id: str | None, actor: str, *, want_run: bool = False) -> Added:
     """Take in the file at `source`, which stages read at `path`; None = where they read it so far, or at `source` when it is new."""
     read = path or source
@@ -154,8 +167,8 @@ def _add(catalog: Catalog, source: Path, path: Path | None, dataset_id: str | No
     moved = _gone_twin(catalog, row.quick_digest)
     if moved is not None:
         return _replace(catalog, moved, row, actor, "moved", same_content=True)
-    row.key = _free_key(catalog, recording_slug(source.stem), row.quick_digest)
-    row.run_key = _run_key(row) if want_run else None
+    row.key = free_key(recording_slug(source.stem), row.quick_digest, catalog.has_recording)
+    row.run_key = run_key(row.key, row.quick_digest) if want_run else None
     if not catalog.add_recording(row):
         # another process took this key or added this file meanwhile: look again
         return _add(catalog, source, path, dataset_id, actor, want_run=want_run)
@@ -169,29 +182,16 @@ def _replace(
     row.key, row.dataset_id = known.key, known.dataset_id or row.dataset_id
     row.added_at, row.added_by = known.added_at, known.added_by
     row.recorded_at = row.missing_since = None
-    row.run_key = _run_key(row) if want_run and not same_content else known.run_key
+    row.run_key = run_key(row.key, row.quick_digest) if want_run and not same_content else known.run_key
     if same_content:
         row.digest, row.mtime_ns, row.recorded_at = known.digest, known.mtime_ns, known.recorded_at
     catalog.replace_recording(row, actor, f"recording.{status.removesuffix('d')}")
     return Added(row.key, Path(row.path), status)
 
 
-def _run_key(row: Recording) -> str:
-    """Names recording, content and the moment it was found: a file that gets a former content back is work again."""
-    return f"{row.key}:{row.quick_digest[:16]}:{now():%Y%m%dT%H%M%S%f}"
-
-
 def _gone_twin(catalog: Catalog, digest: str) -> Recording | None:
     """A recording of the same content whose file is no longer where it was found: the file was moved."""
     return next((row for row in catalog.recordings_like(digest) if not Path(row.source_path).exists()), None)
-
-
-def _free_key(catalog: Catalog, slug: str, digest: str) -> str:
-    """The bare slug for its first holder, the slug with a piece of the content digest for later ones."""
-    candidates = itertools.chain(
-        [slug], (f"{slug}-{digest[:length]}" for length in (8, 16)), (f"{slug}-{digest[:16]}-{n}" for n in itertools.count(2))
-    )
-    return next(key for key in candidates if not catalog.has_recording(key))
 
 
 def _prepared(dataset: SourceDataset, source: Path, folder: Path, root: Path, serial_of: Callable[[Path], int]) -> Path:

@@ -5,7 +5,7 @@ import dagster as dg
 from lamm_pipeline import partitions
 from lamm_pipeline.orchestration.instance import ACTOR_TAG
 from lamm_pipeline.orchestration.workspace import Workspace
-from lamm_pipeline.recordings.watch import WatchState, tick
+from lamm_pipeline.recordings.watch import Tick, WatchState, recording_shelf, tick
 
 NAME = "new_recordings"
 SHOWN_PROBLEMS = 20
@@ -22,18 +22,31 @@ SHOWN_PROBLEMS = 20
 def new_recordings(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.SensorResult:
     """Look for new recordings."""
     settings = workspace.settings
+    shelf = recording_shelf(workspace.catalog)
     found = tick(
-        workspace.catalog,
-        settings.watch_folders,
+        shelf,
+        [*shelf.datasets, *settings.watch_folders],
         settings.root,
         WatchState.from_cursor(context.cursor),
         batch=settings.watch_batch,
         actor=NAME,
     )
+    return outcome(context, found, NAME, partitions.recordings)
+
+
+def outcome(context: dg.SensorEvaluationContext, found: Tick, name: str, partition: dg.DynamicPartitionsDefinition) -> dg.SensorResult:
+    """What a sensor on folders asks of Dagster after a tick: the runs that are wanted, and partitions for them.
+
+    Args:
+        context: of the sensor.
+        found: what the tick found.
+        name: of the sensor, which the runs are tagged with.
+        partition: gets the new keys.
+    """
     for sentence in found.problems[:SHOWN_PROBLEMS]:
         context.log.warning(sentence)
     for key in found.missing:
-        context.log.warning(f"The file of recording {key!r} is gone. What was made of it stays.")
+        context.log.warning(f"The file of {key!r} is gone. What was made of it stays.")
     for each in found.added:
         context.log.info(f"{each.key}: {each.status}, {each.path}")
     state = WatchState(found.state.after, found.state.seen, tuple(run_key for _, run_key in found.wanted))
@@ -44,7 +57,7 @@ def new_recordings(context: dg.SensorEvaluationContext, workspace: Workspace) ->
             skip_reason=f"Nothing to launch; {found.waiting} files wait until they stop changing{problems}.", cursor=cursor
         )
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(run_key=run_key, partition_key=key, tags={ACTOR_TAG: NAME}) for key, run_key in found.wanted],
-        dynamic_partitions_requests=[partitions.recordings.build_add_request([key for key, _ in found.wanted])],
+        run_requests=[dg.RunRequest(run_key=run_key, partition_key=key, tags={ACTOR_TAG: name}) for key, run_key in found.wanted],
+        dynamic_partitions_requests=[partition.build_add_request([key for key, _ in found.wanted])],
         cursor=cursor,
     )

@@ -1,18 +1,21 @@
-"""Which files below the watched folders are new or changed: what the sensor `new_recordings` decides at one tick.
+"""Which files below watched folders are new or changed: what a sensor on folders decides at one tick.
 
-The folders are compared with the catalog by path, size and stamp, so nothing depends on stamps growing: a file replaced by an older one is
-noticed like any other. The state between two ticks is small, whatever the number of files: where the page of candidates ended, what those
+`new_recordings` watches for recordings, `new_annotation_exports` for exports; what differs between them is a `Shelf`. The folders are
+compared with the catalog by path, size and stamp, so nothing depends on stamps growing: a file replaced by an older one is noticed like any
+other. The state between two ticks is small, whatever the number of files: where the page of candidates ended, what those
 on the page looked like, and the runs asked for.
 """
 
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from lamm_pipeline.catalog.catalog import Catalog, KnownFile
+from lamm_pipeline.catalog.catalog import Catalog
+from lamm_pipeline.catalog.known_files import KnownFile
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.recordings.ingest import SUFFIX, Added, take_in
 
@@ -58,10 +61,10 @@ class Tick:
 
     Attributes:
         added: what became of the files taken in.
-        missing: keys of recordings whose file has gone since the tick before.
+        missing: keys of those whose file has gone since the tick before.
         waiting: candidates that are not stable yet or have to wait for their page.
         problems: a sentence for each file or folder that cannot be read.
-        wanted: recording key and run key of the runs to ask for.
+        wanted: partition and run key of the runs to ask for.
         state: for the next tick.
     """
 
@@ -73,28 +76,100 @@ class Tick:
     state: WatchState
 
 
-def tick(catalog: Catalog, folders: Sequence[Path], root: Path, state: WatchState, *, batch: int, actor: str) -> Tick:
+class Shelf(Protocol):
+    """Where files of one kind are taken in."""
+
+    @property
+    def suffix(self) -> str:
+        """Of the files, in small letters."""
+        ...
+
+    def known_files(self) -> Mapping[str, KnownFile]:
+        """What is known of every file, by its path."""
+        ...
+
+    def set_missing(self, keys: Iterable[str], actor: str, *, missing: bool) -> None:
+        """Note that files are gone, or there again."""
+        ...
+
+    def wanted_runs(self, limit: int) -> list[tuple[str, str]]:
+        """Partition and run key of the runs to ask for."""
+        ...
+
+    def runs_asked_for(self, run_keys: Iterable[str]) -> None:
+        """Forget wanted runs: Dagster has them."""
+        ...
+
+    def take_in(self, path: Path, actor: str) -> Added:
+        """Take in one file, and want a run for it when its content is new.
+
+        Raises:
+            InputError: the file does not exist any more.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class RecordingShelf:
+    """Recordings, some of them in the folders of source datasets.
+
+    Attributes:
+        catalog: has the recordings.
+        datasets: id of the source dataset of a folder.
+    """
+
+    catalog: Catalog
+    datasets: Mapping[Path, str]
+    suffix: str = SUFFIX
+
+    def known_files(self) -> Mapping[str, KnownFile]:
+        """See `Shelf`."""
+        return self.catalog.known_files()
+
+    def set_missing(self, keys: Iterable[str], actor: str, *, missing: bool) -> None:
+        """See `Shelf`."""
+        self.catalog.set_missing(keys, actor, missing=missing)
+
+    def wanted_runs(self, limit: int) -> list[tuple[str, str]]:
+        """See `Shelf`."""
+        return self.catalog.wanted_runs(limit)
+
+    def runs_asked_for(self, run_keys: Iterable[str]) -> None:
+        """See `Shelf`."""
+        self.catalog.runs_asked_for(run_keys)
+
+    def take_in(self, path: Path, actor: str) -> Added:
+        """See `Shelf`. A file belongs to the source dataset whose folder is nearest above it."""
+        dataset = next((self.datasets[folder] for folder in path.parents if folder in self.datasets), None)
+        return take_in(self.catalog, path, dataset, actor)
+
+
+def recording_shelf(catalog: Catalog) -> RecordingShelf:
+    """The shelf of recordings, with the source datasets there are."""
+    return RecordingShelf(catalog, {Path(dataset.folder).resolve(): dataset.id for dataset in catalog.datasets()})
+
+
+def tick(shelf: Shelf, folders: Sequence[Path], root: Path, state: WatchState, *, batch: int, actor: str) -> Tick:
     """Take in the files that are new or changed, and stable.
 
     A run is wanted in the catalog from the moment its file is taken in until the tick after it was asked for: when a tick dies in between,
     the next one asks again under the same run key.
 
     Args:
-        catalog: what is known; its source datasets are watched.
-        folders: further folders to watch.
+        shelf: what is known, and where files are taken in.
+        folders: the folders to watch.
         root: files below it are the pipeline's own.
         state: of the tick before.
         batch: most files to take in, and most runs to ask for.
         actor: who does it.
     """
     started = time.monotonic()
-    catalog.runs_asked_for(state.asked)
-    datasets = {Path(dataset.folder).resolve(): dataset.id for dataset in catalog.datasets()}
-    watched = [*datasets, *(folder for folder in folders if folder not in datasets)]
-    found, problems, blind = _walk(watched, root.resolve())
-    known = catalog.known_files()
+    shelf.runs_asked_for(state.asked)
+    watched = list(dict.fromkeys(folders))
+    found, problems, blind = _walk(watched, root.resolve(), shelf.suffix)
+    known = shelf.known_files()
     candidates = sorted(path for path, stamp in found.items() if path not in known or (known[path].size, known[path].mtime_ns) != stamp)
-    missing = _note_missing(catalog, known, found, [str(folder) for folder in watched], blind, actor)
+    missing = _note_missing(shelf, known, found, [str(folder) for folder in watched], blind, actor)
     stable = [path for path in candidates if state.seen.get(path) == found[path]]
     added: list[Added] = []
     taken: set[str] = set()
@@ -102,7 +177,7 @@ def tick(catalog: Catalog, folders: Sequence[Path], root: Path, state: WatchStat
         if number and time.monotonic() - started > BUDGET_S:
             break
         try:
-            added.append(take_in(catalog, Path(path), _dataset_of(Path(path), datasets), actor))
+            added.append(shelf.take_in(Path(path), actor))
             taken.add(path)
         except (OSError, InputError) as error:
             problems.append(f"{path} cannot be taken in: {error}")
@@ -113,13 +188,13 @@ def tick(catalog: Catalog, folders: Sequence[Path], root: Path, state: WatchStat
         missing=missing,
         waiting=len(waiting),
         problems=problems,
-        wanted=catalog.wanted_runs(batch),
+        wanted=shelf.wanted_runs(batch),
         state=WatchState(page[-1] if page else "", {path: found[path] for path in page}),
     )
 
 
-def _walk(folders: Sequence[Path], root: Path) -> tuple[dict[str, Stamp], list[str], list[str]]:
-    """Stamps of all recordings by path, a sentence for everything that cannot be read, and the folders among that."""
+def _walk(folders: Sequence[Path], root: Path, suffix: str) -> tuple[dict[str, Stamp], list[str], list[str]]:
+    """Stamps of all files by path, a sentence for everything that cannot be read, and the folders among that."""
     found: dict[str, Stamp] = {}
     problems: list[str] = []
     blind: list[str] = []
@@ -134,7 +209,7 @@ def _walk(folders: Sequence[Path], root: Path) -> tuple[dict[str, Stamp], list[s
             continue
         for place, below, names in os.walk(folder, onerror=unreadable):
             below[:] = [name for name in below if Path(place, name) != root]
-            for path in _recordings(place, names, problems):
+            for path in _files(place, names, suffix, problems):
                 try:
                     stat = os.stat(path)  # noqa: PTH116 - a Path for each of thousands of files doubles the time
                 except OSError as error:
@@ -144,9 +219,9 @@ def _walk(folders: Sequence[Path], root: Path) -> tuple[dict[str, Stamp], list[s
     return found, problems, blind
 
 
-def _recordings(place: str, names: Sequence[str], problems: list[str]) -> Iterator[str]:
+def _files(place: str, names: Sequence[str], suffix: str, problems: list[str]) -> Iterator[str]:
     for name in names:
-        if not name.lower().endswith(SUFFIX):
+        if not name.lower().endswith(suffix):
             continue
         path = f"{place}/{name}"
         try:
@@ -158,7 +233,7 @@ def _recordings(place: str, names: Sequence[str], problems: list[str]) -> Iterat
 
 
 def _note_missing(
-    catalog: Catalog,
+    shelf: Shelf,
     known: Mapping[str, KnownFile],
     found: Mapping[str, Stamp],
     watched: Sequence[str],
@@ -173,19 +248,14 @@ def _note_missing(
     ]
     back = [known[path].key for path in found.keys() & known.keys() if known[path].missing]
     if gone:
-        catalog.set_missing(gone, actor, missing=True)
+        shelf.set_missing(gone, actor, missing=True)
     if back:
-        catalog.set_missing(sorted(back), actor, missing=False)
+        shelf.set_missing(sorted(back), actor, missing=False)
     return gone
 
 
 def _is_below(path: str, folders: Sequence[str]) -> bool:
     return any(path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
-
-
-def _dataset_of(path: Path, datasets: Mapping[Path, str]) -> str | None:
-    """Id of the source dataset whose folder is nearest above the file."""
-    return next((datasets[folder] for folder in path.parents if folder in datasets), None)
 
 
 def _page(candidates: Sequence[str], after: str, size: int) -> list[str]:

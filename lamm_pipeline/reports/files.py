@@ -37,10 +37,11 @@ _SHOWN = {
 """Types that browsers show; everything else is saved."""
 
 _REPORT_POLICY = (
-    "sandbox allow-scripts allow-popups; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
-    "font-src data:; frame-ancestors 'none'"
+    "sandbox allow-scripts allow-popups allow-downloads; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; font-src data:; frame-ancestors 'none'"
 )
-"""For HTML reports: their own scripts run, but as those of a foreign page, which can neither read from here nor decide anything."""
+"""For HTML reports: their own scripts run, but as those of a foreign page, which can neither read from here nor decide anything. Tables
+that lie beside a report can be saved from it."""
 
 
 def find_artifact(store: ArtifactStore, scope: str, partition: str, asset: str, version: str) -> Artifact | None:

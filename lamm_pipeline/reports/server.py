@@ -6,6 +6,8 @@
 | `/recordings/<key>` | review page of a recording |
 | `/recordings/<key>/clusters` | similar frames of a recording, at any thresholds |
 | `/recordings/<key>/images/<version>/<index>` | image of a frame; `?small=1` a thumbnail |
+| `/datasets` | dataset versions with their downloads |
+| `/datasets/<version>/<format>.zip` | a dataset version in one format |
 | `/files/<scope>/<partition>/<asset>/<version>/<name>` | file of a published artifact |
 | `/api/...` | JSON for the pages |
 | `/static/...` | scripts and styles |
@@ -34,6 +36,7 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.failures import FAULTS, fault_sentence
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reports.clusters import Clusters, Order
+from lamm_pipeline.reports.downloads import dataset_versions, download
 from lamm_pipeline.reports.files import find_artifact, is_partition, published_file, thumbnail
 from lamm_pipeline.reports.playback import FRAMES, playback
 from lamm_pipeline.reports.reviews import Reviews
@@ -68,6 +71,9 @@ class ReportServer:
             Route(f"/recordings/{key}/clusters", self.clusters_page),
             Route(f"/recordings/{key}/images/{{version:str}}/{{index:int}}", self.image),
             Route("/files/{scope:str}/{partition:str}/{asset:str}/{version:str}/{name:path}", self.file),
+            Route("/datasets", self.datasets_page),
+            Route("/datasets/{version:str}/{name:str}.zip", self.dataset_zip),
+            Route("/api/datasets", self.datasets),
             Route("/api/recordings", self.recordings),
             Route(f"/api/recordings/{key}/summary", self.summary),
             Route(f"/api/recordings/{key}/data", self.data),
@@ -136,6 +142,18 @@ class ReportServer:
         named = request.path_params
         artifact = find_artifact(self.workspace.store, named["scope"], named["partition"], named["asset"], named["version"])
         return _found(None if artifact is None else published_file(self.workspace.store, artifact, named["name"]))
+
+    def datasets_page(self, _: Request) -> Response:
+        """The list of dataset versions."""
+        return _page("datasets.html")
+
+    def dataset_zip(self, request: Request) -> Response:
+        """A dataset version in one format, as a ZIP."""
+        return _found(download(request, self.workspace, request.path_params["version"], request.path_params["name"]))
+
+    def datasets(self, request: Request) -> Response:
+        """A page of the list of dataset versions."""
+        return JSONResponse({**dataset_versions(self.workspace, _number(request, "offset") or 0, PAGE_ROWS), "rows": PAGE_ROWS})
 
     def recordings(self, request: Request) -> Response:
         """A page of the list of recordings."""

@@ -25,7 +25,13 @@ CURRENT = "current.json"
 
 @dataclass(frozen=True)
 class ArtifactKey:
-    """Which artifact: `scope` is `recordings` or `datasets`, `partition` the partition key, `asset` the asset's name."""
+    """Which artifact.
+
+    Attributes:
+        scope: `recordings`, `annotation_exports` or `datasets`.
+        partition: the partition key.
+        asset: the asset's name.
+    """
 
     scope: str
     partition: str

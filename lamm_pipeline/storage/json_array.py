@@ -37,15 +37,20 @@ def write(path: Path, head: Mapping[str, Any], key: str, elements: Iterable[Mapp
         file.write("\n]\n}\n")
 
 
-def spans(path: Path, key: str) -> Iterator[Span]:
+def spans(path: Path, key: str, head: dict[str, Any] | None = None) -> Iterator[Span]:
     """Where the elements of the list `key` lie, in their order.
+
+    Args:
+        path: of the file.
+        key: of the list, in the outermost object.
+        head: gets everything beside the list, where it is wanted.
 
     Raises:
         InputError: the file is missing, no JSON, or has no such list.
     """
     try:
         with path.open("rb") as file:
-            yield from _Scanner(file).list_elements(key)
+            yield from _Scanner(file).list_elements(key, {} if head is None else head)
     except FileNotFoundError:
         raise InputError(f"{path} is missing. Run the stage that writes it, or correct the path.") from None
     except ValueError as error:
@@ -80,18 +85,18 @@ class _Scanner:
         self._base = 0
         self._at = 0
 
-    def list_elements(self, key: str) -> Iterator[Span]:
-        """Places of the elements of the list under `key` of the outermost object; the rest of the file is checked too."""
+    def list_elements(self, key: str, head: dict[str, Any]) -> Iterator[Span]:
+        """Places of the elements of the list under `key` of the outermost object; the rest of the file is read into `head`."""
         self._expect("{")
         found = False
         while not self._take("}"):
-            name = self._value()
+            name = self._text_value()
             self._expect(":")
             if name == key and self._take("["):
                 found = True
                 yield from self._elements()
             else:
-                self._value()
+                head[str(name)] = self._text_value()
             if not self._take(","):
                 self._expect("}")
                 break
@@ -123,6 +128,13 @@ class _Scanner:
                     self._at = end
                     return value
             wanted *= 2
+
+    def _text_value(self) -> Any:
+        """The next value, with its texts read as UTF-8."""
+        self._skip_space()
+        start = self._base + self._at
+        self._value()
+        return json.loads(self._text[start - self._base : self._at].encode("latin-1").decode("utf-8"))
 
     def _skip_space(self) -> None:
         while True:

@@ -16,6 +16,8 @@ SUBJECTS = (
     "clustering",
     "diversity",
     "near_duplicates",
+    "prepare",
+    "stratified",
     "uncertainty",
     "masklet_memory",
 )

@@ -1,13 +1,18 @@
 """`lamm dataset`: versions that are made after decisions, compared, renamed and deleted."""
 
+import json
+import zipfile
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from datasets import load_from_disk  # noqa: TID253
 from typer.testing import CliRunner
 
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.cli.app import app
+from lamm_pipeline.datasets.splits import read_summary
+from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.orchestration.instance import open_instance
 from lamm_pipeline.storage.artifacts import ArtifactKey
 from lamm_pipeline.storage.local_store import LocalStore
@@ -106,3 +111,54 @@ def test_a_version_that_somebody_writes_is_not_deleted(root: Path) -> None:
         assert "is being written" in refused("dataset", "delete", "night.v1", "--yes", "--root", root)
     assert Catalog(f"sqlite:///{root / 'catalog.sqlite'}").version("night.v1").deleted_at is None
     assert "no dataset version" in refused("dataset", "delete", "night.v77", "--yes", "--root", root)
+
+
+@pytest.mark.requirement("VAL-08", "VAL-09")
+def test_validate_shows_the_report_and_ends_with_1_when_the_version_failed(root: Path) -> None:
+    sound = lamm("dataset", "validate", "night.v2", "--root", root).stdout
+    assert sound.startswith("night.v2: PASSED, 3 frames")
+    assert "- Dataset is ready for training" in sound
+    refusal = lamm("dataset", "create", "strict", "drive", "--root", root, "--validation", "strict", "--split", "1/0/0", code=2).stderr
+    assert "Error: validation_report: missing_annotations: 1 frames (25.0%) have no annotations" in refusal
+    failed = lamm("dataset", "validate", "strict.v1", "--root", root, code=1).stdout
+    assert "missing_annotations: drive:000002" in failed
+    report = json.loads(lamm("dataset", "validate", "strict.v1", "--root", root, "--json", code=1).stdout)
+    assert report["errors"] == ["1 frames (25.0%) have no annotations"]
+    assert (Path(report["folder"]) / "report.html").is_file()
+    assert "'nothing.v1' is no dataset version" in refused("dataset", "validate", "nothing.v1", "--root", root)
+
+
+@pytest.mark.requirement("EXP-09", "LLM-03", "LLM-06")
+def test_a_version_in_every_format_for_language_models_and_each_as_a_zip(root: Path, tmp_path: Path) -> None:
+    made = printed(
+        "dataset", "create", "words", "drive", "--root", root, "--split", "1/0/0", "--format", "huggingface", "--format", "llava"
+    )
+    assert set(made["exports"]) == {"huggingface", "llava"}
+    assert made["statistics"]["total_frames"] > 0
+    with open_instance(root) as instance:
+        [newest] = instance.fetch_materializations(dg.AssetKey("llava_dataset"), limit=1).records
+    said = newest.asset_materialization.metadata  # type: ignore[union-attr]
+    assert str(said["download"].value).endswith("/datasets/words.v1/llava.zip")
+    for name, inside in (("huggingface", "huggingface/dataset_dict.json"), ("llava", "llava/manifest.json")):
+        target = tmp_path / f"{name}.zip"
+        told = printed("dataset", "zip", "words.v1", "--format", name, "--to", target, "--root", root)
+        assert told["bytes"] == target.stat().st_size
+        with zipfile.ZipFile(target) as archive:
+            assert archive.testzip() is None
+            assert inside in archive.namelist()
+            archive.extractall(tmp_path)
+    assert len(load_from_disk(str(tmp_path / "huggingface"))["train"]) == made["statistics"]["total_frames"]
+    assert "not written as kitti" in refused("dataset", "zip", "words.v1", "--format", "kitti", "--root", root)
+    nowhere = tmp_path / "nowhere" / "a.zip"
+    assert "does not exist" in refused("dataset", "zip", "words.v1", "--format", "llava", "--to", nowhere, "--root", root)
+
+
+@pytest.mark.requirement("SPL-01", "SPL-03")
+def test_strategy_and_group_of_the_split_are_options_and_part_of_the_version(root: Path) -> None:
+    key = create(root, "--strategy", "stratified", "--group", "frame")
+    split = read_version(root, key).settings.split
+    assert (split.strategy, split.group) == ("stratified", "frame")
+    artifact = LocalStore(root).current(ArtifactKey("datasets", key, "splits"))
+    assert artifact is not None
+    summary = read_summary(artifact.folder)
+    assert (summary["strategy_used"], summary["group"], summary["splits"]["train"]["frames"]) == ("stratified", "frame", 3)

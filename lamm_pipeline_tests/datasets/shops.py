@@ -48,7 +48,7 @@ class Shop:
         draft = Draft.open(folders["splits"])
         split_version(version, folders["curated_dataset"], draft)
         draft.finish()
-        for each in ExportFormat:
+        for each in version.settings.formats:
             draft = Draft.open(self.folder(version, "exports"))
             export_version(
                 version,
@@ -61,7 +61,7 @@ class Shop:
                 workers=1,
             )
             draft.finish()
-        exports = {each: self.folder(version, "exports") / each for each in ExportFormat}
+        exports = {each: self.folder(version, "exports") / each for each in version.settings.formats}
         draft = Draft.open(folders["lineage"])
         write_lineage(version, selection_folder=folders["curated_dataset"], splits_folder=folders["splits"], exports=exports, draft=draft)
         draft.finish()

@@ -5,12 +5,16 @@ reused although a new run would give other bytes), and put the new digest beside
 arrays are only counted by name, tables by their rows, and numbers by six decimals: these differ between platforms, the rest does not.
 """
 
+import base64
 import hashlib
 import json
 import math
 import re
+import zipfile
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -20,7 +24,11 @@ from lamm_pipeline.curation.annotation_stats import annotation_stats
 from lamm_pipeline.datasets import assets as datasets
 from lamm_pipeline.datasets.lineage import write_lineage
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
+from lamm_pipeline.datasets.splits import split_samples
+from lamm_pipeline.datasets.validation import assets as validation
+from lamm_pipeline.datasets.validation.report import validate
 from lamm_pipeline.geometry.box_3d import Box3D
+from lamm_pipeline.imports import planning
 from lamm_pipeline.ontology.ontology import load_ontology
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
@@ -32,6 +40,7 @@ from lamm_pipeline.tracking.settings import TrackingSettings
 from lamm_pipeline.tracking.track import track_boxes
 from lamm_pipeline_tests.curation.houses import FRAME, House
 from lamm_pipeline_tests.datasets import world
+from lamm_pipeline_tests.imports import zips
 from lamm_pipeline_tests.review.worlds import FOUND, mask_of
 
 GOLDEN = Path(__file__).with_name("golden_digests.json")
@@ -40,8 +49,13 @@ CODE_VERSIONS = {
     "selection": selecting.CODE_VERSION,
     "curated_dataset": datasets.CURATION_VERSION,
     "splits": datasets.SPLITS_VERSION,
+    "validation_report": validation.VALIDATION_VERSION,
     "kitti_dataset": datasets.KITTI_VERSION,
     "coco_dataset": datasets.COCO_VERSION,
+    "huggingface_dataset": datasets.HUGGINGFACE_VERSION,
+    "llava_dataset": datasets.LLAVA_VERSION,
+    "sam2_dataset": datasets.SAM2_VERSION,
+    "annotation_export": planning.CODE_VERSION,
     "lineage": datasets.LINEAGE_VERSION,
     "tracks": tracking.CODE_VERSION,
 }
@@ -53,6 +67,9 @@ CLASSES = """classes:
   - {id: sign, category_id: 20, name: Sign, prompt: sign, color: "#4363d8", kitti_type: Misc, group: sign, size_prior: null,
      detector_labels: []}
 """
+PICTURE = (  # 4 x 3 pixels, PNG
+    "iVBORw0KGgoAAAANSUhEUgAAAAQAAAADCAIAAAA7ljmRAAAAH0lEQVQIHWNkQAKMDGAQdYJrmcU3xv///zMyMjKAAQBR8AYEnvpxQAAAAABJRU5ErkJggg=="
+)
 # every setting is named: a new default is another config, not another code version
 SETTINGS = {
     "filters": {
@@ -72,6 +89,19 @@ SETTINGS = {
         "seed": 42,
         "balance_by": "frames",
         "guard_frames": 1,
+    },
+    "validation": {
+        "level": "strict",
+        "masks": "full",
+        "severe_imbalance": 9.0,
+        "moderate_imbalance": 5.0,
+        "small_object_share": 0.5,
+        "max_small_objects": 0.05,
+        "min_density": 1.0,
+        "box_tolerance_px": 1.0,
+        "min_mask_box_iou": 0.5,
+        "near_duplicate_bits": 5,
+        "severities": {"density": "off"},
     },
     "formats": ["kitti", "coco"],
     "include_masks": True,
@@ -138,9 +168,16 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             world.make_recording(root, "b", range(0, 24, 2), classes_of, unlabelled=[8], rectified=False),
         ]
         house = world.make_world(root, recordings, DatasetSettings.model_validate(SETTINGS))
-        exports = {each: house.folder(f"{each}_dataset") / each for each in ExportFormat}
-        for each in exports:
+        for each in (*house.manifest.settings.formats, ExportFormat.huggingface, ExportFormat.llava, ExportFormat.sam2):
             house.export(each)
+        report = Draft.open(house.folder("validation_report"))
+        validate(
+            validation.what_is_validated(house.manifest, world.ONTOLOGY),
+            lambda: split_samples(house.folder("curated_dataset"), house.folder("splits"), house.artifact_folder),
+            report,
+        )
+        report.finish()
+        exports = {each: house.folder(f"{each}_dataset") / each for each in house.manifest.settings.formats}
     lineage = Draft.open(house.folder("lineage"))
     write_lineage(
         house.manifest,
@@ -157,6 +194,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     track_boxes(root / frame_boxes.FILE_NAME, TrackingSettings(**TRACKING), draft, recording="drive", class_names={"car": "Car"})
     draft.finish()
     alone = {"tracks": root / "tracks", "selection": curated(root / "house"), "annotation_stats": root / "annotation_stats"}
+    alone["annotation_export"] = imported(root)
     stats = annotation_stats(house_frames())
     alone["annotation_stats"].mkdir()
     write_json(alone["annotation_stats"] / "annotation_stats.json", stats)
@@ -185,6 +223,20 @@ def curated(root: Path) -> Path:
     return root / "selection"
 
 
+def imported(root: Path) -> Path:
+    """An export with masks of several forms, labels of several kinds and problems, as a plain folder."""
+    masks: list[Any] = ["7 1 4", "4 1 1 1 5", {"size": [3, 4], "counts": [7, 1, 4]}, "1 1", None]
+    objects = [
+        {"object_id": n, "label": label, "mask_rle": mask, "bbox": [1, 0, 2, 3], "confidence": 0.9}
+        for n, (mask, label) in enumerate(zip(masks, ["car", "Person", "lynx", None, "SIGN"], strict=True))
+    ]
+    frames = [{"frame_index": n, "timestamp_sec": n / 4, "objects": objects[: 3 * n]} for n in range(4)]
+    members = {f"images/{n:04d}.png": base64.b64decode(PICTURE) for n in range(3)}
+    path = zips.write_zip(root / "drive.zip", {"annotations.json": json.dumps({"annotations": frames}).encode(), **members})
+    zips.run_import(path, root / "annotation_export", run_order="rows")
+    return root / "annotation_export"
+
+
 def digest(folder: Path) -> str:
     whole = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
@@ -194,12 +246,26 @@ def digest(folder: Path) -> str:
 
 
 def content(path: Path) -> str:
-    if path.suffix in {".png", ".npy", ".bin"}:
+    if path.suffix in {".png", ".npy", ".bin"} or path.name == "README.md":  # a card has sizes in bytes, and YAML as a library writes it
         return ""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            texts = [rounded(archive.read(name).decode()) for name in archive.namelist() if name.endswith(".json")]
+            return "\n".join([*archive.namelist(), *texts])
     if path.suffix == ".parquet":
         table = pq.read_table(path)
         return f"{table.schema}\n" + "\n".join(map(json.dumps, table.to_pylist()))
-    return re.sub(r"-?\d+\.\d+(?:e[-+]\d+)?", lambda number: f"{float(number[0]) + 0.0:z.6f}", path.read_text(encoding="utf-8"))
+    if path.suffix == ".arrow":
+        with pa.memory_map(str(path)) as source:
+            table = pa.ipc.open_stream(source).read_all().drop_columns("image")
+        return rounded(f"{table.schema}\n" + "\n".join(map(json.dumps, table.to_pylist())))
+    if path.name == "state.json":
+        return re.sub(r'"_fingerprint": "[0-9a-f]+"', "", path.read_text(encoding="utf-8"))
+    return rounded(re.sub(r"data:image/jpeg;base64,[^\"]*", "", path.read_text(encoding="utf-8")))
+
+
+def rounded(text: str) -> str:
+    return re.sub(r"-?\d+\.\d+(?:e[-+]\d+)?", lambda number: f"{float(number[0]) + 0.0:z.6f}", text)
 
 
 @pytest.mark.requirement("NFR-09")
@@ -223,3 +289,6 @@ def test_the_fixed_inputs_reach_what_the_digests_are_to_guard(written: dict[str,
     labels = [path.read_text() for path in written["kitti_dataset"].rglob("label_2/*.txt")]
     assert any("-1000" in text for text in labels)
     assert any("-1000" not in text for text in labels if text)
+    report = json.loads((written["validation_report"] / "report.json").read_text())
+    assert {rule["name"] for rule in report["rules"] if not rule["passed"]} == {"small_objects", "near_duplicates"}
+    assert "data:image/jpeg" in (written["validation_report"] / "report.html").read_text()

@@ -156,6 +156,58 @@ def test_without_any_export_there_is_no_lineage(world):
         lineage_of(world, [])
 
 
+FOR_LANGUAGE = (ExportFormat.huggingface, ExportFormat.llava)
+
+
+@pytest.mark.requirement("EXP-07", "LLM-04")
+def test_formats_for_language_models_are_counted_from_their_files(world):
+    for export_format in FOR_LANGUAGE:
+        world.export(export_format)
+    alone = {each: lineage_of(world, [each]) for each in (ExportFormat.coco, *FOR_LANGUAGE)}
+    assert alone["huggingface"]["statistics"] == alone["llava"]["statistics"] == alone["coco"]["statistics"]
+    assert alone["llava"]["format"] == "llava"
+    assert lineage_of(world, [ExportFormat.coco, *FOR_LANGUAGE])["format"] == "coco+huggingface+llava"
+
+
+def damage_rows(root: Path):
+    (root / "huggingface_dataset/huggingface/test/data-00000.arrow").write_bytes(b"half")
+
+
+def exchange_rows(root: Path):
+    folder = root / "huggingface_dataset/huggingface"
+    (folder / "test/data-00000.arrow").write_bytes((folder / "validation/data-00000.arrow").read_bytes())
+
+
+def lose_a_line(root: Path):
+    path = root / "llava_dataset/llava/train.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+
+
+def lose_a_mask(root: Path):
+    path = root / "llava_dataset/llava/train.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0]["masks"].pop()
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.requirement("EXP-07")
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_rows, r"data-00000\.arrow is damaged"),
+        (exchange_rows, r"The huggingface files .* it has \('a:0000\d\d', "),
+        (lose_a_line, r"The llava files .* are not what its split says"),
+        (lose_a_mask, r"The llava files .* where the split has \('a:0000\d\d', 1\)|\('a:0000\d\d', 2\)"),
+    ],
+)
+def test_a_format_for_language_models_that_is_not_what_the_split_says_is_refused(world, damage, message):
+    for export_format in FOR_LANGUAGE:
+        world.export(export_format)
+    damage(world.folder(""))
+    with pytest.raises(InputError, match=message):
+        lineage_of(world, FOR_LANGUAGE)
+
+
 @pytest.mark.requirement("NFR-09")
 def test_the_whole_chain_writes_the_same_bytes_twice(tmp_path):
     trees = []

@@ -1,14 +1,21 @@
 """The written split: what it says, that it leaks nothing, and that leaks would be found."""
 
 import json
-from dataclasses import replace
 
+import dagster as dg
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from lamm_pipeline.datasets import checks
 from lamm_pipeline.datasets.settings import DatasetSettings, FilterSettings, SplitSettings
-from lamm_pipeline.datasets.splits import Leak, find_leaks, leaks, read_splits, split_samples
+from lamm_pipeline.datasets.split_plans import plan_splits
+from lamm_pipeline.datasets.split_summary import summarize
+from lamm_pipeline.datasets.splits import Leak, find_leaks, leaks, read_splits, split_samples, split_version
+from lamm_pipeline.datasets.versions import PreviousSplit
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline_tests.datasets.split_worlds import frames_of
 from lamm_pipeline_tests.datasets.world import curated, folders_of, make_recording, make_version, make_world
 
 
@@ -70,21 +77,29 @@ def test_frames_are_numbered_from_zero_within_each_split(three):
         assert [row["output_index"] for row in table if row["split"] == split] == list(range(30))
 
 
+def moved(rows, place, split):
+    """The rows, with that of one place in another split."""
+    splits = rows["split"].to_pylist()
+    return rows.set_column(rows.schema.get_field_index("split"), "split", [[*splits[:place], split, *splits[place + 1 :]]])
+
+
 @pytest.mark.requirement("SPL-04", "SPL-05")
 def test_a_recording_in_two_splits_is_a_leak(three):
-    rows = list(read_splits(three.folder("splits")))
-    other = next(split for split in ("train", "val") if split != rows[3].split)
-    moved = [replace(row, split=other) if row.frame_id == "a:000003" else row for row in rows]
-    assert find_leaks(moved, {}) == [Leak("a", (rows[3].split, other), ("a:000002", "a:000003"), 0, None)]
+    rows = pq.read_table(three.folder("splits") / "splits.parquet")
+    here = rows["split"][3].as_py()
+    other = next(split for split in ("train", "val") if split != here)
+    leak = Leak("a", (here, other), ("a:000002", "a:000003"), 0, None)
+    assert find_leaks(moved(rows, 3, other), {}) == [leak]
+    assert find_leaks(moved(rows, 3, other).take(np.random.default_rng(0).permutation(len(rows))), {}) == [leak]
 
 
 @pytest.mark.requirement("SPL-10", "SPL-05")
 def test_blocks_closer_than_the_gap_are_a_leak(single):
-    rows = list(read_splits(single.folder("splits")))
+    rows = pq.read_table(single.folder("splits") / "splits.parquet")
     assert find_leaks(rows, {"a": 10}) == []
     assert [(leak.splits, leak.frames_between) for leak in find_leaks(rows, {"a": 11})] == [(("train", "val"), 10), (("val", "test"), 10)]
-    closer = [replace(row, split="val") if position == 60 else row for position, row in enumerate(rows)]
-    assert find_leaks(closer, {"a": 10}) == [Leak("a", ("train", "val"), (rows[55].frame_id, rows[60].frame_id), 4, 10)]
+    ids = rows["frame_id"].to_pylist()
+    assert find_leaks(moved(rows, 60, "val"), {"a": 10}) == [Leak("a", ("train", "val"), (ids[55], ids[60]), 4, 10)]
 
 
 def test_classes_that_a_split_lacks_are_noted(tmp_path):
@@ -129,3 +144,46 @@ def test_a_selection_of_other_artifacts_is_refused(tmp_path):
     stale = tmp_path / "other" / "datasets" / longer.key / "curated_dataset"
     with pytest.raises(InputError, match="do not fit each other at frame 'a:000010'"):
         list(split_samples(stale, world.folder("splits"), folders_of(tmp_path / "other")))
+
+
+@pytest.mark.requirement("SPL-03", "SPL-05")
+def test_a_version_that_grows_keeps_every_frame_in_its_split(tmp_path):
+    inputs = [make_recording(tmp_path, key, range(30), shared_files=True) for key in ("a", "b", "c", "d", "e")]
+    first = make_world(tmp_path, inputs[:4])
+    previous = first.folder("splits")
+    manifest = make_version(tmp_path, inputs[1:], name="more", previous_split=PreviousSplit(version=first.manifest.key, artifact="s1"))
+    curated(tmp_path, manifest)
+    draft = Draft.open(tmp_path / "grown")
+    summary = split_version(manifest, tmp_path / "datasets" / manifest.key / "curated_dataset", draft, previous)
+    draft.finish()
+    before = {row.frame_id: row.split for row in read_splits(previous)}
+    after = {row.frame_id: row.split for row in read_splits(tmp_path / "grown")}
+    assert all(after[frame_id] == split for frame_id, split in before.items() if not frame_id.startswith("a:"))
+    assert summary["newcomers"] == {"kept": 90, "placed": 30, "gone": 30, "previous": first.manifest.key}
+    assert first.split["newcomers"] == {"kept": 0, "placed": 120, "gone": 0, "previous": None}
+
+
+@pytest.mark.requirement("SPL-04")
+@pytest.mark.parametrize("asked", [{"strategy": "random"}, {"strategy": "stratified", "group": "frame"}])
+def test_leaks_that_were_asked_for_only_warn(three, tmp_path, asked):
+    settings = DatasetSettings(split=SplitSettings(**asked))
+    world = make_world(tmp_path / "frames", [make_recording(tmp_path / "frames", "a", range(60), shared_files=True)], settings)
+    verdict = checks.no_video_leakage(leaks(world.folder("splits")), world.split)
+    assert (verdict.passed, verdict.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "will look better than they are" in verdict.description
+    whole = checks.no_video_leakage([Leak("a", ("train", "val"), ("a:000000", "a:000001"), 0, None)], three.split)
+    assert (whole.passed, whole.severity) == (False, dg.AssetCheckSeverity.ERROR)
+
+
+@pytest.mark.requirement("SPL-01")
+def test_classes_more_than_five_points_off_are_a_warning_after_a_stratified_split():
+    def verdict(strategy, sign_on):
+        frames = frames_of(dict.fromkeys("abcd", 20), labels=[["car", "sign"] if n in sign_on else ["car"] for n in range(80)])
+        settings = SplitSettings(strategy=strategy)
+        return checks.stratified_within_5_points(summarize("d.v1", settings, frames, plan_splits(frames, settings, "d.v1")))
+
+    off = verdict("stratified", range(20))
+    assert (off.passed, off.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert off.description == "1 classes are more than 5 points off in a split."
+    assert verdict("stratified", range(0, 80, 2)).passed
+    assert verdict("recording", range(20)).passed

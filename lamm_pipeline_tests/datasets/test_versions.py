@@ -8,6 +8,9 @@ from pydantic import ValidationError
 
 from lamm_pipeline.datasets.settings import DatasetSettings, EmptyFrames, ExportFormat, FilterSettings, SplitSettings
 from lamm_pipeline.datasets.versions import (
+    ImportInputs,
+    PreviousSplit,
+    SourceFile,
     VersionManifest,
     check_ontology,
     list_versions,
@@ -189,3 +192,16 @@ def test_no_part_of_a_failed_creation_stays(tmp_path: Path):
     with pytest.raises(InputError):
         make_version(tmp_path, [])
     assert next_number(tmp_path, "drives") == 1
+
+
+def test_a_version_names_every_artifact_that_it_is_made_of(tmp_path):
+    imported = ImportInputs(key="zip", recording="street", artifact="i1", source=SourceFile(path="zip.zip", digest="z", size=1))
+    version = make_version(tmp_path, [inputs_of("a")], imports=[imported], previous_split=PreviousSplit(version="drives.v0", artifact="s1"))
+    assert version.references == [
+        "recordings/a/frames/f1",
+        "recordings/a/detections/d1",
+        "recordings/a/boxes_3d/b1",
+        "recordings/a/tracks/t1",
+        "annotation_exports/zip/annotation_export/i1",
+        "datasets/drives.v0/splits/s1",
+    ]

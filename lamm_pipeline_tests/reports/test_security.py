@@ -39,7 +39,7 @@ def test_the_names_of_this_machine_are_answered(site: Site, host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:3001", "evil.example:3001", "0.0.0.1", "10.0.0.1", "[::2]"]
 )
-@pytest.mark.parametrize("path", ["/", "/recordings/drive", "/api/recordings/drive/data", "/static/review.js"])
+@pytest.mark.parametrize("path", ["/", "/recordings/drive", "/datasets", "/api/recordings/drive/data", "/static/review.js"])
 def test_a_name_that_was_pointed_at_this_machine_gets_nothing(site: Site, host: str, path: str) -> None:
     found = site.get(path, Host=host)
     assert found.status == 421
@@ -223,7 +223,18 @@ def test_odd_numbers_are_refused(site: Site, query: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/recordings/drive", "/login", "/api/recordings", "/nowhere", "/static/review.js", "/static/gone.js"]
+    "path",
+    [
+        "/",
+        "/recordings/drive",
+        "/datasets",
+        "/login",
+        "/api/recordings",
+        "/api/datasets",
+        "/nowhere",
+        "/static/review.js",
+        "/static/gone.js",
+    ],
 )
 def test_every_answer_tells_the_browser_to_be_careful(site: Site, path: str) -> None:
     headers = site.get(path).headers

@@ -5,7 +5,10 @@ from pathlib import Path
 from lamm_pipeline.datasets.classes import version_classes
 from lamm_pipeline.datasets.formats.coco import write_coco
 from lamm_pipeline.datasets.formats.files import ExportSummary
+from lamm_pipeline.datasets.formats.huggingface import write_huggingface
 from lamm_pipeline.datasets.formats.kitti import write_kitti
+from lamm_pipeline.datasets.formats.llava import write_llava
+from lamm_pipeline.datasets.formats.sam2_export import write_sam2
 from lamm_pipeline.datasets.settings import ExportFormat
 from lamm_pipeline.datasets.splits import read_summary, split_samples
 from lamm_pipeline.datasets.versions import VersionManifest
@@ -14,7 +17,13 @@ from lamm_pipeline.sample_table import ArtifactFolder
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress, no_progress
 
-WRITERS = {ExportFormat.kitti: write_kitti, ExportFormat.coco: write_coco}
+WRITERS = {
+    ExportFormat.kitti: write_kitti,
+    ExportFormat.coco: write_coco,
+    ExportFormat.huggingface: write_huggingface,
+    ExportFormat.llava: write_llava,
+    ExportFormat.sam2: write_sam2,
+}
 
 
 def export_version(

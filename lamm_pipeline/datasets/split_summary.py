@@ -1,0 +1,96 @@
+"""What `splits.json` says of a split: settings, ratios reached, and counts by split, recording and class."""
+
+from typing import Any
+
+import numpy as np
+
+from lamm_pipeline.datasets.settings import SplitSettings
+from lamm_pipeline.datasets.split_frames import SPLITS, SplitFrames
+from lamm_pipeline.datasets.split_plans import GUARD_GAP, NEAR_DUPLICATE, SplitPlan
+
+DIGITS = 6
+
+
+def summarize(dataset: str, settings: SplitSettings, frames: SplitFrames, plan: SplitPlan) -> dict[str, Any]:
+    """Count what a plan does.
+
+    Args:
+        dataset: key of the version.
+        settings: the plan was made with.
+        frames: of the version.
+        plan: where they go.
+
+    Returns:
+        The content of `splits.json`. In `class_shares`, `share` is how many of a split's frames have the class, `points` by how many
+        percentage points that differs from all frames in a split, and `deviation` by how much the split's part of the frames with the
+        class differs from the split's ratio.
+    """
+    parts = {name: _part(frames, plan, code) for code, name in enumerate(SPLITS)}
+    total = sum(part["frames"] for part in parts.values())
+    table = {name: {split: parts[split]["classes"].get(name, 0) for split in SPLITS} for name in frames.classes}
+    table = {name: counts for name, counts in table.items() if any(counts.values())}
+    notes = list(plan.notes)
+    for class_id, by_split in table.items():
+        absent = [split for split in SPLITS if settings.ratios[split] > 0 and by_split[split] == 0]
+        if absent:
+            notes.append(f"Class {class_id!r} has no annotations in {' and '.join(absent)}.")
+    reasons = {NEAR_DUPLICATE: len(plan.look_alikes), GUARD_GAP: int(np.count_nonzero(plan.codes < 0)) - len(plan.look_alikes)}
+    return {
+        "dataset": dataset,
+        "strategy": settings.strategy,
+        "strategy_used": plan.strategy,
+        "group": plan.group,
+        "balance_by": settings.balance_by,
+        "seed": settings.seed,
+        "ratios": settings.ratios,
+        "achieved_ratios": {split: round(part["frames"] / total, DIGITS) for split, part in parts.items()},
+        "guard_frames": settings.guard_frames,
+        "guard_frames_used": dict(plan.guard_frames),
+        "total_frames": total,
+        "total_annotations": sum(part["annotations"] for part in parts.values()),
+        "total_recordings": len(frames.recordings),
+        "splits": parts,
+        "classes": table,
+        "class_shares": _class_shares(frames, plan, settings),
+        "unassigned_frames": {reason: count for reason, count in sorted(reasons.items()) if count},
+        "notes": notes,
+    }
+
+
+def _part(frames: SplitFrames, plan: SplitPlan, code: int) -> dict[str, Any]:
+    inside = plan.codes == code
+    annotated = np.bincount(frames.owner, minlength=len(frames)) > 0
+    recordings = np.bincount(frames.recording[inside], minlength=len(frames.recordings)).tolist()
+    classes = np.bincount(frames.label[inside[frames.owner]], minlength=len(frames.classes)).tolist()
+    by_recording = {name: count for name, count in zip(frames.recordings, recordings, strict=True) if count}
+    return {
+        "frames": int(np.count_nonzero(inside)),
+        "annotations": sum(classes),
+        "negative_frames": int(np.count_nonzero(inside & ~annotated)),
+        "recording_count": len(by_recording),
+        "recordings": by_recording,
+        "classes": {name: count for name, count in zip(frames.classes, classes, strict=True) if count},
+    }
+
+
+def _class_shares(frames: SplitFrames, plan: SplitPlan, settings: SplitSettings) -> dict[str, Any]:
+    owner, label = frames.classes_on
+    inside = plan.codes[owner] >= 0
+    cells = label[inside] * len(SPLITS) + plan.codes[owner[inside]]
+    with_class = np.bincount(cells, minlength=len(frames.classes) * len(SPLITS)).reshape(-1, len(SPLITS))
+    sizes = np.bincount(plan.codes[plan.codes >= 0], minlength=len(SPLITS))
+    found = {}
+    for name, row in zip(frames.classes, with_class, strict=True):
+        if row.any():
+            overall = row.sum() / sizes.sum()
+            found[name] = {
+                split: {
+                    "frames": int(row[code]),
+                    "share": round(float(row[code] / sizes[code]), DIGITS),
+                    "points": round(float(100 * (row[code] / sizes[code] - overall)), DIGITS),
+                    "deviation": round(float(row[code] / row.sum() - settings.ratios[split]), DIGITS),
+                }
+                for code, split in enumerate(SPLITS)
+                if sizes[code]
+            }
+    return found

@@ -1,0 +1,125 @@
+"""`lamm prepare`: from a ZIP to training data, and a dataset that grows; the scenarios of the specification are named as there."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import DatasetDict, load_from_disk  # noqa: TID253
+
+from lamm_pipeline.storage.local_store import LocalStore
+from lamm_pipeline.storage.verify import verify
+from lamm_pipeline_tests.benchmarks.sam2_exports import write_export
+from lamm_pipeline_tests.command_line import PROGRAM, lamm, printed
+
+pytestmark = pytest.mark.usefixtures("own_environment")
+
+SIZE = {"objects": 3, "width": 96, "height": 64}
+KILLS = 20
+
+
+def export(path: Path, first: int, last: int, **changes: Any) -> Path:
+    """A ZIP with frames `first` to `last - 1` of the video "street"."""
+    write_export(path, first=first, frames=last - first, video="street.mp4", **(SIZE | changes))
+    return path
+
+
+def training_data(root: Path, version: str) -> DatasetDict:
+    facts = printed("dataset", "show", version, "--root", root)
+    loaded = load_from_disk(facts["exports"]["huggingface"])
+    assert isinstance(loaded, DatasetDict)
+    return loaded
+
+
+def placed(root: Path, version: str) -> dict[str, str]:
+    """The split of every frame."""
+    return {frame: split for split, part in training_data(root, version).items() for frame in part["frame_id"]}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.requirement("PIP-01", "PIP-06", "LLM-01", "LLM-03", "LLM-04")
+def test_end_to_end_data_preparation(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    archive = export(tmp_path / "street.zip", 0, 60)
+    facts = printed("prepare", archive, "--format", "huggingface", "--split", "0.8/0.1/0.1", "--validation", "strict", "--root", root)
+    assert facts["version"] == "street.v1"
+    assert facts["validation"]["status"] in ("PASSED", "PASSED_WITH_WARNINGS")
+    data = training_data(root, "street.v1")
+    assert set(data) == {"train", "validation", "test"}
+    assert {name: part.num_rows for name, part in data.items()} == {
+        "train": facts["statistics"]["train_frames"],
+        "validation": facts["statistics"]["val_frames"],
+        "test": facts["statistics"]["test_frames"],
+    }
+    assert data["train"][0]["image"].size == (96, 64)
+    assert len(data["train"][0]["masks"]) == 3
+
+
+@pytest.mark.requirement("PIP-03", "PIP-04", "AV-09")
+def test_incremental_data_addition(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    lamm("prepare", export(tmp_path / "street.zip", 0, 60), "--name", "street", "--split", "0.6/0.2/0.2", "--root", root)
+    old = contents(root / "datasets/street.v1")
+    before = placed(root, "street.v1")
+    facts = printed("prepare", export(tmp_path / "more.zip", 50, 90), "--name", "street", "--root", root)
+    after = placed(root, "street.v2")
+    assert facts["version"] == "street.v2"
+    assert facts["settings"]["split"]["train_ratio"] == 0.6
+    assert contents(root / "datasets/street.v1") == old
+    assert {frame: after[frame] for frame in before} == before
+    assert max(after) == "street:000089"
+    assert facts["statistics"]["total_frames"] == len(after) > len(before)
+    anew = printed("prepare", tmp_path / "more.zip", "--name", "street", "--resplit", "--root", root)
+    assert anew["version"] == "street.v3"
+    assert sorted(placed(root, "street.v3")) != sorted(before)
+
+
+@pytest.mark.requirement("VAL-01", "VAL-03")
+def test_strict_validation_stops_what_lenient_lets_pass(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    archive = export(tmp_path / "street.zip", 0, 60, empty=(3, 9, 15))
+    said = lamm("prepare", archive, "--root", root, code=2).stderr
+    assert re.search(r"Error: validation_report: .*3 frames \(\d\.\d%\) have no annotations", said)
+    with pytest.raises(KeyError):
+        training_data(root, "street.v1")
+    facts = printed("prepare", archive, "--validation", "lenient", "--root", root)
+    assert facts["version"] == "street.v2"
+    assert len(placed(root, "street.v2")) <= 57
+
+
+def points() -> list[object]:
+    return [pytest.param(number, marks=() if number == 0 else pytest.mark.stress) for number in range(KILLS)]
+
+
+@pytest.mark.requirement("PIP-04", "OPT-05")
+@pytest.mark.parametrize("number", points())
+def test_growth_killed_at_any_moment_leaves_the_old_dataset_whole_and_goes_on(tmp_path: Path, number: int) -> None:
+    root = tmp_path / "root"
+    lamm("prepare", export(tmp_path / "street.zip", 0, 60), "--name", "street", "--root", root)
+    old = contents(root / "datasets/street.v1")
+    command = [*PROGRAM, "prepare", str(export(tmp_path / "more.zip", 60, 100)), "--name", "street", "--root", str(root)]
+    began = time.monotonic()
+    undisturbed = tmp_path / "undisturbed"
+    lamm("prepare", tmp_path / "street.zip", "--name", "street", "--root", undisturbed)
+    seconds = time.monotonic() - began
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            process.wait(3.0 + random.Random(number).random() * seconds)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+    assert contents(root / "datasets/street.v1") == old
+    assert verify(LocalStore(root)).damage == ()
+    assert len(placed(root, "street.v1")) > 0
+    assert printed(*command[3:])["version"] == "street.v2"
+    lamm("prepare", tmp_path / "more.zip", "--name", "street", "--root", undisturbed)
+    assert placed(root, "street.v2") == placed(undisturbed, "street.v2")
+    assert contents(root / "datasets/street.v1") == old
+    assert verify(LocalStore(root)).damage == ()

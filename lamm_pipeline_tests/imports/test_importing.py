@@ -1,0 +1,356 @@
+"""Exports of every layout, sound and damaged, as tables of samples."""
+
+import json
+import random
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+
+from lamm_pipeline.errors import InputError
+from lamm_pipeline.extraction.diversity import signature
+from lamm_pipeline.geometry import rle
+from lamm_pipeline.imports import importing
+from lamm_pipeline.imports.images import images_in
+from lamm_pipeline.imports.sam2_format import DEMO_EXPORTER
+from lamm_pipeline.imports.settings import ImportSettings, ZipLimits
+from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline_tests.imports.zips import (
+    HEIGHT,
+    ONTOLOGY,
+    REFERENCE,
+    WIDTH,
+    a_frame,
+    an_object,
+    documents,
+    mask_at,
+    members,
+    picture,
+    rows,
+    run_import,
+    write_zip,
+)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def kinds(summary):
+    return [each["kind"] for each in summary["problems"]]
+
+
+def imported(tmp_path, files, **options):
+    return run_import(write_zip(tmp_path / "drive.zip", files), tmp_path / "out", **options)
+
+
+@pytest.mark.requirement("LLM-01")
+def test_an_export_becomes_samples_with_its_bytes_boxes_masks_classes_and_stamps(tmp_path, out):
+    summary = imported(tmp_path, members())
+    assert summary["recording"] == "Drive_7"
+    assert summary["problems"] == []
+    assert summary["counts"]["flags"] == {}
+    assert summary["video"] == {"filename": "Drive 7.mp4", "width": WIDTH, "height": HEIGHT, "fps": 10.0, "total_frames": 100}
+    samples = rows(out)
+    assert [each.frame_id for each in samples] == ["Drive_7:000000", "Drive_7:000001", "Drive_7:000002"]
+    for index, sample in enumerate(samples):
+        assert (out / sample.image).read_bytes() == picture(index)
+        assert sample.image_hash == signature(cv2.imdecode(np.frombuffer(picture(index), np.uint8), cv2.IMREAD_COLOR)).dhash64
+        assert (sample.recording, sample.frame_index, sample.width, sample.height) == ("Drive_7", index, WIDTH, HEIGHT)
+        assert (sample.artifact, sample.state, sample.timestamp_ns) == (REFERENCE, "kept", index * 100_000_000)
+        car, person = sample.annotations
+        assert (car.detection_id, car.class_id, car.box_xyxy) == (f"{sample.frame_id}:0", "car", (4 + index, 5, 12 + index, 11))
+        assert (rle.decode(car.mask_rle) == mask_at(4 + index, 5)).all()
+        assert (car.area, car.score, car.score_source, car.track_id, car.track_length) == (48, 0.51, "model", 1, 3)
+        assert (person.class_id, person.source, person.reviewed, person.corrected) == ("person", "import", False, ())
+    assert sorted(each.name for each in out.iterdir()) == ["images", "import.json", "samples.parquet"]
+
+
+@pytest.mark.requirement("LLM-01")
+@pytest.mark.parametrize("top", ["", "export/", "a/b/"])
+@pytest.mark.parametrize("folder", ["images", "frames", "data"])
+@pytest.mark.parametrize("name", ["frame_{:06d}.png", "frame_{:04d}.jpg", "{:06d}.jpeg", "{:04d}.PNG"])
+def test_every_layout_is_found(tmp_path, out, top, folder, name):
+    annotations, metadata = documents([a_frame(index) for index in (3, 12)])
+    files = {f"{top}annotations.json": json.dumps(annotations).encode(), f"{top}metadata.json": json.dumps(metadata).encode()}
+    suffix = "." + name.rpartition(".")[2].lower()
+    contents = {index: picture(index, suffix) for index in (3, 12)}
+    files |= {f"{top}{folder}/{name.format(index)}": content for index, content in contents.items()}
+    files |= {f"__MACOSX/{top}._annotations.json": b"fork", f"{top}.hidden/annotations.json": b"{}", f"{top}{folder}/readme.txt": b"text"}
+    summary = imported(tmp_path, files)
+    assert summary["counts"]["ignored_files"] == 1
+    found = rows(out)
+    assert [each.frame_index for each in found] == [3, 12]
+    assert [(out / each.image).read_bytes() for each in found] == list(contents.values())
+    assert {each.image.rpartition(".")[2] for each in found} == {"png" if suffix == ".png" else "jpg"}
+
+
+@pytest.mark.requirement("LLM-01")
+def test_sizes_come_from_the_images_and_are_never_invented(tmp_path, out):
+    files = members(width=..., height=...)
+    del files["metadata.json"]
+    summary = imported(tmp_path, files)
+    assert (summary["video"]["width"], summary["video"]["height"]) == (WIDTH, HEIGHT)
+    assert summary["video"]["fps"] == 10.0
+    assert summary["problems"] == []
+    assert {(each.width, each.height) for each in rows(out)} == {(WIDTH, HEIGHT)}
+
+
+def test_documents_and_images_that_contradict_each_other_are_reported_with_file_names(tmp_path, out):
+    _, metadata = documents([a_frame(0)])
+    metadata["video"] |= {"width": 1920, "height": 1080}
+    files = members([a_frame(0)]) | {"metadata.json": json.dumps(metadata).encode()}
+    summary = imported(tmp_path, files)
+    assert kinds(summary) == ["contradiction"] * 3
+    assert "width = 1920, annotations.json 40" in summary["problems"][0]["sentence"]
+    assert summary["problems"][2]["file"] == "images/frame_000000.png"
+    [sample] = rows(out)
+    assert (sample.width, sample.height) == (WIDTH, HEIGHT)
+    assert sample.annotations[0].mask_rle is not None
+
+
+@pytest.mark.requirement("LLM-01")
+def test_the_demo_tools_masks_are_read_by_rows_and_its_overlays_and_scores_are_flagged(tmp_path, out):
+    grid = np.zeros((256, 256), bool)
+    grid[64:128, 128:240] = True
+    flat = np.flatnonzero(np.diff(np.concatenate([[False], grid.flatten(), [False]])))
+    text = " ".join(map(str, np.diff(np.concatenate([[0], flat, [grid.size]]))))
+    objects = [an_object(n, mask_rle=text, bbox=[10, 10, 5, 5], confidence=0.95) for n in range(3)]
+    _, metadata = documents([a_frame(index, objects) for index in range(3)])
+    metadata["export_info"]["exporter"] = DEMO_EXPORTER
+    files = members([a_frame(index, objects) for index in range(3)]) | {"metadata.json": json.dumps(metadata).encode()}
+    summary = imported(tmp_path, files)
+    assert set(summary["counts"]["flags"]) == {"burned_in_overlays", "constant_scores"}
+    assert "All 9 scores are 0.95" in summary["counts"]["flags"]["constant_scores"]
+    each = rows(out)[0].annotations[0]
+    assert each.score_source == "constant"
+    expected = cv2.resize(grid.astype(np.uint8), (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
+    assert (rle.decode(each.mask_rle) == expected).all()
+
+
+def test_a_handful_of_equal_scores_is_no_constant(tmp_path, out):
+    imported(tmp_path, members([a_frame(0, [an_object(n, confidence=0.9) for n in range(5)])]))
+    assert {each.score_source for each in rows(out)[0].annotations} == {"model"}
+
+
+@pytest.mark.requirement("LLM-01")
+def test_clean_images_from_a_folder_take_the_place_of_those_in_the_zip(tmp_path, out):
+    folder = tmp_path / "clean"
+    folder.mkdir()
+    for index in (0, 1):
+        (folder / f"{index:06d}.jpg").write_bytes(picture(100 + index, ".jpg"))
+    _, metadata = documents([a_frame(index) for index in range(3)])
+    metadata["export_info"]["exporter"] = DEMO_EXPORTER
+    files = members() | {"metadata.json": json.dumps(metadata).encode()}
+    summary = imported(tmp_path, files, images=images_in(folder))
+    assert "burned_in_overlays" not in summary["counts"]["flags"]
+    assert [(each["kind"], each["frame"]) for each in summary["problems"]] == [("image_missing", 2)]
+    assert [(out / each.image).read_bytes() for each in rows(out)] == [picture(100, ".jpg"), picture(101, ".jpg")]
+
+
+def test_labels_mean_classes_by_spelling_map_or_slug(tmp_path, out):
+    labels = ["CAR", " Person ", "Traffic-Light (red)", "automobile", "7up", None, "日本"]
+    objects = [an_object(n, label=label, x=n) for n, label in enumerate(labels)]
+    summary = imported(tmp_path, members([a_frame(0, objects)]), class_map={"AUTOMOBILE": "Car"})
+    found = [each.class_id for each in rows(out)[0].annotations]
+    assert found == ["car", "person", "traffic_light_red", "car", "class_7up", "unknown", "unknown"]
+    assert summary["counts"]["extra_classes"] == ["class_7up", "traffic_light_red", "unknown"]
+    assert summary["labels"]["object_5"] == "unknown"
+    with pytest.raises(InputError, match="class_map names the class 'No Such'"):
+        imported(tmp_path, members(), class_map={"x": "No Such"})
+
+
+def test_the_recording_is_the_setting_else_the_video_else_the_zip(tmp_path):
+    assert imported(tmp_path, members(), video="Night 3.MP4")["recording"] == "Night_3"
+    assert imported(tmp_path, members(filename="C:\\videos\\süd.v2.mov"))["recording"] == "sud.v2"
+    assert imported(tmp_path, members(filename=...))["recording"] == "drive"
+
+
+def test_boxes_are_taken_as_given_or_from_the_mask(tmp_path, out):
+    objects = [
+        an_object(1, bbox=[-3.5, 2, 100, 0]),
+        an_object(2, bbox=None),
+        an_object(3, bbox=[1, 2, float("nan"), 4]),
+        an_object(4, bbox=None, mask_rle=None),
+        an_object(5, bbox="x", mask_rle={"size": [HEIGHT, WIDTH], "counts": "0f"}),
+    ]
+    summary = imported(tmp_path, members([a_frame(0, objects)]))
+    assert [each.box_xyxy for each in rows(out)[0].annotations] == [(-3.5, 2, 96.5, 2), (4, 5, 12, 11), (4, 5, 12, 11)]
+    assert kinds(summary) == ["box", "object", "box", "mask", "object"]
+
+
+def test_malformed_documents_are_problems_that_are_counted_and_nothing_else_is_lost(tmp_path, out):
+    frames = [
+        a_frame(0),
+        "no frame",
+        {"frame_index": -1, "objects": []},
+        {"frame_index": "2", "objects": []},
+        {"frame_index": float("nan")},
+        a_frame(0, []),
+        {"frame_index": 1.0, "objects": {"a": 1}},
+        a_frame(
+            2,
+            [
+                "x",
+                None,
+                an_object(object_id=10**30),
+                an_object(object_id="7"),
+                an_object(object_id=[], confidence=2.0),
+                an_object(5, label=["a"], area="big"),
+            ],
+        ),
+    ]
+    summary = imported(tmp_path, members(frames, images=[0, 1, 2, 3], fps=-1, total_frames="many"))
+    counts = summary["counts"]
+    assert counts["problems"] == {"document": 3, "frame": 5, "duplicate_frame": 1, "object": 6, "score": 1}
+    samples = rows(out)
+    assert [(each.frame_index, each.state, len(each.annotations)) for each in samples] == [
+        (0, "kept", 2),
+        (1, "unlabelled", 0),
+        (2, "kept", 4),
+        (3, "unlabelled", 0),
+    ]
+    assert [each.track_id for each in samples[2].annotations] == [None, 7, None, 5]
+    assert counts["states"] == {"kept": 2, "unlabelled": 2}
+
+
+@pytest.mark.requirement("LLM-01")
+def test_missing_and_damaged_images_are_listed_with_their_names(tmp_path, out):
+    files = members([a_frame(index) for index in range(6)], images=range(5))
+    files["images/frame_000001.png"] = picture(1)[:-20]
+    files["images/frame_000002.png"] = b"no image"
+    files["images/frame_000003.png"] = picture(3, ".jpg")[:-300]
+    summary = imported(tmp_path, files)
+    found = {each["frame"]: (each["kind"], each["file"]) for each in summary["problems"]}
+    assert found == {
+        **{index: ("image_damaged", f"images/frame_{index:06d}.png") for index in (1, 2, 3)},
+        5: ("image_missing", None),
+    }
+    assert [each.frame_index for each in rows(out)] == [0, 4]
+    assert sorted(each.name for each in (out / "images").iterdir()) == ["000000.png", "000004.png"]
+
+
+def test_an_image_whose_checksum_is_wrong_is_listed(tmp_path, out):
+    path = write_zip(tmp_path / "drive.zip", members())
+    data = bytearray(path.read_bytes())
+    data[data.index(picture(1)) + 200] ^= 1
+    path.write_bytes(data)
+    summary = run_import(path, out)
+    assert [(each["kind"], each["frame"]) for each in summary["problems"]] == [("image_damaged", 1)]
+
+
+def test_an_image_of_too_many_pixels_is_not_decoded(tmp_path):
+    with pytest.raises(InputError, match=r"No frame of drive.zip can be used: .*max_megapixels"):
+        imported(tmp_path, members(), limits=ZipLimits(max_megapixels=0.001))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"annotations.json": b"{"}, "is not valid JSON with a list"),
+        ({"annotations.json": b"[]"}, "is not valid JSON with a list"),
+        ({"annotations.json": b'{"annotations": 7}'}, "is not valid JSON with a list"),
+        ({"annotations.json": b'{"annotations": ' + b"[" * 100_000}, "nested too deeply"),
+        ({"annotations.json": b'{"annotations": [' + b"9" * 5000 + b"]}"}, "is not valid JSON"),
+        ({"metadata.json": b"\xff\xfe"}, "metadata.json in drive.zip is not valid JSON"),
+        ({"metadata.json": b"[1]"}, "is no JSON object"),
+        ({"annotations.json": None}, "holds no annotations.json"),
+        ({"other/x.png": b"1", "a/annotations.json": b"{}", "b/annotations.json": b"{}", "annotations.json": None}, "several exports"),
+        ({"images/0001.jpg": b"1"}, "two images of frame 1"),
+        ({"annotations.json": b'{"annotations": []}', **{f"images/frame_{n:06d}.png": None for n in range(3)}}, "lists none and holds no"),
+    ],
+)
+def test_exports_that_cannot_be_used_are_refused_with_a_sentence(tmp_path, out, change, sentence):
+    files = {name: content for name, content in (members() | change).items() if content is not None}
+    with pytest.raises(InputError, match=sentence):
+        imported(tmp_path, files)
+    assert [each for each in out.rglob("*") if each.is_file() and ".draft" not in each.parts] == []
+
+
+def test_numbers_that_no_table_can_hold_are_left_out(tmp_path, out):
+    own = {"track_length": 10**40, "box_3d": {"x": 10**400}}
+    objects = [an_object(1, bbox=[1e308, 0, 1e308, 2]), an_object(2, area=1e300, lamm=own), an_object(object_id=1e300)]
+    camera = {"width": 10**12, "height": 30, "fx": 1, "fy": 1, "cx": 1, "cy": 1, "baseline_m": 1}
+    frame = {**a_frame(0, objects), "timestamp_sec": 1e300, "lamm": {"camera": camera, "timestamp_ns": 10**30}}
+    summary = imported(tmp_path, members([frame], images=[0]))
+    assert summary["counts"]["problems"] == {"object": 2, "box": 1}
+    [sample] = rows(out)
+    assert (sample.camera, sample.timestamp_ns) == (None, None)
+    assert [each.box_xyxy for each in sample.annotations] == [(4, 5, 12, 11)] * 3
+    assert [(each.area, each.track_id, each.track_length) for each in sample.annotations] == [(48, 1, 1), (48, 2, 1), (48, None, 0)]
+
+
+def test_texts_that_no_file_can_hold_are_replaced(tmp_path):
+    frames = json.dumps([a_frame(0, [an_object(1, label="car\ud800")])])
+    summary = imported(tmp_path, members([a_frame(0)]) | {"annotations.json": f'{{"annotations": {frames}}}'.encode()})
+    assert summary["labels"] == {"car?": "car"}
+
+
+@pytest.mark.requirement("LLM-01")
+def test_an_interrupted_and_resumed_import_has_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(importing, "FRAMES_PER_CHECKPOINT", 4)
+    frames = [a_frame(index) for index in range(15)]
+    path = write_zip(tmp_path / "drive.zip", members(frames))
+    run_import(path, tmp_path / "whole", workers=2)
+
+    def stop(done, _total):
+        if done == 10:
+            raise KeyboardInterrupt
+
+    source = importing.ImportSource(path, "d" * 64, "drive", REFERENCE)
+    draft = Draft.open(tmp_path / "resumed")
+    with pytest.raises(KeyboardInterrupt):
+        importing.import_export(source, ImportSettings(), ZipLimits(), ONTOLOGY, draft, workers=2, progress=stop)
+    draft.close()
+    assert Draft.open(tmp_path / "resumed").state == {"done": 8}
+    run_import(path, tmp_path / "resumed", workers=1)
+    whole, resumed = (
+        {each.relative_to(tmp_path / name).as_posix(): each.read_bytes() for each in (tmp_path / name).rglob("*") if each.is_file()}
+        for name in ("whole", "resumed")
+    )
+    assert whole == resumed
+
+
+@pytest.mark.requirement("AV-25", "LLM-01")
+def test_damage_anywhere_ends_in_a_sentence_or_a_report_and_leaves_nothing_outside(tmp_path):
+    rng = random.Random(7)
+    path = tmp_path / "drive.zip"
+    write_zip(path, members([a_frame(index) for index in range(2)]), zipfile.ZIP_DEFLATED)
+    sound = path.read_bytes()
+    outcomes = {"refused": 0, "imported": 0}
+    for number in range(400):
+        data = bytearray(sound[: rng.randrange(len(sound))]) if number % 4 == 0 else bytearray(sound)
+        for _ in range(rng.choice([1, 1, 2, 8]) if data and number % 4 else 0):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        path.write_bytes(data)
+        out = tmp_path / "out" / str(number)
+        try:
+            run_import(path, out)
+        except InputError:
+            outcomes["refused"] += 1
+        else:
+            outcomes["imported"] += 1
+        left = {each.name for each in out.iterdir()} - {".draft"}
+        assert left in ({"images", "import.json", "samples.parquet"}, {"images"}, set())
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["drive.zip", "out"]
+    assert min(outcomes.values()) > 20
+
+
+@pytest.mark.requirement("LLM-01")
+def test_damage_inside_the_documents_ends_in_a_sentence_or_a_report(tmp_path):
+    rng = random.Random(11)
+    files = members([a_frame(index) for index in range(2)])
+    reports = 0
+    for number in range(300):
+        name = rng.choice(["annotations.json", "annotations.json", "metadata.json"])
+        data = bytearray(files[name])
+        for _ in range(rng.choice([1, 2, 6])):
+            data[rng.randrange(len(data))] = rng.choice(b'{}[]",:-0123456789.eEtfnu\\\xff ')
+        try:
+            path = write_zip(tmp_path / "drive.zip", files | {name: bytes(data)})
+            reports += bool(run_import(path, tmp_path / f"out{number}")["problems"])
+        except InputError:
+            continue
+    assert reports > 10
