@@ -27,6 +27,8 @@ demo: $(VENV)/.base
 	$(LAMM) run $(SAMPLE) --root $(ROOT) --stage identities
 	$(LAMM) gifs sample --root $(ROOT)
 	$(LAMM) evaluate $(ROOT) --recording sample --truth $(basename $(SAMPLE)).truth
+	$(LAMM) evaluation ensemble sample --root $(ROOT)
+	$(LAMM) evaluation show ground-filters --root $(ROOT)
 	@echo
 	@echo "To see all of it: make up, then open http://127.0.0.1:$(PORT) (Dagster's UI) and"
 	@echo "http://127.0.0.1:$(REPORT_PORT)/recordings/sample (what was found, to be reviewed by keyboard)"

@@ -21,6 +21,8 @@ from lamm_pipeline.review.schedules import yesterdays_recordings
 from lamm_pipeline.segmentation import assets as segmentation
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.tracking import assets as tracking
+from lamm_pipeline.uncertainty import assets as uncertainty_assets
+from lamm_pipeline.uncertainty.sensors import new_evaluations
 
 PER_RECORDING = [
     recordings.recording,
@@ -65,12 +67,17 @@ import_exports = dg.define_asset_job(
     selection=dg.AssetSelection.assets("annotation_export"),
     description="One ZIP with annotated images as a table of samples, which datasets are made of.",
 )
+uncertainty = dg.define_asset_job(
+    "uncertainty",
+    selection=dg.AssetSelection.assets("frame_uncertainty"),
+    description="How unsure models are of the frames of one recording, by the evaluations that were taken in.",
+)
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The whole graph for a root folder and an executor; tests and the command line build it with their own."""
     return dg.Definitions(
-        assets=[*PER_RECORDING, review.review_gifs, imports.annotation_export, *datasets.ASSETS],
+        assets=[*PER_RECORDING, review.review_gifs, imports.annotation_export, *datasets.ASSETS, uncertainty_assets.frame_uncertainty],
         asset_checks=[extraction_checks.disk_headroom],
         jobs=[
             annotate_only,
@@ -78,12 +85,13 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             curate,
             gifs,
             import_exports,
+            uncertainty,
             review_jobs.decide,
             dataset_jobs.create_dataset,
             dataset_jobs.prepare,
             dataset_jobs.export,
         ],
-        sensors=[new_recordings, new_annotation_exports, decisions_changed, dataset_jobs.export_new_versions],
+        sensors=[new_recordings, new_annotation_exports, decisions_changed, dataset_jobs.export_new_versions, new_evaluations],
         schedules=[yesterdays_recordings],
         resources={"workspace": Workspace(root=str(settings.root))},
         executor=executor(settings),

@@ -13,6 +13,7 @@
 | `LAMM_DEVICE` | `cpu` or `cuda`; `cuda` sends model stages to the `gpu` pool | `cpu` |
 | `LAMM_WATCH` | folders that the sensor `new_recordings` watches beside the source datasets, separated like `PATH` | none |
 | `LAMM_WATCH_EXPORTS` | folders that the sensor `new_annotation_exports` watches, separated like `PATH` | none |
+| `LAMM_WATCH_EVALUATIONS` | folders whose evaluations the sensor `new_evaluations` takes in, separated like `PATH` | none |
 | `LAMM_WATCH_BATCH` | most files that a sensor takes in at one tick, 1 to 1000 | 100 |
 | `LAMM_REPORT_URL` | where people reach the report server, for links to it | `http://127.0.0.1:3001`, or where `lamm up` starts it |
 | `LAMM_REPORT_TOKEN` | what requests to the report server must know; needed where other machines reach it | none |
@@ -54,6 +55,7 @@ class Settings:
     device: str
     watch_folders: tuple[Path, ...]
     watch_export_folders: tuple[Path, ...]
+    watch_evaluation_folders: tuple[Path, ...]
     watch_batch: int
     report_url: str
     report_token: str | None = field(repr=False)
@@ -82,6 +84,7 @@ class Settings:
             device=_one_of("LAMM_DEVICE", environment.get("LAMM_DEVICE") or "cpu", DEVICES),
             watch_folders=_folders(environment.get("LAMM_WATCH", "")),
             watch_export_folders=_folders(environment.get("LAMM_WATCH_EXPORTS", "")),
+            watch_evaluation_folders=_folders(environment.get("LAMM_WATCH_EVALUATIONS", "")),
             watch_batch=_whole("LAMM_WATCH_BATCH", environment.get("LAMM_WATCH_BATCH") or "100", 1, 1000),
             report_url=(environment.get("LAMM_REPORT_URL") or REPORT_URL).rstrip("/"),
             report_token=environment.get("LAMM_REPORT_TOKEN") or None,

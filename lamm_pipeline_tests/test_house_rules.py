@@ -20,6 +20,7 @@ STAGES = (
     "curation",
     "imports",
     "datasets",
+    "uncertainty",
     "evaluation",
     "sample",
 )

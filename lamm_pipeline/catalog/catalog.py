@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from lamm_pipeline.catalog.decisions import UNDO, Decision, NewDecision, Watermark, decision_of, undone, utc
+from lamm_pipeline.catalog.evaluations import EvaluationCatalog
 from lamm_pipeline.catalog.exports import ExportCatalog
 from lamm_pipeline.catalog.known_files import KnownFile
 from lamm_pipeline.catalog.models import (
@@ -52,6 +53,11 @@ class Catalog:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         self._engine = sqlalchemy.create_engine(self.url, connect_args=arguments)
         self._migrate()
+
+    @property
+    def evaluations(self) -> EvaluationCatalog:
+        """The evaluations of models."""
+        return EvaluationCatalog(self._session)
 
     @property
     def exports(self) -> ExportCatalog:

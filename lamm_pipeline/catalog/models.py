@@ -167,6 +167,48 @@ class RecordingTag(Base):
     tag: Mapped[str] = mapped_column(String(100), primary_key=True, index=True)
 
 
+class EvaluationRow(Base):
+    """A model that was run over frames: a folder of predictions, read where it lies.
+
+    Attributes:
+        created_at: when the model was run.
+        labels_folder, class_map: SemanticKITTI labels of the recordings and the names of their numbers; None without.
+    """
+
+    __tablename__ = "evaluations"
+
+    id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    model_id: Mapped[str] = mapped_column(Text)
+    path: Mapped[str] = mapped_column(Text, unique=True)
+    classes: Mapped[list[str]] = mapped_column(JSON)
+    members: Mapped[int | None] = mapped_column(Integer)
+    foreground: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    note: Mapped[str] = mapped_column(Text)
+    labels_folder: Mapped[str | None] = mapped_column(Text)
+    class_map: Mapped[str | None] = mapped_column(Text)
+    added_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    added_by: Mapped[str] = mapped_column(String(200))
+
+
+class EvaluationRecording(Base):
+    """What an evaluation has for one recording, which the catalog need not know.
+
+    Attributes:
+        frames: number of frames that it predicts for.
+        stamp: names, sizes and times of the files when they were last looked at; another one means that they may have changed.
+        digest: of their content, None until they were read.
+    """
+
+    __tablename__ = "evaluation_recordings"
+
+    evaluation: Mapped[str] = mapped_column(ForeignKey("evaluations.id"), primary_key=True)
+    recording: Mapped[str] = mapped_column(String(100), primary_key=True, index=True)
+    frames: Mapped[int] = mapped_column(Integer)
+    stamp: Mapped[str] = mapped_column(String(SHA256_HEX))
+    digest: Mapped[str | None] = mapped_column(String(SHA256_HEX))
+
+
 def now() -> datetime:
     """The present, in UTC."""
     return datetime.now(UTC)

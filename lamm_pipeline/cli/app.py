@@ -6,6 +6,7 @@ from lamm_pipeline.cli import (
     curating,
     datasets,
     evaluating,
+    evaluations,
     exporting,
     gifs,
     importing,
@@ -37,6 +38,8 @@ label_app = typer.Typer(
     no_args_is_help=True, help="How far people are with labelling recordings; COCO files for labelling tools, and back from them."
 )
 app.add_typer(label_app, name="label")
+evaluation_app = typer.Typer(no_args_is_help=True, help="Take in what models predict, and see of which frames they are unsure.")
+app.add_typer(evaluation_app, name="evaluation")
 
 for command in (
     recordings.browse,
@@ -83,6 +86,10 @@ label_app.command("labeler")(reviewing.set_labeler)
 label_app.command("tag")(reviewing.set_tags)
 label_app.command("export")(reviewing.export_labels)
 label_app.command("import")(reviewing.import_labels)
+evaluation_app.command("add")(evaluations.add)
+evaluation_app.command("list")(evaluations.list_evaluations)
+evaluation_app.command("show")(evaluations.show)
+evaluation_app.command("ensemble")(evaluations.ensemble)
 
 if __name__ == "__main__":
     app()

@@ -18,6 +18,7 @@ SUBJECTS = (
     "near_duplicates",
     "prepare",
     "stratified",
+    "uncertainty",
     "masklet_memory",
 )
 

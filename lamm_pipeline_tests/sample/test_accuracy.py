@@ -11,10 +11,22 @@ from lamm_pipeline.evaluation import inputs
 from lamm_pipeline.evaluation.evaluate import evaluate
 from lamm_pipeline.evaluation.inputs import BoxSource
 from lamm_pipeline.evaluation.matching import image_similarity
+from lamm_pipeline.extraction import frame_registry
+from lamm_pipeline.extraction.depth_map import read_depth
+from lamm_pipeline.extraction.point_cloud import velodyne_to_camera
 from lamm_pipeline.geometry import rle
+from lamm_pipeline.geometry.boxes_3d import project_points
+from lamm_pipeline.geometry.ground_plane import fit_ground_plane
+from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
 from lamm_pipeline.segmentation import detections
+from lamm_pipeline.storage.artifacts import ArtifactKey
+from lamm_pipeline.storage.in_force import artifacts_in_force
+from lamm_pipeline.storage.local_store import LocalStore
+from lamm_pipeline.uncertainty.evaluation_files import frame_files, read_evaluation
+from lamm_pipeline.uncertainty.labels import derive_labels
+from lamm_pipeline.uncertainty.predictions import read_frame
 from lamm_pipeline_tests.test_pipeline import lamm
 
 TRACKS = {0, 1, 2, 3}
@@ -75,3 +87,45 @@ def test_masks_overlap_the_true_ones(house: tuple[Path, Path]) -> None:
 
 def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     return float((a & b).sum() / max(int((a | b).sum()), 1))
+
+
+def test_where_truth_is_derived_objects_are_obstacles(house: tuple[Path, Path]) -> None:
+    root, truth = house
+    artifacts = artifacts_in_force(LocalStore(root), "street", ["frames", "boxes_3d"])
+    frames = artifacts["frames"]
+    registry = frame_registry.read(frames.file(frame_registry.FILE_NAME))
+    assert registry.camera is not None
+    found = np.zeros(3, np.int64)
+    for frame, boxes in zip(registry.selected_frames, frame_boxes.read(artifacts["boxes_3d"].file(frame_boxes.FILE_NAME)), strict=True):
+        points = velodyne_to_camera(np.fromfile(frames.folder / str(frame.point_cloud), "<f4").reshape(-1, 4)[:, :3])
+        depth = read_depth(frames.folder, frame, registry.camera)
+        assert depth is not None
+        labels = derive_labels(points, [each.box for each in boxes.boxes], fit_ground_plane(depth, registry.camera))
+        pixels = np.rint(project_points(points, registry.camera.projection_left)).astype(int)
+        instances = cv2.imread(str(truth / "masks" / f"{frame.filename_base}.png"), cv2.IMREAD_UNCHANGED)
+        found += np.bincount(labels[instances[pixels[:, 1], pixels[:, 0]] > 0] + 1, minlength=3)
+    unknown, ground, obstacle = found / found.sum()
+    assert obstacle > 0.6
+    assert ground < 0.05
+    assert unknown < 0.35
+
+
+@pytest.mark.requirement("UNC-01")
+def test_ground_filters_differ_and_their_doubts_find_the_errors(house: tuple[Path, Path]) -> None:
+    root, _ = house
+    lamm("evaluation", "ensemble", "street", "--root", str(root))
+    evaluation = read_evaluation(root / "predictions" / "ground-filters")
+    differing = []
+    for _, path in frame_files(root / "predictions" / "ground-filters" / "street"):
+        probabilities = read_frame(path, evaluation, None).probabilities
+        assert probabilities is not None
+        votes = probabilities[..., 1] > 0.5
+        differing.append(float((votes != votes[0]).any(axis=0).mean()))
+    assert len(differing) == FRAMES
+    assert min(differing) >= 0.01
+    artifact = LocalStore(root).current(ArtifactKey("recordings", "street", "frame_uncertainty"))
+    assert artifact is not None
+    [scored] = artifact.counts["evaluations"]
+    assert (scored["frames"], scored["sources"]) == (FRAMES, ["derived"])
+    assert scored["ause"] < 0.3 * scored["ause_random"]
+    assert scored["accuracy"] > 0.95
