@@ -7,6 +7,7 @@
 | `/recordings/<key>/clusters` | similar frames of a recording, at any thresholds |
 | `/recordings/<key>/images/<version>/<index>` | image of a frame; `?small=1` a thumbnail |
 | `/files/<scope>/<partition>/<asset>/<version>/<name>` | file of a published artifact |
+| `/scenes/...`, `/rerun/...` | 3D scenes, see `scene_viewer.py` |
 | `/api/...` | JSON for the pages |
 | `/static/...` | scripts and styles |
 """
@@ -37,6 +38,7 @@ from lamm_pipeline.reports.clusters import Clusters, Order
 from lamm_pipeline.reports.files import find_artifact, is_partition, published_file, thumbnail
 from lamm_pipeline.reports.playback import FRAMES, playback
 from lamm_pipeline.reports.reviews import Reviews
+from lamm_pipeline.reports.scene_viewer import SceneViewer
 from lamm_pipeline.reports.security import COOKIE, LOGIN, Access, Guard, page_policy
 from lamm_pipeline.settings import actor
 
@@ -48,13 +50,15 @@ _log = logging.getLogger(__name__)
 
 
 class ReportServer:
-    """Answers requests. HTTP is here; what is read and said is in `reviews.py`, `clusters.py` and `files.py`."""
+    """Answers requests. HTTP is here; what is read and said is in `reviews.py`, `clusters.py`, `files.py` and
+    `scene_viewer.py`."""
 
     def __init__(self, workspace: Workspace, access: Access) -> None:
         self.workspace = workspace
         self.access = access
         self.reviews = Reviews(workspace)
         self.clusters = Clusters(workspace)
+        self.scenes = SceneViewer(workspace, self._recording)
 
     def application(self) -> ASGIApp:
         """The ASGI application, guarded."""
@@ -81,6 +85,7 @@ class ReportServer:
             Route(f"/api/recordings/{key}/decisions", self.decide, methods=["POST"]),
             Route(f"/api/recordings/{key}/undo", self.undo, methods=["POST"]),
             Route(f"/api/recordings/{key}/labelling", self.set_labelling, methods=["POST"]),
+            *self.scenes.routes,
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         handlers: Mapping[Any, Any] = {

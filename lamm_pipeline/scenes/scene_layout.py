@@ -1,0 +1,99 @@
+"""Where everything in a scene view is, and how it opens: the names of its entities, and Rerun's blueprint over them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+FRAME_TIMELINE = "frame"
+TIME_TIMELINE = "time"
+
+WORLD = "world"
+CAMERA = "world/camera"
+IMAGE = "world/camera/image"
+MASKS = "world/camera/image/masks"
+BOXES_2D = "world/camera/image/boxes"
+POINTS = "world/points"
+PHOTO = "world/points/photo"
+CLASSES = "world/points/class"
+BOXES_3D = "world/boxes"
+TRAILS = "world/trails"
+UNCERTAINTY_PLOT = "plots/uncertainty"
+OBJECTS_PLOT = "plots/objects"
+ABOUT = "about"
+
+TRAIL_FRAMES = 60
+"""Frames over which a trail shows where an object was."""
+
+_EYE_BEHIND = (0.0, -5.0, -9.0)
+_EYE_TARGET = (0.0, 0.0, 12.0)
+_UP = (0.0, -1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What there is to show.
+
+    Attributes:
+        image: camera images.
+        points: point clouds.
+        boxes: 3D boxes.
+        layers: names of the points' further values, below `POINTS`.
+        uncertainty: evaluations with scores.
+        fps: frames a second, for playing.
+    """
+
+    image: bool
+    points: bool
+    boxes: bool
+    layers: tuple[str, ...]
+    uncertainty: bool
+    fps: float
+
+
+def blueprint(contents: Contents) -> Any:
+    """The layout: 3D large with a tab for each way to colour the points, the image beside it, time series below, panels folded."""
+    import rerun.blueprint as rrb  # noqa: PLC0415 - of the extra
+
+    image = rrb.Spatial2DView(origin=IMAGE, name="Camera")
+    objects = rrb.TimeSeriesView(origin=OBJECTS_PLOT, name="Objects in the frame", plot_legend=rrb.Corner2D.RightTop)
+    about = rrb.TextDocumentView(origin=ABOUT, name="About this scene")
+    series = rrb.TimeSeriesView(
+        origin=UNCERTAINTY_PLOT, name="Uncertainty", plot_legend=rrb.Corner2D.RightTop, axis_y=rrb.ScalarAxis(range=(0.0, 1.0))
+    )
+    if contents.points or contents.boxes:
+        beside = rrb.Vertical(*([image] if contents.image else []), rrb.Tabs(objects, about) if contents.uncertainty else about)
+        top = rrb.Horizontal(_views_3d(contents), beside, column_shares=[5, 3])
+    else:
+        top = rrb.Horizontal(*([image] if contents.image else []), about, column_shares=[5, 2] if contents.image else None)
+    below = series if contents.uncertainty else objects
+    return rrb.Blueprint(
+        rrb.Vertical(top, below, row_shares=[7, 2]),
+        rrb.BlueprintPanel(state="collapsed"),
+        rrb.SelectionPanel(state="collapsed"),
+        rrb.TimePanel(state="collapsed", timeline=FRAME_TIMELINE, fps=contents.fps, play_state="paused", loop_mode="all"),
+    )
+
+
+def _views_3d(contents: Contents) -> Any:
+    import rerun.blueprint as rrb  # noqa: PLC0415 - of the extra
+
+    clouds = [("Classes", [PHOTO, CLASSES]), ("Photo", [PHOTO])] if contents.points else [("Boxes", [])]
+    clouds += [(name.replace("/", ": ").capitalize(), [f"{POINTS}/{name}"]) for name in contents.layers]
+    views = [
+        rrb.Spatial3DView(
+            origin=CAMERA,
+            name=name,
+            contents=[f"+ /{each}" for each in (CAMERA, IMAGE, BOXES_3D, TRAILS, *shown)],
+            background=rrb.Background(color=(16, 18, 22)),
+            line_grid=False,
+            eye_controls=rrb.EyeControls3D(position=_EYE_BEHIND, look_target=_EYE_TARGET, eye_up=_UP),
+            overrides={
+                TRAILS: rrb.VisibleTimeRanges(
+                    timeline=FRAME_TIMELINE,
+                    start=rrb.TimeRangeBoundary.cursor_relative(seq=-TRAIL_FRAMES),
+                    end=rrb.TimeRangeBoundary.cursor_relative(),
+                )
+            },
+        )
+        for name, shown in clouds
+    ]
+    return rrb.Tabs(*views) if len(views) > 1 else views[0]
