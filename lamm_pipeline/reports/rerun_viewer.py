@@ -61,11 +61,8 @@ def _served() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as home:
         # it would count its starts and send the count away; its settings live where these variables say
         environment = os.environ | {"HOME": home, "XDG_CONFIG_HOME": home, "XDG_DATA_HOME": home}
-        quiet = {"env": environment, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        program = [sys.executable, "-m", "rerun_cli"]
-        subprocess.run([*program, "analytics", "disable"], check=False, timeout=START_SECONDS, **quiet)
-        # a group of its own: the module is a wrapper that starts the program and would leave it behind
-        process = subprocess.Popen([*program, "--serve-web", *ports], start_new_session=True, **quiet)
+        _start(["analytics", "disable"], environment).wait(START_SECONDS)
+        process = _start(["--serve-web", *ports], environment)
         try:
             url = f"http://127.0.0.1:{port}"
             _wait_for(url, process)
@@ -73,6 +70,13 @@ def _served() -> Iterator[str]:
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _start(arguments: list[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+    """Start Rerun's program in a group of its own: the module is a wrapper that starts it and would leave it behind."""
+    null = subprocess.DEVNULL
+    command = [sys.executable, "-m", "rerun_cli", *arguments]
+    return subprocess.Popen(command, env=environment, stdin=null, stdout=null, stderr=null, start_new_session=True)  # noqa: S603
 
 
 def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:

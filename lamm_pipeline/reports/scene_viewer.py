@@ -25,7 +25,7 @@ from lamm_pipeline.reports.files import FOREVER, find_artifact
 from lamm_pipeline.reports.rerun_viewer import FILES, viewer_file
 from lamm_pipeline.scenes.scene_layout import FRAME_TIMELINE
 from lamm_pipeline.scenes.scene_view import ABOUT_FILE, SCENE_FILE
-from lamm_pipeline.scenes.scene_writer import APPLICATION, rerun_version
+from lamm_pipeline.scenes.scene_writer import rerun_version
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey
 
 ASSET = "scene_view"
@@ -83,7 +83,6 @@ class SceneViewer:
             {
                 "scene": f"/scenes/{recording}/{artifact.version}/{SCENE_FILE}",
                 "viewer": f"/rerun/{viewer}",
-                "application": APPLICATION,
                 "timeline": FRAME_TIMELINE,
                 "about": about,
             }

@@ -1,7 +1,7 @@
 """What models said of a recording, read from the artifact `frame_uncertainty` for the scene view.
 
-Of each frame there is a score, and there may be a file with the scores of its points and one with their classes, predicted and true, for the
-points of the frame's `velodyne/*.bin` in its order.
+Of each frame there is a score, and there may be a file with the scores of its points and one with their classes, predicted and true: of
+the points of the frame's `velodyne/*.bin`, in its order.
 """
 
 from collections.abc import Mapping

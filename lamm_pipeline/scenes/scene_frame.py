@@ -97,7 +97,7 @@ class SceneFrame:
         points: `(N, 3)` float32, world.
         photo: `(N, 3)` red, green, blue of the image.
         point_classes: `(N,)` class numbers.
-        layers: further values of the points by name: colours `(N, 3)` or class numbers `(N,)`.
+        layers: further colours `(N, 3)` of the points by name.
         boxes: in the world.
         damaged: names of files that could not be read.
     """
@@ -115,16 +115,16 @@ class SceneFrame:
     points: NDArray[np.float32]
     photo: NDArray[np.uint8]
     point_classes: NDArray[np.uint16]
-    layers: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    layers: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     boxes: tuple[ShownBox, ...] = ()
     damaged: tuple[str, ...] = ()
 
 
-PointLayers = Callable[[int, int], Mapping[str, NDArray[Any]]]
-"""Values of all points of a frame by name, for its index and its number of points."""
+PointLayers = Callable[[int, int], Mapping[str, NDArray[np.uint8]]]
+"""Colours `(points, 3)` of all points of a frame by name, for its index and its number of points."""
 
 
-def no_layers(_index: int, _points: int) -> Mapping[str, NDArray[Any]]:
+def no_layers(_index: int, _points: int) -> Mapping[str, NDArray[np.uint8]]:
     """`PointLayers` where there are no evaluations."""
     return {}
 

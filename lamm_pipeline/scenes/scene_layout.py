@@ -12,20 +12,23 @@ IMAGE = "world/camera/image"
 MASKS = "world/camera/image/masks"
 BOXES_2D = "world/camera/image/boxes"
 POINTS = "world/points"
-PHOTO = "world/points/photo"
-CLASSES = "world/points/class"
+OBJECT_POINTS = "world/object_points"
 BOXES_3D = "world/boxes"
 TRAILS = "world/trails"
 UNCERTAINTY_PLOT = "plots/uncertainty"
 OBJECTS_PLOT = "plots/objects"
 ABOUT = "about"
 
+COLORS = "colors"
+"""Name of a layer's one component."""
+
 TRAIL_FRAMES = 60
 """Frames over which a trail shows where an object was."""
 
-_EYE_BEHIND = (0.0, -5.0, -9.0)
-_EYE_TARGET = (0.0, 0.0, 12.0)
+_EYE_BEHIND = (0.0, -3.5, -6.0)
+_EYE_TARGET = (0.0, 0.5, 12.0)
 _UP = (0.0, -1.0, 0.0)
+_BACKGROUND = (16, 18, 22)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Contents:
         image: camera images.
         points: point clouds.
         boxes: 3D boxes.
-        layers: names of the points' further values, below `POINTS`.
+        layers: names of the points' further colours.
         uncertainty: evaluations with scores.
         fps: frames a second, for playing.
     """
@@ -51,7 +54,7 @@ class Contents:
 
 def blueprint(contents: Contents) -> Any:
     """The layout: 3D large with a tab for each way to colour the points, the image beside it, time series below, panels folded."""
-    import rerun.blueprint as rrb  # noqa: PLC0415 - of the extra
+    import rerun.blueprint as rrb
 
     image = rrb.Spatial2DView(origin=IMAGE, name="Camera")
     objects = rrb.TimeSeriesView(origin=OBJECTS_PLOT, name="Objects in the frame", plot_legend=rrb.Corner2D.RightTop)
@@ -73,27 +76,44 @@ def blueprint(contents: Contents) -> Any:
     )
 
 
-def _views_3d(contents: Contents) -> Any:
-    import rerun.blueprint as rrb  # noqa: PLC0415 - of the extra
+def color_component(layer: str) -> str:
+    """Name of the component of `POINTS` that holds the colours of a layer."""
+    return f"{layer}:{COLORS}"
 
-    clouds = [("Classes", [PHOTO, CLASSES]), ("Photo", [PHOTO])] if contents.points else [("Boxes", [])]
-    clouds += [(name.replace("/", ": ").capitalize(), [f"{POINTS}/{name}"]) for name in contents.layers]
-    views = [
-        rrb.Spatial3DView(
-            origin=CAMERA,
-            name=name,
-            contents=[f"+ /{each}" for each in (CAMERA, IMAGE, BOXES_3D, TRAILS, *shown)],
-            background=rrb.Background(color=(16, 18, 22)),
-            line_grid=False,
-            eye_controls=rrb.EyeControls3D(position=_EYE_BEHIND, look_target=_EYE_TARGET, eye_up=_UP),
-            overrides={
-                TRAILS: rrb.VisibleTimeRanges(
-                    timeline=FRAME_TIMELINE,
-                    start=rrb.TimeRangeBoundary.cursor_relative(seq=-TRAIL_FRAMES),
-                    end=rrb.TimeRangeBoundary.cursor_relative(),
-                )
-            },
-        )
-        for name, shown in clouds
-    ]
+
+def _views_3d(contents: Contents) -> Any:
+    """A tab for each way to colour the points, which are stored once with a colour for each of the ways."""
+    import rerun.blueprint as rrb
+
+    views = [_view_3d("Classes", [OBJECT_POINTS, POINTS]), _view_3d("Photo", [POINTS])] if contents.points else [_view_3d("Boxes", [])]
+    views += [_view_3d(layer.replace("/", ": ").capitalize(), [POINTS], layer) for layer in contents.layers]
     return rrb.Tabs(*views) if len(views) > 1 else views[0]
+
+
+def _view_3d(name: str, clouds: list[str], layer: str | None = None) -> Any:
+    import rerun as rr
+    import rerun.blueprint as rrb
+    from rerun.blueprint.encodings import ComponentSourceKind, VisualizerComponentMapping
+
+    trail = rrb.VisibleTimeRanges(
+        timeline=FRAME_TIMELINE,
+        start=rrb.TimeRangeBoundary.cursor_relative(seq=-TRAIL_FRAMES),
+        end=rrb.TimeRangeBoundary.cursor_relative(),
+    )
+    overrides = {TRAILS: trail}
+    if layer is not None:
+        source = VisualizerComponentMapping(
+            target=str(rr.Points3D.descriptor_colors()),
+            source_kind=ComponentSourceKind.SourceComponent,
+            source_component=color_component(layer),
+        )
+        overrides[POINTS] = rr.Points3D.from_fields().visualizer(mappings=[source])
+    return rrb.Spatial3DView(
+        origin=CAMERA,
+        name=name,
+        contents=[f"+ /{each}" for each in (IMAGE, BOXES_3D, TRAILS, *clouds)],
+        background=rrb.Background(color=_BACKGROUND),
+        line_grid=False,
+        eye_controls=rrb.EyeControls3D(position=_EYE_BEHIND, look_target=_EYE_TARGET, eye_up=_UP),
+        overrides=overrides,
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamm_pipeline.extraction import frame_registry
-from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
+from lamm_pipeline.extraction.frame_registry import FrameRegistry
 from lamm_pipeline.extraction.in_frame_order import InFrameOrder
+from lamm_pipeline.geometry.drawing import distinct_color
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.scenes import evaluations, uncertainty_colors
@@ -79,7 +81,7 @@ class SceneSource:
     def fps(self) -> float:
         """Frames a second, for playing."""
         times = [frame.timestamp_ns for frame in self.registry.selected_frames]
-        steps = [after - before for before, after in zip(times, times[1:], strict=False) if after > before]
+        steps = [after - before for before, after in pairwise(times) if after > before]
         return min(max(1e9 / median(steps), _SLOWEST), _FASTEST) if steps else _UNKNOWN_FPS
 
     def inputs(self) -> Iterator[FrameInputs]:
@@ -103,20 +105,27 @@ class SceneSource:
         names += [f"{what}/{each.id}" for each in self.evaluations if each.has_classes for what in ("prediction", "truth")]
         return tuple(names) if self.has_points else ()
 
-    def layers(self, index: int, points: int) -> Mapping[str, NDArray[Any]]:
-        """What the evaluations say of the points of a frame: colours of uncertainty, numbers of classes (0 = unknown)."""
-        found: dict[str, NDArray[Any]] = {}
+    def layers(self, index: int, points: int) -> Mapping[str, NDArray[np.uint8]]:
+        """The colours that the evaluations give the points of a frame, `(points, 3)` by layer; grey where they say nothing."""
+        found: dict[str, NDArray[np.uint8]] = {}
         artifact = self.artifacts.get("frame_uncertainty")
-        for each in self.evaluations if artifact is not None else ():
+        if artifact is None:
+            return found
+        for each in self.evaluations:
             scores = evaluations.point_scores(artifact, each, index, points)
-            if scores is None:
-                scores = np.full(points, np.nan, np.float32)
+            scores = np.full(points, np.nan, np.float32) if scores is None else scores
             found[f"uncertainty/{each.id}"] = uncertainty_colors.colors(scores, each.kind)
             if each.has_classes:
                 classes = evaluations.point_classes(artifact, each, index, points)
-                numbers = np.zeros((points, 2), np.uint16) if classes is None else (classes + 1).astype(np.uint16)
-                found |= {f"prediction/{each.id}": numbers[:, 0], f"truth/{each.id}": numbers[:, 1]}
+                shown = self.class_colors(each)[np.full((points, 2), -1) if classes is None else classes]
+                found |= {f"prediction/{each.id}": shown[:, 0], f"truth/{each.id}": shown[:, 1]}
         return found
+
+    def class_colors(self, evaluation: Evaluation) -> NDArray[np.uint8]:
+        """`(classes + 1, 3)`: the ontology's colours where it knows a class, last the one of unknown, which the number -1 finds."""
+        known = [self.ontology.by_label.get(name.casefold()) for name in evaluation.class_names]
+        colors = [distinct_color(number) if each is None else each.color_rgb for number, each in enumerate(known)]
+        return np.array([*colors, uncertainty_colors.UNKNOWN], np.uint8)
 
     def _file(self, name: str | None) -> Any:
         artifact = self.artifacts[FRAMES]

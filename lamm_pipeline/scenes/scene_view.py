@@ -133,10 +133,10 @@ def _write(
     def work(inputs: FrameInputs) -> SceneFrame:
         return make_frame(inputs, camera, numbers, detail, source.layers)
 
-    with SceneWriter(
-        path, source.registry.recording, _contents(source), camera, _classes(source.ontology), _layer_classes(source)
-    ) as writer:
+    with SceneWriter(path, source.registry.recording, _contents(source), camera, _classes(source.ontology)) as writer:
         writer.about(about)
+        for series in [*_uncertainty_series(source), *_object_series(source)]:
+            writer.series(series)
         for _, frame in map_ordered(work, chosen, workers):
             writer.frame(frame)
             frames += 1
@@ -145,8 +145,6 @@ def _write(
             boxes += len(frame.boxes)
             damaged += [f"frame {frame.index}: {name}" for name in frame.damaged]
             progress(frames, None)
-        for series in [*_uncertainty_series(source), *_object_series(source)]:
-            writer.series(series)
     return {"frames": frames, "points": points, "cloud_points": cloud_points, "boxes": boxes, "damaged_files": damaged}
 
 
@@ -163,18 +161,6 @@ def _contents(source: SceneSource) -> Contents:
 
 def _classes(ontology: Ontology) -> list[ShownClass]:
     return [ShownClass(NO_CLASS, "", NOTHING), *(ShownClass(each.category_id, each.name, each.color_rgb) for each in ontology.classes)]
-
-
-def _layer_classes(source: SceneSource) -> dict[str, list[ShownClass]]:
-    """Classes of evaluations have the ontology's colours where the ontology knows them."""
-    found = {}
-    for each in source.evaluations:
-        classes = [ShownClass(0, "unknown", uncertainty_colors.UNKNOWN)]
-        for number, name in enumerate(each.class_names, start=1):
-            known = source.ontology.by_label.get(name.casefold())
-            classes.append(ShownClass(number, name, distinct_color(number) if known is None else known.color_rgb))
-        found |= {name: classes for name in source.layer_names() if name in (f"prediction/{each.id}", f"truth/{each.id}")}
-    return found
 
 
 def _uncertainty_series(source: SceneSource) -> list[Series]:
@@ -210,8 +196,8 @@ def _thinned(settings: SceneViewSettings, thinning: Thinning) -> list[str]:
     if thinning.step > 0:
         sentences = [
             f"Clouds have at most {detail.points} points a frame instead of {settings.points_per_frame}.",
-            f"Images are at most {detail.image_width} pixels wide at JPEG quality {detail.jpeg_quality} instead of {settings.image_width} at "
-            f"{settings.jpeg_quality}.",
+            f"Images are at most {detail.image_width} pixels wide instead of {settings.image_width}.",
+            f"Images have JPEG quality {detail.jpeg_quality} instead of {settings.jpeg_quality}.",
         ]
     if thinning.every > 1:
         sentences.append(f"One frame in {thinning.every} is shown, and those whose uncertainty peaks; the time series have all.")

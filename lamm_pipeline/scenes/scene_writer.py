@@ -1,6 +1,6 @@
 """Writes a scene with Rerun's SDK: one entity for each thing that is switched on and off, frame by frame."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -59,7 +59,7 @@ def rerun_version() -> str:
         InputError: none is.
     """
     try:
-        import rerun  # noqa: PLC0415 - of the extra
+        import rerun
     except ImportError:
         raise InputError("Scene views need Rerun. Install it with `pip install 'lamm-pipeline[view]'` and launch again.") from None
     return str(rerun.__version__)
@@ -74,8 +74,7 @@ class SceneWriter:
         recording: key of the recording, which is its id in the file too.
         contents: what there is to show.
         camera: of the left image; None where images are not rectified.
-        classes: of boxes, masks and `layout.CLASSES`.
-        layer_classes: of the layers that hold class numbers, by layer.
+        classes: of boxes, masks and `layout.OBJECT_POINTS`.
     """
 
     path: Path
@@ -83,13 +82,12 @@ class SceneWriter:
     contents: Contents
     camera: RectifiedCamera | None
     classes: Sequence[ShownClass]
-    layer_classes: Mapping[str, Sequence[ShownClass]] = field(default_factory=dict)
     _stream: Any = None
     _before: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     _scale: float | None = None
 
     def __enter__(self) -> Self:
-        import rerun as rr  # noqa: PLC0415 - of the extra
+        import rerun as rr
 
         rr.set_strict_mode(True)
         self._stream = rr.RecordingStream(APPLICATION, recording_id=self.recording, send_properties=False)
@@ -97,8 +95,6 @@ class SceneWriter:
         self._stream.set_log_time_enabled(False)
         self._stream.send_recording_name(self.recording)
         self._static(layout.WORLD, rr.ViewCoordinates.RDF, _annotation_context(self.classes))
-        for layer, classes in self.layer_classes.items():
-            self._static(f"{layout.POINTS}/{layer}", _annotation_context(classes))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -119,13 +115,13 @@ class SceneWriter:
 
     def about(self, markdown: str) -> None:
         """Write the text about the scene."""
-        import rerun as rr  # noqa: PLC0415 - of the extra
+        import rerun as rr
 
         self._static(layout.ABOUT, rr.TextDocument(markdown, media_type="text/markdown"))
 
     def series(self, series: Series) -> None:
         """Write a line over all frames."""
-        import rerun as rr  # noqa: PLC0415 - of the extra
+        import rerun as rr
 
         self._static(series.entity, rr.SeriesLines(names=series.name, colors=series.color_rgb, widths=2.0))
         times = [
@@ -135,7 +131,7 @@ class SceneWriter:
         self._stream.send_columns(series.entity, times, rr.Scalars.columns(scalars=np.array(series.values, np.float64)))
 
     def _camera(self, frame: SceneFrame) -> None:
-        import rerun as rr  # noqa: PLC0415 - of the extra
+        import rerun as rr
 
         if frame.pose is not None:
             self._stream.log(layout.CAMERA, rr.Transform3D(translation=frame.pose[:3, 3], mat3x3=frame.pose[:3, :3]))
@@ -153,7 +149,7 @@ class SceneWriter:
         self._static(layout.IMAGE, shown)
 
     def _picture(self, frame: SceneFrame) -> None:
-        import rerun as rr  # noqa: PLC0415 - of the extra
+        import rerun as rr
 
         stream = self._stream
         stream.log(layout.IMAGE, rr.Clear.flat() if frame.jpeg is None else rr.EncodedImage(contents=frame.jpeg, media_type="image/jpeg"))
@@ -172,23 +168,18 @@ class SceneWriter:
         stream.log(layout.BOXES_2D, boxes)
 
     def _points(self, frame: SceneFrame) -> None:
-        import rerun as rr  # noqa: PLC0415 - of the extra
+        import rerun as rr
 
-        point, object_point = rr.Radius.ui_points(_POINT), rr.Radius.ui_points(_OBJECT_POINT)
-        self._stream.log(layout.PHOTO, rr.Points3D(frame.points, colors=frame.photo, radii=point))
+        colors = {name: rr.components.ColorBatch(values) for name, values in frame.layers.items()}
+        layers = [rr.DynamicArchetype(name, components={layout.COLORS: values}) for name, values in colors.items()]
+        cloud = rr.Points3D(frame.points, colors=frame.photo, radii=rr.Radius.ui_points(_POINT))
+        self._stream.log(layout.POINTS, cloud, *layers)
         objects = frame.point_classes != NO_CLASS
-        shown = rr.Points3D(frame.points[objects], class_ids=frame.point_classes[objects], radii=object_point)
-        self._stream.log(layout.CLASSES, shown)
-        for name in self.contents.layers:
-            values = frame.layers.get(name)
-            if values is None:
-                self._stream.log(f"{layout.POINTS}/{name}", rr.Clear.flat())
-                continue
-            colored = {"class_ids": values} if values.ndim == 1 else {"colors": values}
-            self._stream.log(f"{layout.POINTS}/{name}", rr.Points3D(frame.points, radii=point, **colored))
+        radius = rr.Radius.ui_points(_OBJECT_POINT)
+        self._stream.log(layout.OBJECT_POINTS, rr.Points3D(frame.points[objects], class_ids=frame.point_classes[objects], radii=radius))
 
     def _boxes(self, frame: SceneFrame) -> None:
-        import rerun as rr  # noqa: PLC0415 - of the extra
+        import rerun as rr
 
         boxes = frame.boxes
         sizes = np.array([(each.box.length, each.box.height, each.box.width) for each in boxes], np.float32).reshape(-1, 3)
@@ -199,6 +190,7 @@ class SceneWriter:
             class_ids=[each.class_number for each in boxes],
             labels=[each.label for each in boxes],
             radii=rr.Radius.ui_points(_LINE),
+            fill_mode=rr.components.FillMode.MajorWireframe,
         )
         self._stream.log(layout.BOXES_3D, shown)
         here = {each.track_id: np.array(_middle(each), np.float32) for each in boxes if each.track_id is not None}
@@ -213,7 +205,7 @@ class SceneWriter:
 
 
 def _annotation_context(classes: Sequence[ShownClass]) -> Any:
-    import rerun as rr  # noqa: PLC0415 - of the extra
+    import rerun as rr
 
     return rr.AnnotationContext([rr.AnnotationInfo(id=each.number, label=each.name, color=each.color) for each in classes])
 

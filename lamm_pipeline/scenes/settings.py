@@ -1,10 +1,12 @@
 """How large a scene view may become, and how much of a frame it shows where there is room."""
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
-class SceneViewSettings(BaseModel, frozen=True):
+class SceneViewSettings(BaseModel):
     """The finest picture that is wanted; where it does not fit into the file, `thinning.py` makes it coarser."""
+
+    model_config = ConfigDict(frozen=True)
 
     max_megabytes: float = Field(20.0, ge=0.5, le=500.0, description="Largest file, in megabytes: browsers load it as a whole.")
     points_per_frame: int = Field(20_000, ge=100, le=500_000, description="Most points of a frame's cloud.")

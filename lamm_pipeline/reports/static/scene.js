@@ -5,10 +5,35 @@ import { byId, get } from "./http.js";
 const recording = decodeURIComponent(location.pathname.split("/")[2]);
 const key = encodeURIComponent(recording);
 
-/** What the viewer opens to put its time cursor on a frame; documented at rerun.io/docs/reference/viewer/urls. */
-function frameUrl(scene, frame) {
-  const query = new URLSearchParams({ app_id: scene.application, recording_id: recording });
-  return `about:recording?${query}#when=${scene.timeline}@${frame}`;
+const AGAIN_MS = 250;
+let wanted = null;
+
+/** A field of a protocol buffer that holds these bytes, of which there are fewer than 128. */
+const field = (number, bytes) => [(number << 3) | 2, bytes.length, ...bytes];
+
+function varint(value) {
+  const bytes = [];
+  for (; value > 127; value = Math.floor(value / 128)) bytes.push((value % 128) | 128);
+  return [...bytes, value];
+}
+
+/** `ViewerControlRequest` with a `SetTimeCursorRequest` of Rerun 0.41: timeline and time; the viewer pauses there. */
+function seekRequest(timeline, frame) {
+  const name = field(1, new TextEncoder().encode(timeline));
+  return new Uint8Array(field(6, [...field(2, name), ...field(3, [1 << 3, ...varint(frame)])]));
+}
+
+/** Put the time cursor on a frame, as soon as the recording has come. */
+async function seek(viewer, timeline, frame) {
+  wanted = frame;
+  while (wanted === frame) {
+    try {
+      await viewer.viewer_control(seekRequest(timeline, frame));
+      return;
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
+  }
 }
 
 function wantedFrame() {
@@ -26,15 +51,23 @@ function loaded(address) {
   });
 }
 
+/** The viewer would look for news and count its uses elsewhere. The page's policy forbids it; so it need not even try. */
+function stayHere() {
+  const ask = window.fetch.bind(window);
+  window.fetch = (what, options) => {
+    const { origin } = new URL(what instanceof Request ? what.url : what, location.href);
+    return origin === location.origin ? ask(what, options) : Promise.resolve(new Response(null, { status: 204 }));
+  };
+}
+
 async function start(scene) {
+  stayHere();
   await loaded(`${scene.viewer}/re_viewer.js`);
   await wasm_bindgen({ module_or_path: `${scene.viewer}/re_viewer_bg.wasm` });
-  const frame = wantedFrame();
-  const url = [new URL(scene.scene, location.href).href];
-  if (frame !== null) url.push(frameUrl(scene, frame));
-  const viewer = new wasm_bindgen.WebHandle({ url, hide_welcome_screen: true, persist: false, enable_history: false });
-  byId("viewer").hidden = false;
-  await viewer.start(byId("viewer"));
+  const url = new URL(scene.scene, location.href).href;
+  const viewer = new wasm_bindgen.WebHandle({ url, theme: "dark", hide_welcome_screen: true, persist: false, enable_history: false });
+  byId("scene").hidden = false;
+  await viewer.start(byId("scene"));
   return viewer;
 }
 
@@ -51,7 +84,7 @@ function watch(viewer) {
 }
 
 function fail(error) {
-  byId("viewer").hidden = true;
+  byId("scene").hidden = true;
   byId("status").hidden = false;
   byId("status").textContent = error.message;
 }
@@ -70,10 +103,11 @@ try {
     event.preventDefault();
     const frame = byId("frame").valueAsNumber;
     history.replaceState(null, "", `?frame=${frame}`);
-    viewer.add_receiver(frameUrl(scene, frame));
+    seek(viewer, scene.timeline, frame);
   });
+  if (wantedFrame() !== null) seek(viewer, scene.timeline, wantedFrame());
   watch(viewer);
-  window.viewer = viewer;
+  window.rerunViewer = viewer; // for tests and for people at the console
 } catch (error) {
   fail(error instanceof Error ? error : new Error(String(error)));
 }
