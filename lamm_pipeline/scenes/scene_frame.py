@@ -170,8 +170,7 @@ def make_frame(
     labels = []
     for each in found:
         track = tracked_by_detection.get(each.detection_id)
-        name = each.class_name if track is None else f"{each.class_name} #{track.track_id}"
-        labels.append(name if each.confidence is None else f"{name} {each.confidence:.2f}")
+        labels.append(each.class_name if track is None else f"{each.class_name} #{track.track_id}")
     full_masks = None if inputs.detections is None else _masks(inputs.detections, numbers)
     boxes = _boxes(inputs, tracked_by_detection, numbers)
     return SceneFrame(

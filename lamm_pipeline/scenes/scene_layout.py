@@ -59,9 +59,7 @@ def blueprint(contents: Contents) -> Any:
     image = rrb.Spatial2DView(origin=IMAGE, name="Camera")
     objects = rrb.TimeSeriesView(origin=OBJECTS_PLOT, name="Objects in the frame", plot_legend=rrb.Corner2D.RightTop)
     about = rrb.TextDocumentView(origin=ABOUT, name="About this scene")
-    series = rrb.TimeSeriesView(
-        origin=UNCERTAINTY_PLOT, name="Uncertainty", plot_legend=rrb.Corner2D.RightTop, axis_y=rrb.ScalarAxis(range=(0.0, 1.0))
-    )
+    series = rrb.TimeSeriesView(origin=UNCERTAINTY_PLOT, name="Uncertainty", plot_legend=rrb.Corner2D.RightTop)
     if contents.points or contents.boxes:
         beside = rrb.Vertical(*([image] if contents.image else []), rrb.Tabs(objects, about) if contents.uncertainty else about)
         top = rrb.Horizontal(_views_3d(contents), beside, column_shares=[5, 3])

@@ -20,7 +20,7 @@ NOTHING = (0, 0, 0, 0)
 _POINT, _OBJECT_POINT = 1.5, 2.5
 """Radii of points, in pixels of the screen."""
 _LINE, _TRAIL = 1.5, 2.0
-_PICTURE_DISTANCE_M = 2.0
+_PICTURE_DISTANCE_M = 0.8
 _MASK_OPACITY = 0.45
 
 
@@ -197,7 +197,7 @@ class SceneWriter:
         moved = [each for each in boxes if each.track_id in self._before]
         strips = [np.stack([self._before[each.track_id], here[each.track_id]]) for each in moved if each.track_id is not None]
         numbers = [each.class_number for each in moved]
-        self._stream.log(layout.TRAILS, rr.LineStrips3D(strips, class_ids=numbers, radii=rr.Radius.ui_points(_TRAIL)))
+        self._stream.log(layout.TRAILS, rr.LineStrips3D(strips, class_ids=numbers, radii=rr.Radius.ui_points(_TRAIL), show_labels=False))
         self._before = here
 
     def _static(self, entity: str, *what: Any) -> None:
