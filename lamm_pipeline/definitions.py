@@ -16,6 +16,7 @@ from lamm_pipeline.recordings.sensors import new_recordings
 from lamm_pipeline.review import assets as review
 from lamm_pipeline.review import jobs as review_jobs
 from lamm_pipeline.review.schedules import yesterdays_recordings
+from lamm_pipeline.scenes import assets as scenes
 from lamm_pipeline.segmentation import assets as segmentation
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.tracking import assets as tracking
@@ -58,14 +59,19 @@ gifs = dg.define_asset_job(
     selection=dg.AssetSelection.assets("review_gifs"),
     description="The GIFs of one recording's sequence annotations, for people who review; over many recordings as a backfill.",
 )
+scene = dg.define_asset_job(
+    "scene",
+    selection=dg.AssetSelection.assets("scene_view"),
+    description="One recording in 3D, from what is there already; over many recordings as a backfill.",
+)
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The whole graph for a root folder and an executor; tests and the command line build it with their own."""
     return dg.Definitions(
-        assets=[*PER_RECORDING, review.review_gifs, *datasets.ASSETS],
+        assets=[*PER_RECORDING, review.review_gifs, *datasets.ASSETS, scenes.scene_view],
         asset_checks=[extraction_checks.disk_headroom],
-        jobs=[annotate_only, production, curate, gifs, review_jobs.decide, dataset_jobs.create_dataset, dataset_jobs.export],
+        jobs=[annotate_only, production, curate, gifs, scene, review_jobs.decide, dataset_jobs.create_dataset, dataset_jobs.export],
         sensors=[new_recordings, decisions_changed, dataset_jobs.export_new_versions],
         schedules=[yesterdays_recordings],
         resources={"workspace": Workspace(root=str(settings.root))},

@@ -19,6 +19,7 @@ STAGES = (
     "review",
     "curation",
     "datasets",
+    "scenes",
     "evaluation",
     "sample",
 )

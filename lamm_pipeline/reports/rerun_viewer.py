@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lamm_pipeline.errors import InputError
@@ -61,22 +61,26 @@ def _served() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as home:
         # it would count its starts and send the count away; its settings live where these variables say
         environment = os.environ | {"HOME": home, "XDG_CONFIG_HOME": home, "XDG_DATA_HOME": home}
-        _start(["analytics", "disable"], environment).wait(START_SECONDS)
-        process = _start(["--serve-web", *ports], environment)
-        try:
+        with _started(["analytics", "disable"], environment) as process:
+            process.wait(START_SECONDS)
+        with _started(["--serve-web", *ports], environment) as process:
             url = f"http://127.0.0.1:{port}"
             _wait_for(url, process)
             yield url
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
-def _start(arguments: list[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
-    """Start Rerun's program in a group of its own: the module is a wrapper that starts it and would leave it behind."""
+@contextmanager
+def _started(arguments: list[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """Rerun's program, in a group of its own that has ended when this ends: the module is a wrapper that would leave the program behind."""
     null = subprocess.DEVNULL
     command = [sys.executable, "-m", "rerun_cli", *arguments]
-    return subprocess.Popen(command, env=environment, stdin=null, stdout=null, stderr=null, start_new_session=True)  # noqa: S603
+    process = subprocess.Popen(command, env=environment, stdin=null, stdout=null, stderr=null, start_new_session=True)  # noqa: S603
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:

@@ -95,7 +95,6 @@ def test_points_are_coloured_by_uncertainty_prediction_and_truth(world: SceneWor
     assert true[3] == uncertainty_colors.UNKNOWN
 
 
-@pytest.mark.requirement("UNC-04")
 def test_the_time_series_have_every_frame_on_both_timelines(world: SceneWorld, tmp_path: Path) -> None:
     _, scene = written(world.publish_everything(), tmp_path / "scene")
     series = scene[f"{layout.UNCERTAINTY_PLOT}/{EVALUATION}"]
