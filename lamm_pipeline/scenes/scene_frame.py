@@ -95,9 +95,9 @@ class SceneFrame:
         box_labels: K texts.
         cloud_points: points of the whole cloud, of which N are shown.
         points: `(N, 3)` float32, world.
-        photo: `(N, 3)` red, green, blue of the image.
+        photo: `(N,)` packed colours of the image.
         point_classes: `(N,)` class numbers.
-        layers: further colours `(N, 3)` of the points by name.
+        layers: further packed colours `(N,)` of the points by name.
         boxes: in the world.
         damaged: names of files that could not be read.
     """
@@ -113,9 +113,9 @@ class SceneFrame:
     box_labels: tuple[str, ...]
     cloud_points: int
     points: NDArray[np.float32]
-    photo: NDArray[np.uint8]
+    photo: NDArray[np.uint32]
     point_classes: NDArray[np.uint16]
-    layers: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    layers: Mapping[str, NDArray[np.uint32]] = field(default_factory=dict)
     boxes: tuple[ShownBox, ...] = ()
     damaged: tuple[str, ...] = ()
 
@@ -202,7 +202,7 @@ def _points(
 ) -> dict[str, Any]:
     if cloud is None or camera is None:
         empty = np.zeros((0, 3))
-        return {"points": empty.astype(np.float32), "photo": empty.astype(np.uint8), "point_classes": np.zeros(0, np.uint16), "layers": {}}
+        return {"points": empty.astype(np.float32), "photo": np.zeros(0, np.uint32), "point_classes": np.zeros(0, np.uint16), "layers": {}}
     place = np.asarray(velodyne_to_camera(cloud[:, :3]), np.float64)
     known = layers(inputs.record.svo2_frame_index, len(cloud))
     column, row, seen = _pixels(place, camera)
@@ -215,10 +215,16 @@ def _points(
     world = place[chosen] if inputs.pose is None else place[chosen] @ inputs.pose[:3, :3].T + inputs.pose[:3, 3]
     return {
         "points": world.astype(np.float32),
-        "photo": photo,
+        "photo": packed(photo),
         "point_classes": classes[chosen],
-        "layers": {name: values[chosen] for name, values in known.items()},
+        "layers": {name: packed(values[chosen]) for name, values in known.items()},
     }
+
+
+def packed(rgb: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Colours `(N, 3)` as Rerun stores them, `(N,)` 0xRRGGBBAA: packing them here, on a worker thread, halves the time to write a cloud."""
+    red, green, blue = (rgb[:, channel].astype(np.uint32) for channel in range(3))
+    return (red << 24 | green << 16 | blue << 8 | 255).astype(np.uint32, copy=False)
 
 
 def choose_points(is_object: NDArray[np.bool_], most: int) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ SUBJECTS = (
     "diversity",
     "near_duplicates",
     "masklet_memory",
+    "scenes",
 )
 
 
