@@ -7,6 +7,7 @@ random), while its content does not.
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,13 @@ def write_scene(
         path.unlink()
         return size / len(probed)
 
-    asked_for = {index for each in source.evaluations for index in each.peaks()}
+    peaks = _peaks(source)
     allowed = limit * _HEADROOM
     steps = thin.details(settings)
     while True:
         thinning = thin.choose(steps, frames, measure, allowed)
-        chosen = (
-            each for place, each in enumerate(source.inputs()) if thinning.shows(place, asked_for=each.record.svo2_frame_index in asked_for)
-        )
+        shown = thinning.shown(frames, peaks)
+        chosen = (each for place, each in enumerate(source.inputs()) if place in shown)
         told = _told(source, settings, thinning)
         written = _write(source, folder / SCENE_FILE, chosen, thinning.detail, told, workers, progress)
         size = (folder / SCENE_FILE).stat().st_size
@@ -98,6 +98,13 @@ def write_scene(
     }
     write_json(folder / ABOUT_FILE, about)
     return about
+
+
+def _peaks(source: SceneSource) -> list[int]:
+    """Places of the most uncertain frames: the first of each evaluation, then the second of each, and so on."""
+    places = {frame.svo2_frame_index: place for place, frame in enumerate(source.registry.selected_frames)}
+    ranked = zip_longest(*(each.peaks() for each in source.evaluations))
+    return list(dict.fromkeys(places[index] for rank in ranked for index in rank if index in places))
 
 
 def missing(source: SceneSource) -> list[str]:
@@ -200,7 +207,9 @@ def _thinned(settings: SceneViewSettings, thinning: Thinning) -> list[str]:
             f"Images have JPEG quality {detail.jpeg_quality} instead of {settings.jpeg_quality}.",
         ]
     if thinning.every > 1:
-        sentences.append(f"One frame in {thinning.every} is shown, and those whose uncertainty peaks; the time series have all.")
+        sentences.append(
+            f"One frame in {thinning.every} is shown, and up to {thinning.peaks} of the most uncertain ones; the time series have all."
+        )
     return sentences
 
 

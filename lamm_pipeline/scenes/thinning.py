@@ -1,7 +1,7 @@
 """How much of a recording is shown so that the file stays small.
 
 Images and points get coarser first, in steps that a person hardly sees; frames are left out only where even the coarsest step is too large.
-The time series keep every frame, and so do the frames that are asked for: those whose uncertainty peaks.
+Then up to half of those that are shown are the ones that people look for: where uncertainty peaks. The time series keep every frame.
 """
 
 import math
@@ -38,21 +38,28 @@ class Thinning:
 
     Attributes:
         detail: of each frame.
-        every: one frame in so many is shown, beside those that are asked for.
+        every: one frame in so many is shown.
+        peaks: beside these, so many of the most uncertain frames; None where all frames are shown.
         step: place of `detail` among those that `details` gives; 0 = nothing was taken away.
     """
 
     detail: Detail
     every: int
     step: int
+    peaks: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For `scene.json`."""
-        return {**asdict(self.detail), "every": self.every, "step": self.step}
+        return {**asdict(self.detail), "every": self.every, "step": self.step, "peaks": self.peaks}
 
-    def shows(self, place: int, *, asked_for: bool) -> bool:
-        """Whether the frame at this place of the recording is shown."""
-        return place % self.every == 0 or asked_for
+    def shown(self, frames: int, peaks: Sequence[int]) -> set[int]:
+        """Places of the frames that are shown.
+
+        Args:
+            frames: of the recording.
+            peaks: places of the most uncertain ones, the most uncertain first.
+        """
+        return {*range(0, frames, self.every), *peaks[: self.peaks or 0]}
 
 
 def details(settings: SceneViewSettings) -> list[Detail]:
@@ -83,4 +90,6 @@ def choose(steps: Sequence[Detail], frames: int, measure: Callable[[Detail], flo
         size = frames * measure(detail)
         if size <= allowed:
             return Thinning(detail, 1, step)
-    return Thinning(steps[-1], math.ceil(size / allowed), len(steps) - 1)
+    fitting = max(1, int(allowed * frames / size))
+    peaks = fitting // 2
+    return Thinning(steps[-1], math.ceil(frames / (fitting - peaks)), len(steps) - 1, peaks)
