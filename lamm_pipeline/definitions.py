@@ -18,6 +18,7 @@ from lamm_pipeline.recordings.sensors import new_recordings
 from lamm_pipeline.review import assets as review
 from lamm_pipeline.review import jobs as review_jobs
 from lamm_pipeline.review.schedules import yesterdays_recordings
+from lamm_pipeline.scenes import assets as scenes
 from lamm_pipeline.segmentation import assets as segmentation
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.tracking import assets as tracking
@@ -72,12 +73,24 @@ uncertainty = dg.define_asset_job(
     selection=dg.AssetSelection.assets("frame_uncertainty"),
     description="How unsure models are of the frames of one recording, by the evaluations that were taken in.",
 )
+scene = dg.define_asset_job(
+    "scene",
+    selection=dg.AssetSelection.assets("scene_view"),
+    description="One recording in 3D, from what is there already; over many recordings as a backfill.",
+)
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The whole graph for a root folder and an executor; tests and the command line build it with their own."""
     return dg.Definitions(
-        assets=[*PER_RECORDING, review.review_gifs, imports.annotation_export, *datasets.ASSETS, uncertainty_assets.frame_uncertainty],
+        assets=[
+            *PER_RECORDING,
+            review.review_gifs,
+            imports.annotation_export,
+            *datasets.ASSETS,
+            uncertainty_assets.frame_uncertainty,
+            scenes.scene_view,
+        ],
         asset_checks=[extraction_checks.disk_headroom],
         jobs=[
             annotate_only,
@@ -86,6 +99,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             gifs,
             import_exports,
             uncertainty,
+            scene,
             review_jobs.decide,
             dataset_jobs.create_dataset,
             dataset_jobs.prepare,

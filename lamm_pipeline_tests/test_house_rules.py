@@ -21,6 +21,7 @@ STAGES = (
     "imports",
     "datasets",
     "uncertainty",
+    "scenes",
     "evaluation",
     "sample",
 )

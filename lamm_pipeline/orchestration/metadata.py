@@ -63,6 +63,16 @@ def file_url(settings: Settings, artifact: Artifact, name: str) -> dg.UrlMetadat
     return dg.MetadataValue.url(f"{settings.report_url}/files/{artifact.key.path}/{artifact.version}/{quote(name)}")
 
 
+def scene_url(settings: Settings, recording: str) -> dg.UrlMetadataValue:
+    """The page that shows a recording in 3D; `?frame=N` after it opens it at a frame.
+
+    Args:
+        settings: say where the report server is.
+        recording: key of the recording.
+    """
+    return dg.MetadataValue.url(f"{settings.report_url}/scenes/{recording}/view")
+
+
 def _type(rows: Sequence[Mapping[str, Any]], name: str) -> str:
     values = [row[name] for row in rows if row[name] is not None]
     return _TYPES.get(type(values[0]), "string") if values else "string"

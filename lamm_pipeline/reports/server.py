@@ -9,6 +9,7 @@
 | `/datasets` | dataset versions with their downloads |
 | `/datasets/<version>/<format>.zip` | a dataset version in one format |
 | `/files/<scope>/<partition>/<asset>/<version>/<name>` | file of a published artifact |
+| `/scenes/...`, `/rerun/...` | 3D scenes, see `scene_viewer.py` |
 | `/api/...` | JSON for the pages |
 | `/static/...` | scripts and styles |
 """
@@ -40,6 +41,7 @@ from lamm_pipeline.reports.downloads import dataset_versions, download
 from lamm_pipeline.reports.files import find_artifact, is_partition, published_file, thumbnail
 from lamm_pipeline.reports.playback import FRAMES, playback
 from lamm_pipeline.reports.reviews import Reviews
+from lamm_pipeline.reports.scene_viewer import SceneViewer
 from lamm_pipeline.reports.security import COOKIE, LOGIN, Access, Guard, page_policy
 from lamm_pipeline.settings import actor
 
@@ -51,13 +53,14 @@ _log = logging.getLogger(__name__)
 
 
 class ReportServer:
-    """Answers requests. HTTP is here; what is read and said is in `reviews.py`, `clusters.py` and `files.py`."""
+    """Answers requests. HTTP is here; what is read and said is in `reviews.py`, `clusters.py`, `files.py`, `scene_viewer.py`."""
 
     def __init__(self, workspace: Workspace, access: Access) -> None:
         self.workspace = workspace
         self.access = access
         self.reviews = Reviews(workspace)
         self.clusters = Clusters(workspace)
+        self.scenes = SceneViewer(workspace, self._recording)
 
     def application(self) -> ASGIApp:
         """The ASGI application, guarded."""
@@ -87,6 +90,7 @@ class ReportServer:
             Route(f"/api/recordings/{key}/decisions", self.decide, methods=["POST"]),
             Route(f"/api/recordings/{key}/undo", self.undo, methods=["POST"]),
             Route(f"/api/recordings/{key}/labelling", self.set_labelling, methods=["POST"]),
+            *self.scenes.routes,
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         handlers: Mapping[Any, Any] = {

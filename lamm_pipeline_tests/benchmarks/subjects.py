@@ -20,6 +20,7 @@ SUBJECTS = (
     "stratified",
     "uncertainty",
     "masklet_memory",
+    "scenes",
 )
 
 

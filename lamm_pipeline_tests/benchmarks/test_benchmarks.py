@@ -7,9 +7,11 @@ import pytest
 
 from lamm_pipeline_tests.benchmarks.harness import Means, NotRunError, Row, Took, Turns, print_table, rates, take_turns
 from lamm_pipeline_tests.benchmarks.subjects import SUBJECTS, subject
+from lamm_pipeline_tests.scenes.scene_files import need_rerun
 
 REAL = {"tracking", "profile", "gifs"}
 WITH_TORCH = {"masklet_memory"}
+WITH_RERUN = {"scenes"}
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +19,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.mark.parametrize("name", sorted(set(SUBJECTS) - REAL - WITH_TORCH))
+@pytest.mark.parametrize("name", sorted(set(SUBJECTS) - REAL - WITH_TORCH - WITH_RERUN))
 def test_a_subject_runs(name: str, cache: Path, tmp_path: Path) -> None:
+    assert_rows(subject(name)(Means(tmp_path, cache, tiny=True)))
+
+
+@pytest.mark.parametrize("name", sorted(WITH_RERUN))
+def test_a_subject_with_rerun_runs(name: str, cache: Path, tmp_path: Path) -> None:
+    need_rerun()
     assert_rows(subject(name)(Means(tmp_path, cache, tiny=True)))
 
 
