@@ -76,7 +76,7 @@ $(VENV)/.base: $(VENV)/bin/python pyproject.toml constraints.txt
 
 # trackeval asks for the OpenCV with windows, which would overwrite ours; it needs none of it for its metrics.
 $(VENV)/.dev: $(VENV)/.base
-	$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	$(PIP) install --constraint constraints.txt --editable ".[dev,view]"
 	$(PIP) install --constraint constraints.txt --no-deps trackeval
 	touch $@
 
