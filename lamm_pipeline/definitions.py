@@ -18,6 +18,7 @@ from lamm_pipeline.recordings.sensors import new_recordings
 from lamm_pipeline.review import assets as review
 from lamm_pipeline.review import jobs as review_jobs
 from lamm_pipeline.review.schedules import yesterdays_recordings
+from lamm_pipeline.scenes.library.assets import scene_library, scene_summaries
 from lamm_pipeline.segmentation import assets as segmentation
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.tracking import assets as tracking
@@ -66,11 +67,17 @@ import_exports = dg.define_asset_job(
     description="One ZIP with annotated images as a table of samples, which datasets are made of.",
 )
 
+refresh_scenes = dg.define_asset_job(
+    "refresh_scenes",
+    selection=dg.AssetSelection.assets("scene_library"),
+    description="The scene library, brought up to the present now.",
+)
+
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The whole graph for a root folder and an executor; tests and the command line build it with their own."""
     return dg.Definitions(
-        assets=[*PER_RECORDING, review.review_gifs, imports.annotation_export, *datasets.ASSETS],
+        assets=[*PER_RECORDING, review.review_gifs, imports.annotation_export, *datasets.ASSETS, scene_library],
         asset_checks=[extraction_checks.disk_headroom],
         jobs=[
             annotate_only,
@@ -78,11 +85,12 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             curate,
             gifs,
             import_exports,
+            refresh_scenes,
             review_jobs.decide,
             dataset_jobs.create_dataset,
             dataset_jobs.export,
         ],
-        sensors=[new_recordings, new_annotation_exports, decisions_changed, dataset_jobs.export_new_versions],
+        sensors=[new_recordings, new_annotation_exports, decisions_changed, dataset_jobs.export_new_versions, scene_summaries],
         schedules=[yesterdays_recordings],
         resources={"workspace": Workspace(root=str(settings.root))},
         executor=executor(settings),

@@ -20,6 +20,7 @@ STAGES = (
     "curation",
     "imports",
     "datasets",
+    "scenes",
     "evaluation",
     "sample",
 )

@@ -8,7 +8,7 @@
 | `gps_start_lat`, `gps_start_lon`, `gps_end_lat`, `gps_end_lon` | degrees, null where nobody knows; see `library/gps.py` |
 | `frames`, `points`, `annotations` | extracted frames; points of all their clouds; detections; null until they are made |
 | `max_uncertainty`, `avg_uncertainty` | of the frames' scores over all evaluations; null where there is none |
-| `uncertainty_model`, `uncertainty_evaluation`, `uncertainty_score` | which model and evaluation the highest score is of, and what it measures |
+| `uncertainty_model`, `uncertainty_evaluation`, `uncertainty_score` | model and evaluation of the highest score, and what it measures |
 | `status`, `labeler`, `tags` | what people say; `tags` is a list |
 | `datasets` | keys of the dataset versions that contain it |
 | `storage_bytes` | of its file and of the artifacts in force |

@@ -50,6 +50,12 @@ def previews(store: ArtifactStore, frames: Artifact) -> Artifact:
     return find_or_make(store, key, identity, make, frames.manifest.sources)
 
 
+def is_of(made: Artifact, frames: str) -> bool:
+    """Whether pictures are of this version of the frames, as this code would draw them."""
+    identity = made.manifest.identity
+    return (identity.inputs.get("frames"), identity.code_version) == (frames, CODE_VERSION)
+
+
 def from_above(points: NDArray[np.float32], width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
     """A point cloud seen from above, the camera at the middle of the lower edge; height as colour, the highest point of a pixel wins.
 
