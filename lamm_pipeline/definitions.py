@@ -19,6 +19,7 @@ from lamm_pipeline.review import assets as review
 from lamm_pipeline.review import jobs as review_jobs
 from lamm_pipeline.review.schedules import yesterdays_recordings
 from lamm_pipeline.scenes.library.assets import scene_library, scene_summaries
+from lamm_pipeline.scenes.library.sensors import export_built_versions
 from lamm_pipeline.segmentation import assets as segmentation
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.tracking import assets as tracking
@@ -90,7 +91,14 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             dataset_jobs.create_dataset,
             dataset_jobs.export,
         ],
-        sensors=[new_recordings, new_annotation_exports, decisions_changed, dataset_jobs.export_new_versions, scene_summaries],
+        sensors=[
+            new_recordings,
+            new_annotation_exports,
+            decisions_changed,
+            dataset_jobs.export_new_versions,
+            export_built_versions,
+            scene_summaries,
+        ],
         schedules=[yesterdays_recordings],
         resources={"workspace": Workspace(root=str(settings.root))},
         executor=executor(settings),

@@ -14,6 +14,7 @@ from lamm_pipeline.cli import (
     recordings,
     reviewing,
     running,
+    scenes,
     sequences,
     serving,
 )
@@ -37,6 +38,11 @@ label_app = typer.Typer(
     no_args_is_help=True, help="How far people are with labelling recordings; COCO files for labelling tools, and back from them."
 )
 app.add_typer(label_app, name="label")
+
+scenes_app = typer.Typer(invoke_without_command=True)
+scene_tag_app = typer.Typer(no_args_is_help=True, help="Put tags on scenes, or take them off.")
+app.add_typer(scenes_app, name="scenes")
+scenes_app.add_typer(scene_tag_app, name="tag")
 
 for command in (
     recordings.browse,
@@ -83,6 +89,11 @@ label_app.command("labeler")(reviewing.set_labeler)
 label_app.command("tag")(reviewing.set_tags)
 label_app.command("export")(reviewing.export_labels)
 label_app.command("import")(reviewing.import_labels)
+scenes_app.callback()(scenes.scenes)
+scenes_app.command("refresh")(scenes.refresh)
+scenes_app.command("label")(scenes.label)
+scene_tag_app.command("add")(scenes.add_tag)
+scene_tag_app.command("remove")(scenes.remove_tag)
 
 if __name__ == "__main__":
     app()
