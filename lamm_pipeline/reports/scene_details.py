@@ -10,7 +10,6 @@ from lamm_pipeline.orchestration.instance import dagster_home, open_instance
 from lamm_pipeline.orchestration.runs import PARTITION_TAG, state_of
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.review import gifs
-from lamm_pipeline.scenes.library.gps import SUFFIX
 from lamm_pipeline.scenes.library.present import SceneLibrary
 from lamm_pipeline.storage.artifacts import ArtifactKey
 
@@ -43,7 +42,6 @@ def details(workspace: Workspace, library: SceneLibrary, key: str) -> dict[str, 
             "missing": bool(row.missing_since),
         },
         "added": {"at": _moment(row.added_at), "by": row.added_by},
-        "gps_file": SUFFIX,
         "artifacts": [
             {
                 "asset": each.asset,

@@ -39,9 +39,8 @@ function show(found) {
   byId("gifs").hidden = !found.gifs.length;
   byId("gifs").lastElementChild.replaceChildren(...found.gifs.map(({ sequence, src }) => element("a", { href: `/recordings/${path}` }, element("img", { src, alt: `Object ${sequence}`, loading: "lazy" }))));
   table("datasets", ["Version", "Title", "Created (UTC)", "By"], found.datasets.map((each) => [each.version, each.title, each.created_at, each.created_by]), "No dataset version has this scene.");
-  const decisions = found.decisions ? [[element("a", { href: `/recordings/${path}` }, `${count(found.decisions)} decisions on the review page`)]] : [];
   table("history", ["When (UTC)", "Who", "What"], found.history.map((each) => [each.at, each.actor, said(each)]), "Nothing yet.");
-  if (decisions.length) byId("history").prepend(element("p", {}, ...decisions[0]));
+  if (found.decisions) byId("history").prepend(element("p", {}, element("a", { href: `/recordings/${path}` }, `${count(found.decisions)} decisions on the review page`)));
   facts("file", [["Source file", code(found.file.source_path)], ...(found.file.path === found.file.source_path ? [] : [["Read from", code(found.file.path)]]), ["Size", size(found.file.bytes)], ["SHA-256", found.file.digest ? code(found.file.digest) : "not computed yet"], ...(found.file.missing ? [["Missing", "The file is no longer there."]] : []), ["In all", size(scene.storage_bytes)]]);
   table("artifacts", ["Artifact", "Size", "Version", "Folder"], found.artifacts.map((each) => [each.asset.replaceAll("_", " "), size(each.bytes), code(each.version), each.folder ? code(each.folder) : "not found"]), "Nothing was made of it yet.");
 }
@@ -58,7 +57,7 @@ function said({ action, details }) {
     const labeler = before.labeler === after.labeler ? [] : [`labeler ${before.labeler || "nobody"} \u2192 ${after.labeler || "nobody"}`];
     return [...status, ...labeler].join(", ");
   }
-  return action.replace("recording.", "recording ").replaceAll("_", " ");
+  return { "recording.add": "taken in", "recording.missing": "file missing", "recording.found": "file there again" }[action] || action.replaceAll(/[._]/g, " ");
 }
 
 function facts(id, rows) {

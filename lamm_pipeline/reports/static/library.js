@@ -6,8 +6,9 @@ import { about, chips, count, duration, place, size, STATUS, uncertainty } from 
 
 const HEADS = [
   ["", null], ["Preview", null], ["Scene", "scene_id"], ["Captured", "captured_at"], ["Length", "duration_s"], ["Place", "gps"], ["Points", "points"],
-  ["Objects", "annotations"], ["Max uncertainty", "max_uncertainty"], ["Status", "status"], ["Labeler", "labeler"], ["Used in", "used_in_training"], ["Storage", "storage_bytes"],
+  ["Objects", "annotations"], ["Max uncertainty", "max_uncertainty"], ["Status", "status"], ["Labeler", "labeler"], ["In datasets", "used_in_training"], ["Storage", "storage_bytes"],
 ];
+const NUMBERS = new Set(["duration_s", "points", "annotations", "storage_bytes"]);
 const OPERATORS = {
   text: [["contains", (c, v) => `${v} in ${c}`], ["is", (c, v) => `${c} == ${v}`], ["is not", (c, v) => `${c} != ${v}`], ["is unknown", (c) => `${c} is None`], ["is known", (c) => `${c} is not None`]],
   number: [["at least", (c, v) => `${c} >= ${v}`], ["at most", (c, v) => `${c} <= ${v}`], ["more than", (c, v) => `${c} > ${v}`], ["less than", (c, v) => `${c} < ${v}`], ["exactly", (c, v) => `${c} == ${v}`], ["is unknown", (c) => `${c} is None`], ["is known", (c) => `${c} is not None`]],
@@ -87,7 +88,7 @@ function heads() {
     if (!column) return element("th", { scope: "col" }, title ? title : element("span", { class: "hidden" }, "Chosen"));
     const sorted = column === now;
     const button = element("button", { type: "button", onclick: () => sortBy(column, sorted ? !down : false) }, title, element("span", { "aria-hidden": "true" }, sorted ? (down ? " \u2193" : " \u2191") : ""));
-    return element("th", { scope: "col", "aria-sort": sorted ? (down ? "descending" : "ascending") : "none" }, button);
+    return element("th", { scope: "col", class: NUMBERS.has(column) ? "number" : "", "aria-sort": sorted ? (down ? "descending" : "ascending") : "none" }, button);
   }));
 }
 
@@ -116,7 +117,7 @@ function row(scene) {
     cell("Max uncertainty", "", uncertainty(scene.max_uncertainty), scene.uncertainty_model ? element("span", { class: "model quiet" }, scene.uncertainty_model) : ""),
     cell("Status", "", element("span", { class: `chip status-${scene.status}` }, STATUS[scene.status] || scene.status)),
     cell("Labeler", "", scene.labeler || ""),
-    cell("Used in", "", scene.datasets.length ? scene.datasets.slice(-2).join(", ") + (scene.datasets.length > 2 ? ` and ${scene.datasets.length - 2} more` : "") : ""),
+    cell("In datasets", "", scene.datasets.length ? scene.datasets.slice(-2).join(", ") + (scene.datasets.length > 2 ? ` and ${scene.datasets.length - 2} more` : "") : ""),
     cell("Storage", "number", size(scene.storage_bytes)));
   box.checked = everything || chosen.has(scene.scene_id);
   return made;

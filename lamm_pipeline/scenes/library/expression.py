@@ -114,22 +114,23 @@ class _Translation:
         if isinstance(op, (ast.Is, ast.IsNot)):
             if not (isinstance(one, ast.Name) and isinstance(other, ast.Constant) and other.value is None):
                 raise InputError("`is` goes with None alone, as in: labeler is None.")
-            self.kind(one)
+            if self.kind(one) is Kind.words:
+                raise InputError(f"`{one.id}` is a list, which may be empty and is never unknown.")
             return self.equal(one, None, differs=isinstance(op, ast.IsNot))
         if not isinstance(one, ast.Name) and isinstance(other, ast.Name):
             one, op, other = other, _MIRRORED[type(op)](), one
         if not isinstance(one, ast.Name) or isinstance(other, ast.Name):
             raise InputError(f"`{_source(one)}` and `{_source(other)}` cannot be compared: compare a column with a value.")
         kind = self.kind(one)
+        if kind is Kind.words:
+            raise InputError(f"`{one.id}` is a list: ask whether something is in it, as in: 'rain' in {one.id}.")
         if isinstance(op, (ast.Eq, ast.NotEq)):
             return self.equal(one, self.value(kind, other, nothing=True), differs=isinstance(op, ast.NotEq))
-        if kind in (Kind.flag, Kind.words):
+        if kind is Kind.flag:
             raise InputError(f"`{one.id}` is neither small nor large.")
         return Condition(f'COALESCE("{one.id}" {_ORDER[type(op)]} ?, FALSE)', (self.value(kind, other),))
 
     def equal(self, column: ast.Name, value: Any, *, differs: bool) -> Condition:
-        if self.kind(column) is Kind.words:
-            raise InputError(f"`{column.id}` is a list: ask whether something is in it, as in: 'rain' in {column.id}.")
         return Condition(f'("{column.id}" IS {"" if differs else "NOT "}DISTINCT FROM ?)', (value,))
 
     def inside(self, one: ast.expr, other: ast.expr) -> Condition:

@@ -75,8 +75,8 @@ def from_above(points: NDArray[np.float32], width: int = WIDTH, height: int = HE
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height) & (finite[:, 2] > LOW_M) & (finite[:, 2] < HIGH_M)
     order = np.argsort(finite[inside, 2], kind="stable")
     level = ((finite[inside, 2][order] - LOW_M) / (HIGH_M - LOW_M) * 215 + 40).astype(np.uint8)
-    colors = np.asarray(cv2.applyColorMap(level.reshape(-1, 1), cv2.COLORMAP_TURBO), np.uint8).reshape(-1, 3)
-    picture[row[inside][order].astype(int), column[inside][order].astype(int)] = colors
+    palette = np.asarray(cv2.applyColorMap(np.arange(256, dtype=np.uint8).reshape(-1, 1), cv2.COLORMAP_TURBO), np.uint8).reshape(-1, 3)
+    picture[row[inside][order].astype(int), column[inside][order].astype(int)] = palette[level]
     return picture
 
 
