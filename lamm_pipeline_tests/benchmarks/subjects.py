@@ -18,6 +18,7 @@ SUBJECTS = (
     "near_duplicates",
     "prepare",
     "stratified",
+    "scene_library",
     "masklet_memory",
 )
 

@@ -1,6 +1,6 @@
 // The scene library: a question, its answers page by page, changes of many scenes, and the dataset builder beside it.
 
-import { ask, askActor } from "./dialogs.js";
+import { ask as askNow, askActor } from "./dialogs.js";
 import { byId, element, get, post } from "./http.js";
 import { about, chips, count, duration, place, size, STATUS, uncertainty } from "./scene_words.js";
 
@@ -123,6 +123,15 @@ function row(scene) {
   return made;
 }
 
+/** Ask, and go on when the dialog is closed: another one may follow. */
+async function ask(...what) {
+  const answer = await askNow(...what);
+  await closed();
+  return answer;
+}
+
+const closed = () => new Promise((go) => { setTimeout(go); });
+
 // What is chosen
 
 function choose(scene, on) {
@@ -165,8 +174,8 @@ async function change(what) {
   if (!(await known())) return;
   try {
     const answer = await post("/api/library/changes", { actor, ...which(), ...what });
-    say(`${count(answer.changed)} of ${count(answer.chosen)} scenes changed.`);
     await Promise.all([show(), offer()]);
+    say(`${count(answer.changed)} of ${count(answer.chosen)} scenes changed.`);
   } catch (error) {
     byId("message").textContent = error.message;
   }
@@ -195,6 +204,7 @@ async function known() {
 
 async function setActor() {
   const name = await askActor(actor || words?.actor);
+  await closed();
   if (name) localStorage.setItem("lamm.actor", (actor = name));
   byId("actor-button").textContent = actor || "Who are you?";
 }
