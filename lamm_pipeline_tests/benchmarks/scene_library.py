@@ -22,7 +22,7 @@ QUESTIONS = {
     "search": Question(search="harbour night"),
 }
 ROWS = 50
-LIMIT_S = 1.0
+LIMIT_S = 2.0
 
 
 def run(means: Means) -> list[Row]:
