@@ -39,9 +39,10 @@ def scenes(
     """List scenes: recordings with length, place, labelling, tags, uncertainty, datasets and storage, as they are now.
 
     A condition compares columns with values: `==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `not in`, `is None`, joined by `and`, `or`, `not`.
+    With --ids a dataset can be made of the scenes that fit: the keys go to `lamm dataset create`.
 
         lamm scenes --where "max_uncertainty > 0.6 and 'rain' in tags" --sort -max_uncertainty
-        lamm dataset create hard_cases $(lamm scenes --where "max_uncertainty > 0.6" --ids)
+        lamm scenes --where "status == 'labelled' and gps" --ids
     """
     if context.invoked_subcommand is not None:
         return

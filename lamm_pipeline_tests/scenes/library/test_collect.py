@@ -48,7 +48,7 @@ def test_a_scene_without_labels_uncertainty_and_gps_says_so_by_unknown_values(wo
     assert found.storage_bytes == len("drive") + world.frames.manifest.size + world.detections.manifest.size
 
 
-@pytest.mark.requirement("UNC-02", "UNC-01")
+@pytest.mark.requirement("UNC-02")
 def test_the_highest_score_of_all_models_counts_and_the_newest_evaluation_of_equal_ones(world: World) -> None:
     scores = [("b", "3", 0.25), ("b", "3", 0.75), ("a", "9", 0.75), ("a", "9", 0.5), ("c", "5", float("nan")), ("c", "5", 0.0)]
     publish_uncertainty(world.store, "drive", scores)
