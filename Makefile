@@ -29,9 +29,11 @@ demo: $(VENV)/.base
 	$(LAMM) evaluate $(ROOT) --recording sample --truth $(basename $(SAMPLE)).truth
 	$(LAMM) evaluation ensemble sample --root $(ROOT)
 	$(LAMM) evaluation show ground-filters --root $(ROOT)
+	$(LAMM) scenes refresh --root $(ROOT)
 	@echo
 	@echo "To see all of it: make up, then open http://127.0.0.1:$(PORT) (Dagster's UI) and"
-	@echo "http://127.0.0.1:$(REPORT_PORT)/recordings/sample (what was found, to be reviewed by keyboard)"
+	@echo "http://127.0.0.1:$(REPORT_PORT)/recordings/sample (what was found, to be reviewed by keyboard),"
+	@echo "http://127.0.0.1:$(REPORT_PORT)/scenes (all recordings, and datasets built of them)"
 
 up: $(VENV)/.base
 	$(LAMM) up --root $(ROOT) --port $(PORT) --report-port $(REPORT_PORT)

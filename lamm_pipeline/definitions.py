@@ -19,6 +19,8 @@ from lamm_pipeline.review import assets as review
 from lamm_pipeline.review import jobs as review_jobs
 from lamm_pipeline.review.schedules import yesterdays_recordings
 from lamm_pipeline.scenes import assets as scenes
+from lamm_pipeline.scenes.library.assets import scene_library, scene_summaries
+from lamm_pipeline.scenes.library.sensors import export_built_versions
 from lamm_pipeline.segmentation import assets as segmentation
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.tracking import assets as tracking
@@ -79,6 +81,12 @@ scene = dg.define_asset_job(
     description="One recording in 3D, from what is there already; over many recordings as a backfill.",
 )
 
+refresh_scenes = dg.define_asset_job(
+    "refresh_scenes",
+    selection=dg.AssetSelection.assets("scene_library"),
+    description="The scene library, brought up to the present now.",
+)
+
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The whole graph for a root folder and an executor; tests and the command line build it with their own."""
@@ -90,6 +98,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             *datasets.ASSETS,
             uncertainty_assets.frame_uncertainty,
             scenes.scene_view,
+            scene_library,
         ],
         asset_checks=[extraction_checks.disk_headroom],
         jobs=[
@@ -100,12 +109,21 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             import_exports,
             uncertainty,
             scene,
+            refresh_scenes,
             review_jobs.decide,
             dataset_jobs.create_dataset,
             dataset_jobs.prepare,
             dataset_jobs.export,
         ],
-        sensors=[new_recordings, new_annotation_exports, decisions_changed, dataset_jobs.export_new_versions, new_evaluations],
+        sensors=[
+            new_recordings,
+            new_annotation_exports,
+            decisions_changed,
+            dataset_jobs.export_new_versions,
+            export_built_versions,
+            scene_summaries,
+            new_evaluations,
+        ],
         schedules=[yesterdays_recordings],
         resources={"workspace": Workspace(root=str(settings.root))},
         executor=executor(settings),

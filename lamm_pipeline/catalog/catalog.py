@@ -32,6 +32,7 @@ from lamm_pipeline.catalog.models import (
     SourceDataset,
     now,
 )
+from lamm_pipeline.catalog.scenes import SceneCatalog
 from lamm_pipeline.errors import InputError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -63,6 +64,11 @@ class Catalog:
     def exports(self) -> ExportCatalog:
         """The annotation exports."""
         return ExportCatalog(self._session)
+
+    @property
+    def scenes(self) -> SceneCatalog:
+        """Many recordings at once."""
+        return SceneCatalog(self._session)
 
     def add_dataset(self, name: str, folder: Path, prepare: str, actor: str) -> SourceDataset:
         """Declare `folder` as the source dataset `name`.

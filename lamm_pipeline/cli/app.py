@@ -15,6 +15,7 @@ from lamm_pipeline.cli import (
     recordings,
     reviewing,
     running,
+    scenes,
     sequences,
     serving,
 )
@@ -40,6 +41,11 @@ label_app = typer.Typer(
 app.add_typer(label_app, name="label")
 evaluation_app = typer.Typer(no_args_is_help=True, help="Take in what models predict, and see of which frames they are unsure.")
 app.add_typer(evaluation_app, name="evaluation")
+
+scenes_app = typer.Typer(invoke_without_command=True)
+scene_tag_app = typer.Typer(no_args_is_help=True, help="Put tags on scenes, or take them off.")
+app.add_typer(scenes_app, name="scenes")
+scenes_app.add_typer(scene_tag_app, name="tag")
 
 for command in (
     recordings.browse,
@@ -90,6 +96,11 @@ evaluation_app.command("add")(evaluations.add)
 evaluation_app.command("list")(evaluations.list_evaluations)
 evaluation_app.command("show")(evaluations.show)
 evaluation_app.command("ensemble")(evaluations.ensemble)
+scenes_app.callback()(scenes.scenes)
+scenes_app.command("refresh")(scenes.refresh)
+scenes_app.command("label")(scenes.label)
+scene_tag_app.command("add")(scenes.add_tag)
+scene_tag_app.command("remove")(scenes.remove_tag)
 
 if __name__ == "__main__":
     app()

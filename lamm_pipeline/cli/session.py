@@ -56,16 +56,16 @@ class Session:
     def execute(
         self,
         job_name: str,
-        partition: str,
+        partition: str | None,
         assets: Iterable[str] | None,
         operations: Mapping[str, Any],
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Execute a job for one partition in this process.
+        """Execute a job in this process.
 
         Args:
             job_name: of the job.
-            partition: recording or dataset version.
+            partition: recording or dataset version, None for a job without partitions.
             assets: which of the job's assets; None means all.
             operations: run config by asset.
             tags: further tags of the run.
@@ -104,7 +104,7 @@ class Session:
                     name = f"{check.asset_key.path[-1]}/{check.check_name}"
                     note(f"  {check.severity.value.lower()}: {name}: {check.description or 'did not pass'}")
         if stopped is not None:
-            _explain_stop(stopped, partition)
+            _explain_stop(stopped, partition or job_name)
         if not result.success:
             raise InputError(_first_failure(result) + f" (run {result.run_id}; see it in the UI, or use --log-level info)")
 

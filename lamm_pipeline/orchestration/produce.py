@@ -11,7 +11,7 @@ from lamm_pipeline.orchestration.progress import StageProgress
 from lamm_pipeline.orchestration.runs import tell_stopping
 from lamm_pipeline.orchestration.stages import progress_after
 from lamm_pipeline.orchestration.workspace import Workspace
-from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity, Source
+from lamm_pipeline.storage.artifacts import UNPARTITIONED, Artifact, ArtifactKey, Identity, Source
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.storage.making import find_or_make
 from lamm_pipeline.streaming import Progress
@@ -39,7 +39,7 @@ def produce(
         context: of the running asset; its asset key and partition name the artifact.
         workspace: where artifacts are.
         work: writes the files into the draft and returns the counts that go into the manifest.
-        scope: `recordings`, `annotation_exports` or `datasets`.
+        scope: `recordings`, `annotation_exports`, `datasets`, or `summaries` for an asset without partitions.
         config: the asset's config; its science settings are part of the version.
         code_version: the asset's code version.
         inputs: artifacts read, by asset.
@@ -48,7 +48,7 @@ def produce(
         sources: recordings it is made of, beside those that the inputs name.
     """
     asset = context.asset_key.path[-1]
-    key = ArtifactKey(scope, context.partition_key, asset)
+    key = ArtifactKey(scope, context.partition_key if context.has_partition_key else UNPARTITIONED, asset)
     versions = {name: artifact.version for name, artifact in (inputs or {}).items()}
     identity = Identity(asset, code_version, science(config) if settings is None else settings, versions, files or {})
     named = [*sources, *(source for artifact in (inputs or {}).values() for source in artifact.manifest.sources)]

@@ -158,7 +158,7 @@ class Reviews:
         Raises:
             InputError: something in it cannot be.
         """
-        actor = _actor(request)
+        actor = actor_of(request)
         given = request.get("decisions")
         if not isinstance(given, list) or not 0 < len(given) <= MAX_DECISIONS or not all(isinstance(each, dict) for each in given):
             raise InputError(f"`decisions` is a list of 1 to {MAX_DECISIONS} decisions.")
@@ -184,7 +184,7 @@ class Reviews:
         Raises:
             InputError: one of them is none of this recording's, or is taken back already.
         """
-        actor = _actor(request)
+        actor = actor_of(request)
         wanted = request.get("decisions")
         if not isinstance(wanted, list) or not 0 < len(wanted) <= MAX_DECISIONS or not all(type(each) is int for each in wanted):
             raise InputError(f"`decisions` is a list of 1 to {MAX_DECISIONS} ids of decisions.")
@@ -198,7 +198,7 @@ class Reviews:
 
     def set_labelling(self, recording: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Say how far labelling is; `actor`, `status`."""
-        self.workspace.catalog.set_labelling(recording, _actor(request), status=parse_status(str(request.get("status"))))
+        self.workspace.catalog.set_labelling(recording, actor_of(request), status=parse_status(str(request.get("status"))))
         return self._labelling(recording)
 
     def history(self, recording: str, before: int | None, subject: str | None) -> dict[str, Any]:
@@ -302,7 +302,12 @@ class Reviews:
                 del self._kept[oldest]
 
 
-def _actor(request: Mapping[str, Any]) -> str:
+def actor_of(request: Mapping[str, Any]) -> str:
+    """Who sends a request that changes something.
+
+    Raises:
+        InputError: it does not say.
+    """
     name = request.get("actor")
     if not isinstance(name, str) or not name.strip() or len(name) > MAX_ACTOR or not name.isprintable():
         raise InputError(f"`actor` says who decides: a name of 1 to {MAX_ACTOR} characters.")

@@ -6,6 +6,8 @@
 | `/recordings/<key>` | review page of a recording |
 | `/recordings/<key>/clusters` | similar frames of a recording, at any thresholds |
 | `/recordings/<key>/images/<version>/<index>` | image of a frame; `?small=1` a thumbnail |
+| `/scenes` | scene library and dataset builder, see `scene_pages.py` |
+| `/scenes/<key>` | all that is known of a scene |
 | `/datasets` | dataset versions with their downloads |
 | `/datasets/<version>/<format>.zip` | a dataset version in one format |
 | `/files/<scope>/<partition>/<asset>/<version>/<name>` | file of a published artifact |
@@ -19,7 +21,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -40,12 +41,13 @@ from lamm_pipeline.reports.clusters import Clusters, Order
 from lamm_pipeline.reports.downloads import dataset_versions, download
 from lamm_pipeline.reports.files import find_artifact, is_partition, published_file, thumbnail
 from lamm_pipeline.reports.playback import FRAMES, playback
+from lamm_pipeline.reports.requests import PAGES, body_of, number_of, page
 from lamm_pipeline.reports.reviews import Reviews
+from lamm_pipeline.reports.scene_pages import ScenePages
 from lamm_pipeline.reports.scene_viewer import SceneViewer
 from lamm_pipeline.reports.security import COOKIE, LOGIN, Access, Guard, page_policy
 from lamm_pipeline.settings import actor
 
-PAGES = Path(__file__).parent / "pages"
 STATIC = Path(__file__).parent / "static"
 PAGE_ROWS = 50
 
@@ -53,14 +55,15 @@ _log = logging.getLogger(__name__)
 
 
 class ReportServer:
-    """Answers requests. HTTP is here; what is read and said is in `reviews.py`, `clusters.py`, `files.py`, `scene_viewer.py`."""
+    """Answers requests. HTTP is here; what is read and said is in `reviews.py`, `clusters.py`, `files.py`, `scene_pages.py`, `scene_viewer.py`."""
 
     def __init__(self, workspace: Workspace, access: Access) -> None:
         self.workspace = workspace
         self.access = access
         self.reviews = Reviews(workspace)
         self.clusters = Clusters(workspace)
-        self.scenes = SceneViewer(workspace, self._recording)
+        self.scene_viewer = SceneViewer(workspace, self._recording)
+        self.scenes = ScenePages(workspace, self._recording, local=access.token is None)
 
     def application(self) -> ASGIApp:
         """The ASGI application, guarded."""
@@ -90,6 +93,7 @@ class ReportServer:
             Route(f"/api/recordings/{key}/decisions", self.decide, methods=["POST"]),
             Route(f"/api/recordings/{key}/undo", self.undo, methods=["POST"]),
             Route(f"/api/recordings/{key}/labelling", self.set_labelling, methods=["POST"]),
+            *self.scene_viewer.routes,
             *self.scenes.routes,
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
@@ -105,15 +109,15 @@ class ReportServer:
 
     def home(self, _: Request) -> Response:
         """The list of recordings."""
-        return _page("home.html")
+        return page("home.html")
 
     def login_page(self, _: Request) -> Response:
         """Where a browser gives the token."""
-        return _page("login.html")
+        return page("login.html")
 
     async def login(self, request: Request) -> Response:
         """Take the token of a browser and give it a cookie in its place."""
-        given = (await _body(request)).get("token")
+        given = (await body_of(request)).get("token")
         if not isinstance(given, str) or not self.access.is_token(given.strip()):
             return JSONResponse({"error": "This is not the token."}, 401)
         answer = JSONResponse({"ok": True})
@@ -124,12 +128,12 @@ class ReportServer:
     def review_page(self, request: Request) -> Response:
         """The review page of a recording."""
         origin = self.reviews.image_origin(self._recording(request))
-        return _page("review.html", page_policy([] if origin is None else [origin]))
+        return page("review.html", page_policy([] if origin is None else [origin]))
 
     def clusters_page(self, request: Request) -> Response:
         """The page with similar frames of a recording."""
         self._recording(request)
-        return _page("clusters.html")
+        return page("clusters.html")
 
     def image(self, request: Request) -> Response:
         """Image of a frame of any published version of the frames, whole or small."""
@@ -149,7 +153,7 @@ class ReportServer:
 
     def datasets_page(self, _: Request) -> Response:
         """The list of dataset versions."""
-        return _page("datasets.html")
+        return page("datasets.html")
 
     def dataset_zip(self, request: Request) -> Response:
         """A dataset version in one format, as a ZIP."""
@@ -157,11 +161,11 @@ class ReportServer:
 
     def datasets(self, request: Request) -> Response:
         """A page of the list of dataset versions."""
-        return JSONResponse({**dataset_versions(self.workspace, _number(request, "offset") or 0, PAGE_ROWS), "rows": PAGE_ROWS})
+        return JSONResponse({**dataset_versions(self.workspace, number_of(request, "offset") or 0, PAGE_ROWS), "rows": PAGE_ROWS})
 
     def recordings(self, request: Request) -> Response:
         """A page of the list of recordings."""
-        found = self.reviews.recordings(_number(request, "offset") or 0, PAGE_ROWS, request.query_params.get("query", ""))
+        found = self.reviews.recordings(number_of(request, "offset") or 0, PAGE_ROWS, request.query_params.get("query", ""))
         return JSONResponse({**found, "rows": PAGE_ROWS})
 
     def summary(self, request: Request) -> Response:
@@ -174,18 +178,20 @@ class ReportServer:
 
     def playback(self, request: Request) -> Response:
         """Some frames, to be played."""
-        start, count = _number(request, "start"), _number(request, "count")
+        start, count = number_of(request, "start"), number_of(request, "count")
         return JSONResponse(playback(self.reviews.data(self._recording(request)), start or 0, FRAMES if count is None else count))
 
     def similar_frames(self, request: Request) -> Response:
         """What thresholds keep."""
         order = Order.time if request.query_params.get("order") == Order.time else Order.size
-        return JSONResponse(self.clusters.overview(self._recording(request), request.query_params, order, _number(request, "offset") or 0))
+        return JSONResponse(
+            self.clusters.overview(self._recording(request), request.query_params, order, number_of(request, "offset") or 0)
+        )
 
     def members(self, request: Request) -> Response:
         """The frames that a kept one stands for."""
         recording, index = self._recording(request), request.path_params["index"]
-        return JSONResponse(self.clusters.members(recording, request.query_params, index, _number(request, "offset") or 0))
+        return JSONResponse(self.clusters.members(recording, request.query_params, index, number_of(request, "offset") or 0))
 
     def state(self, request: Request) -> Response:
         """What people have said, and the name that a person is offered as their own."""
@@ -205,7 +211,7 @@ class ReportServer:
     def history(self, request: Request) -> Response:
         """Who said what."""
         return JSONResponse(
-            self.reviews.history(self._recording(request), _number(request, "before"), request.query_params.get("subject") or None)
+            self.reviews.history(self._recording(request), number_of(request, "before"), request.query_params.get("subject") or None)
         )
 
     async def decide(self, request: Request) -> Response:
@@ -221,7 +227,7 @@ class ReportServer:
         return await self._changed(request, self.reviews.set_labelling)
 
     async def _changed(self, request: Request, change: Callable[[str, Mapping[str, Any]], Mapping[str, Any]]) -> Response:
-        content = await _body(request)
+        content = await body_of(request)
         recording = await run_in_threadpool(self._recording, request)
         return JSONResponse(await run_in_threadpool(change, recording, content))
 
@@ -295,33 +301,10 @@ def serve(workspace: Workspace, access: Access, listener: socket.socket, *, unti
     server.run(sockets=[listener])
 
 
-async def _body(request: Request) -> Mapping[str, Any]:
-    try:
-        content = await request.json()
-    except (JSONDecodeError, UnicodeDecodeError, RecursionError):
-        raise HTTPException(400, "The request is not JSON.") from None
-    if not isinstance(content, dict):
-        raise HTTPException(400, "The request is no JSON object.")
-    return content
-
-
-def _page(name: str, policy: str | None = None) -> Response:
-    return FileResponse(PAGES / name, headers={} if policy is None else {"Content-Security-Policy": policy})
-
-
 def _found(response: Response | None) -> Response:
     if response is None:
         raise HTTPException(404, "There is no such file.")
     return response
-
-
-def _number(request: Request, name: str) -> int | None:
-    given = request.query_params.get(name)
-    if given is None:
-        return None
-    if not given.isascii() or not given.isdecimal() or len(given) > 18:
-        raise InputError(f"`{name}` is a number.")
-    return int(given)
 
 
 def _on_bad_input(_: Request, error: Exception) -> Response:

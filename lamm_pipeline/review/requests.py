@@ -75,8 +75,7 @@ def carry_out(
     """
     status = None if request.status is None else parse_status(request.status)
     for tag in (*request.tags, *request.untag):
-        if not tag.strip() or tag != tag.strip() or len(tag) > MAX_TAG or not tag.isprintable():
-            raise InputError(f"{tag!r} is no tag: give it 1 to {MAX_TAG} characters on one line, without blanks around them.")
+        check_tag(tag)
     said = list(_said(recording, request))
     report: dict[str, Any] = {}
     if request.import_file is not None:
@@ -93,6 +92,17 @@ def carry_out(
     catalog.tag(recording, request.tags, actor)
     catalog.untag(recording, request.untag, actor)
     return report
+
+
+def check_tag(tag: str) -> str:
+    """Return `tag` if it may be put on a recording.
+
+    Raises:
+        InputError: it may not.
+    """
+    if not tag.strip() or tag != tag.strip() or len(tag) > MAX_TAG or not tag.isprintable():
+        raise InputError(f"{tag!r} is no tag: give it 1 to {MAX_TAG} characters on one line, without blanks around them.")
+    return tag
 
 
 def export_for_labelling(

@@ -21,6 +21,8 @@ from lamm_pipeline.storage.draft import Draft
 MANIFEST = "manifest.json"
 RUN = "run.json"
 CURRENT = "current.json"
+UNPARTITIONED = "all"
+"""What stands for the partition of an artifact that is of the whole root."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class ArtifactKey:
     """Which artifact.
 
     Attributes:
-        scope: `recordings`, `annotation_exports` or `datasets`.
-        partition: the partition key.
+        scope: `recordings`, `annotation_exports`, `datasets` or `summaries`.
+        partition: the partition key, `UNPARTITIONED` for summaries.
         asset: the asset's name.
     """
 

@@ -28,7 +28,7 @@ PARTIAL = ".partial"
 REPLACED = ".replaced"
 LOCK = ".lock"
 FILES = "files"
-SCOPES = ("recordings", "annotation_exports", "datasets")
+SCOPES = ("recordings", "annotation_exports", "datasets", "summaries")
 
 
 class Drafts:

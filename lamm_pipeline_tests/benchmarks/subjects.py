@@ -19,6 +19,7 @@ SUBJECTS = (
     "prepare",
     "stratified",
     "uncertainty",
+    "scene_library",
     "masklet_memory",
     "scenes",
 )

@@ -69,7 +69,7 @@ def test_a_command_that_is_shown_is_understood(call: str) -> None:
     """Its options, their values and its settings exist; nothing is run."""
     command: Any = PROGRAM
     words = shlex.split(call)[1:]
-    while hasattr(command, "commands"):
+    while hasattr(command, "commands") and not (command.invoke_without_command and words[:1] and words[0].startswith("-")):
         name, words = words[0], words[1:]
         assert name in command.commands, f"there is no command {name}"
         command = command.commands[name]
@@ -83,6 +83,8 @@ def test_a_command_that_is_shown_is_understood(call: str) -> None:
     [
         ("lamm rum a", "there is no command rum"),
         ("lamm run a --fsp 5", "No such option"),
+        ("lamm scenes --wher x", "No such option"),
+        ("lamm scenes tog add x", "there is no command tog"),
         ("lamm gc --draft-days old", "valid number"),
         ("lamm run a --set frames.fast=1", "fast"),
     ],
