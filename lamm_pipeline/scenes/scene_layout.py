@@ -98,7 +98,7 @@ def _view_3d(name: str, clouds: list[str], layer: str | None = None) -> Any:
         start=rrb.TimeRangeBoundary.cursor_relative(seq=-TRAIL_FRAMES),
         end=rrb.TimeRangeBoundary.cursor_relative(),
     )
-    overrides = {TRAILS: trail}
+    overrides: dict[Any, Any] = {TRAILS: trail}
     if layer is not None:
         source = VisualizerComponentMapping(
             target=str(rr.Points3D.descriptor_colors()),

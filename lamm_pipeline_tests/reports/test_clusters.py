@@ -190,7 +190,8 @@ def page(site: Site, browser: Browser) -> Iterator[Page]:
 
 
 def pictures_loaded(page: Page) -> None:
-    page.wait_for_function("[...document.querySelectorAll('.picture img')].every(image => image.naturalWidth > 0)")
+    for picture in page.locator(".picture img").all():
+        expect(picture).not_to_have_js_property("naturalWidth", 0)
 
 
 @pytest.mark.requirement("CUR-05", "CUR-06")

@@ -27,7 +27,7 @@ GROUP = "scenes"
 
 @dg.asset(
     name=NAME,
-    deps=["recording", "frames", "detections", "sequence_annotations", "selection", "lineage"],
+    deps=["recording", "frames", "detections", "sequence_annotations", "selection", "lineage", "frame_uncertainty"],
     group_name=GROUP,
     code_version=CODE_VERSION,
     retry_policy=IO_RETRIES,
