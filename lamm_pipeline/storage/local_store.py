@@ -27,7 +27,7 @@ from lamm_pipeline.storage.drafts import PARTIAL, REPLACED, Drafts, put_in_place
 
 
 class LocalStore:
-    """Artifacts under `root`. Publishing is fsync + rename, so a kill at any moment leaves no half artifact visible."""
+    """Artifacts under `root`. Publishing is a sync of the disk and a rename, so a kill at any moment leaves no half artifact visible."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

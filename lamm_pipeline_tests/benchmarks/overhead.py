@@ -35,7 +35,7 @@ def run(means: Means) -> list[Row]:
     return [
         Row("seconds outside the stages' work", outside.wall, total.wall, at_most=0.03, note=note),
         Row("CPU seconds outside the stages' work", outside.cpu, total.cpu),
-        Row("of them publishing: digests, fsync, manifests", watch["publishing"].wall, total.wall),
+        Row("of them publishing: digests, sync, manifests", watch["publishing"].wall, total.wall),
         Row("seconds of checkpoints, within the work", watch["checkpoints"].wall, total.wall),
         Row("seconds a step with nothing to do, in_process", idle[0], note="versions, events, checks"),
         Row("seconds a step with nothing to do, multiprocess", idle[1], note="and the start of its process"),
