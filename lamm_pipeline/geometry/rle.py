@@ -5,7 +5,8 @@ cut off, so texts are looked at first. A decoded mask is written by NumPy from r
 too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,20 @@ def decode(mask_rle: Mapping[str, Any]) -> NDArray[np.bool_]:
     Raises:
         InputError: the runs do not fill the size.
     """
-    lengths = _checked_lengths(mask_rle)
-    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(mask_rle["size"], order="F")
+    return next(decode_all([mask_rle]))
+
+
+def decode_all(mask_rles: Sequence[Mapping[str, Any]]) -> Iterator[NDArray[np.bool_]]:
+    """`decode` each of several masks, which is faster than one by one: their texts are read at once.
+
+    Args:
+        mask_rles: as `decode` takes them.
+
+    Raises:
+        InputError: the runs of one do not fill its size, or a text is damaged; which one, `decode` tells.
+    """
+    for mask_rle, lengths in zip(mask_rles, _checked_lengths(mask_rles), strict=True):
+        yield np.repeat(np.arange(len(lengths)) & 1 == 1, lengths).reshape(mask_rle["size"], order="F")
 
 
 def decode_segmentation(segmentation: Any, width: int, height: int) -> NDArray[np.bool_]:
@@ -92,7 +105,7 @@ def check(mask_rle: Mapping[str, Any]) -> None:
     Raises:
         InputError: they do not.
     """
-    _checked_lengths(mask_rle)
+    next(_checked_lengths([mask_rle]))
 
 
 def box_xyxy(mask_rle: Mapping[str, Any]) -> tuple[int, int, int, int]:
@@ -161,24 +174,32 @@ def run_lengths(counts: str) -> NDArray[np.int64]:
     Raises:
         InputError: the text ends in the middle of a number.
     """
-    digits = np.frombuffer(counts.encode("latin-1", "replace"), np.uint8).astype(np.int64) - 48
-    if len(digits) == 0:
-        return np.zeros(0, dtype=np.int64)
-    last = np.flatnonzero((digits & 0x20) == 0)
-    if len(last) == 0 or last[-1] != len(digits) - 1:
+    return _run_lengths([counts.encode("latin-1", "replace")])[0]
+
+
+def _run_lengths(texts: Sequence[bytes]) -> list[NDArray[np.int64]]:
+    """The run lengths behind each of several texts."""
+    if any(text and (text[-1] - 48) & 0x20 for text in texts):
         raise InputError("The run lengths of a mask end in the middle of a number; the file it comes from is damaged.")
+    digits = np.frombuffer(b"".join(texts), np.uint8).astype(np.int64) - 48
+    if len(digits) == 0:
+        return [np.zeros(0, dtype=np.int64) for _ in texts]
+    last = ((digits & 0x20) == 0).nonzero()[0]
     first = np.concatenate([[0], last[:-1] + 1])
     digits_each = last - first + 1
     if digits_each.max() > _MOST_DIGITS:
         raise InputError("A run length of a mask is too long a number; the file it comes from is damaged.")
     shifts = 5 * (np.arange(len(digits)) - np.repeat(first, digits_each))
-    lengths: NDArray[np.int64] = np.add.reduceat((digits & 0x1F) << shifts, first)
+    joined: NDArray[np.int64] = np.add.reduceat((digits & 0x1F) << shifts, first)
     negative = (digits[last] & 0x10) != 0
-    lengths[negative] -= np.left_shift(np.int64(1), 5 * digits_each[negative])
+    joined[negative] -= np.left_shift(np.int64(1), 5 * digits_each[negative])
+    stops = last.searchsorted(list(accumulate(map(len, texts)))).tolist()
+    found = [joined[start:stop] for start, stop in pairwise([0, *stops])]
     # from the fourth on, numbers are differences to the one before the last
-    for start in (1, 2):
-        lengths[start::2] = np.cumsum(lengths[start::2])
-    return lengths
+    for lengths in found:
+        for start in (1, 2):
+            lengths[start::2] = lengths[start::2].cumsum()
+    return found
 
 
 def _is_polygon(value: Any) -> bool:
@@ -187,14 +208,17 @@ def _is_polygon(value: Any) -> bool:
     return all(isinstance(number, int | float) and np.isfinite(number) for number in value)
 
 
-def _checked_lengths(mask_rle: Mapping[str, Any]) -> NDArray[np.int64]:
-    """The run lengths of a mask; they fill its size."""
-    height, width = (int(side) for side in mask_rle["size"])
-    lengths = run_lengths(_bytes(mask_rle)["counts"].decode("ascii"))
-    within = height >= 0 and width >= 0 and lengths.min(initial=0) >= 0 and lengths.max(initial=0) <= height * width
-    if not within or lengths.sum() != height * width:
-        raise InputError(f"The run lengths of a mask sum up to {lengths.sum()} pixels, its size {height} x {width} has {height * width}.")
-    return lengths
+def _checked_lengths(mask_rles: Sequence[Mapping[str, Any]]) -> Iterator[NDArray[np.int64]]:
+    """The run lengths of each mask; they fill its size."""
+    texts = [_bytes(each)["counts"] for each in mask_rles]
+    for mask_rle, lengths in zip(mask_rles, _run_lengths(texts), strict=True):
+        height, width = (int(side) for side in mask_rle["size"])
+        within = height >= 0 and width >= 0 and lengths.view(np.uint64).max(initial=0) <= height * width  # a negative one is too large
+        if not within or lengths.sum() != height * width:
+            raise InputError(
+                f"The run lengths of a mask sum up to {lengths.sum()} pixels, its size {height} x {width} has {height * width}."
+            )
+        yield lengths
 
 
 def _bytes(mask_rle: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The recipe every asset follows: name the version, reuse it if it is there, else work in a draft and publish."""
 
+import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -79,13 +81,24 @@ def _found_or_made(
             context.log.info(f"Resuming version {identity.version} of {key.asset} after {draft.state.get('done', 0)} frames.")
         progress = StageProgress(context.log.info, key.asset)
         started = time.time()
-        counts = work(draft, progress)
+        with _collecting_only_what_is_new():
+            counts = work(draft, progress)
         return counts, {"run_id": context.run.run_id, "started_at": started, "seconds": time.time() - started, **progress.summary()}
 
     artifact = find_or_make(workspace.store, key, identity, make, sources, restart=config.restart, force=config.force)
     if not made:
         context.log.info(f"Version {identity.version} of {key.asset} is published already; nothing to compute.")
     return artifact
+
+
+@contextmanager
+def _collecting_only_what_is_new() -> Iterator[None]:
+    """Spare the garbage collector all that Dagster has loaded; while frames stream by, it would look through it again and again."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _tell_progress(context: dg.AssetExecutionContext) -> None:

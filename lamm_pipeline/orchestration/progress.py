@@ -31,9 +31,10 @@ class StageProgress:
         if now - self._logged >= LOG_EVERY_S:
             self._logged = now
             self._log(self._sentence(done, total, now))
-        if sys.stderr.isatty() and (now - self._drawn >= BAR_EVERY_S or done == total):
+        if now - self._drawn >= BAR_EVERY_S or done == total:
             self._drawn = now
-            self._draw(done, total, now)
+            if sys.stderr.isatty():
+                self._draw(done, total, now)
 
     def rate(self, now: float | None = None) -> float:
         """Units per second since the work began or was resumed."""

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Protocol
 
 from lamm_pipeline.datasets.splits import SplitSample
-from lamm_pipeline.datasets.validation.masks import MaskFacts, look_at_mask
+from lamm_pipeline.datasets.validation.masks import MaskFacts, look_at_masks
 from lamm_pipeline.datasets.validation.settings import MaskCheck, RuleName
 
 Number = int | float
@@ -58,8 +58,7 @@ class Seen:
     def masks(self) -> tuple[MaskFacts | None, ...]:
         """What the masks are like, annotation by annotation; None for those that have none."""
         sample = self.frame.sample
-        decode = self.mask_check is MaskCheck.full
-        return tuple(look_at_mask(each, sample.width, sample.height, decode=decode) for each in sample.annotations)
+        return look_at_masks(sample.annotations, sample.width, sample.height, decode=self.mask_check is MaskCheck.full)
 
 
 class Rule(Protocol):
