@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.storage.artifacts import Artifact
+from lamm_pipeline.uncertainty.frame_uncertainty import POINT_COLUMNS
 
-FILE_NAME = "frame_uncertainty.parquet"
-SCORES = ("predictive_entropy", "expected_entropy", "mutual_information", "variation_ratio", "max_softmax")
-"""Columns of a file of point scores."""
 PEAKS = 10
 _NEEDED = ("evaluation", "model_id", "frame_index", "score", "score_kind")
 _OPTIONAL = ("points_path", "classes_path", "class_names")
@@ -30,7 +28,7 @@ class FrameScore:
 
     Attributes:
         score: of the whole frame; None where it is unknown.
-        points_path: file of its points' scores within the artifact, float `(points, len(SCORES))`; None where there is none.
+        points_path: file of its points' scores within the artifact, float `(points, len(POINT_COLUMNS))`; None where there is none.
         classes_path: file of its points' classes, int `(points, 2)`: predicted and true, -1 = unknown; None where there is none.
     """
 
@@ -46,7 +44,7 @@ class Evaluation:
     Attributes:
         id: slug.
         model_id: of the model or the ensemble.
-        kind: which score it is, one of `SCORES`.
+        kind: which score it is: one of `POINT_COLUMNS`, or one that only whole frames have, such as `box_disagreement`.
         class_names: names of the classes; empty where points have none.
         frames: by frame index.
     """
@@ -88,7 +86,7 @@ def read(path: Path) -> tuple[Evaluation, ...]:
     found: dict[str, dict[int, dict[str, Any]]] = {}
     for row in rows:
         found.setdefault(row["evaluation"], {})[row["frame_index"]] = row
-    return tuple(_evaluation(name, frames, path) for name, frames in sorted(found.items()))
+    return tuple(_evaluation(name, frames) for name, frames in sorted(found.items()))
 
 
 def point_scores(artifact: Artifact, evaluation: Evaluation, index: int, points: int) -> NDArray[np.float32] | None:
@@ -100,10 +98,10 @@ def point_scores(artifact: Artifact, evaluation: Evaluation, index: int, points:
     frame = evaluation.frames.get(index)
     if frame is None:
         return None
-    if frame.points_path is None:
+    if frame.points_path is None or evaluation.kind not in POINT_COLUMNS:
         return None if frame.score is None else np.full(points, frame.score, np.float32)
-    table = _array(artifact, frame.points_path, (points, len(SCORES)))
-    return table[:, SCORES.index(evaluation.kind)].astype(np.float32)
+    table = _array(artifact, frame.points_path, (points, len(POINT_COLUMNS)))
+    return table[:, POINT_COLUMNS.index(evaluation.kind)].astype(np.float32)
 
 
 def point_classes(artifact: Artifact, evaluation: Evaluation, index: int, points: int) -> NDArray[np.int64] | None:
@@ -118,11 +116,9 @@ def point_classes(artifact: Artifact, evaluation: Evaluation, index: int, points
     return _array(artifact, frame.classes_path, (points, 2)).astype(np.int64)
 
 
-def _evaluation(name: str, rows: Mapping[int, Mapping[str, Any]], path: Path) -> Evaluation:
+def _evaluation(name: str, rows: Mapping[int, Mapping[str, Any]]) -> Evaluation:
     first = next(iter(rows.values()))
     kind = first["score_kind"].removesuffix("_mean")
-    if kind not in SCORES:
-        raise InputError(f"{path} has the score {kind!r}, which is none of {', '.join(SCORES)}. Materialize `frame_uncertainty` again.")
     frames = {
         index: FrameScore(None if row["score"] is None else float(row["score"]), row.get("points_path"), row.get("classes_path"))
         for index, row in sorted(rows.items())

@@ -23,6 +23,7 @@ from lamm_pipeline.segmentation import detections
 from lamm_pipeline.storage.artifacts import Artifact
 from lamm_pipeline.tracking import camera_path, tracks
 from lamm_pipeline.tracking.camera_path import Pose
+from lamm_pipeline.uncertainty import frame_uncertainty
 
 FRAMES = "frames"
 OPTIONAL = ("detections", "boxes_3d", "tracks", "frame_uncertainty")
@@ -52,7 +53,7 @@ class SceneSource:
     def evaluations(self) -> tuple[Evaluation, ...]:
         """What models said of the frames; none where there is no frame uncertainty."""
         artifact = self.artifacts.get("frame_uncertainty")
-        return () if artifact is None else evaluations.read(artifact.file(evaluations.FILE_NAME))
+        return () if artifact is None else evaluations.read(artifact.file(frame_uncertainty.FILE_NAME))
 
     @cached_property
     def poses(self) -> Mapping[int, Pose]:

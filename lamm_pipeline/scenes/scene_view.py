@@ -219,7 +219,7 @@ def _told(source: SceneSource, settings: SceneViewSettings, thinning: Thinning) 
     lines = [f"# {registry.recording}", "", f"{len(registry.selected_frames)} frames, {registry.width}x{registry.height}."]
     lines += ["", "Tabs above the 3D view choose the colours of the points. The panel at the left switches single things on and off."]
     for each in source.evaluations:
-        red = uncertainty_colors.RED_AT[each.kind]
+        red = uncertainty_colors.red_at(each.kind)
         lines += ["", f"**{each.id}** ({each.model_id}): {each.kind.replace('_', ' ')}, blue at 0, red at {red:g} and above."]
     for title, sentences in (("Thinned", _thinned(settings, thinning)), ("Not here", missing(source))):
         if sentences:

@@ -14,11 +14,11 @@ from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.geometry.camera import RectifiedCamera
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
-from lamm_pipeline.scenes import evaluations
 from lamm_pipeline.scenes.scene_source import OPTIONAL, SceneSource
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey
 from lamm_pipeline.tracking import camera_path, tracks
 from lamm_pipeline.tracking.tracks import Track, TrackPoint, TrackSet
+from lamm_pipeline.uncertainty.frame_uncertainty import FILE_NAME, POINT_COLUMNS
 from lamm_pipeline_tests.review.worlds import FRAMES, HEIGHT, ONTOLOGY, START_NS, STEP_NS, WIDTH, World
 
 CAMERA = RectifiedCamera(WIDTH, HEIGHT, 100.0, 100.0, 80.0, 60.0, 0.1)
@@ -98,8 +98,8 @@ class SceneWorld(World):
             (folder / "points").mkdir()
             rows = []
             for n in range(FRAMES):
-                scores = np.zeros((len(PLACES), len(evaluations.SCORES)), np.float16)
-                scores[:, evaluations.SCORES.index("mutual_information")] = SCORES
+                scores = np.zeros((len(PLACES), len(POINT_COLUMNS)), np.float16)
+                scores[:, POINT_COLUMNS.index("mutual_information")] = SCORES
                 np.save(folder / f"points/{n}.npy", scores)
                 np.save(folder / f"points/classes{n}.npy", np.array([(1, 1), (0, 0), (0, 1), (0, -1)], np.int16))
                 rows.append(
@@ -114,7 +114,7 @@ class SceneWorld(World):
                         "class_names": list(CLASSES),
                     }
                 )
-            pq.write_table(pa.Table.from_pylist(rows), folder / evaluations.FILE_NAME)
+            pq.write_table(pa.Table.from_pylist(rows), folder / FILE_NAME)
 
         return self._publish("frame_uncertainty", {}, write)
 
