@@ -18,9 +18,9 @@ from lamm_pipeline.recordings.sensors import new_recordings
 from lamm_pipeline.review import assets as review
 from lamm_pipeline.review import jobs as review_jobs
 from lamm_pipeline.review.schedules import yesterdays_recordings
-from lamm_pipeline.scenes import assets as scenes
 from lamm_pipeline.scenes.library.assets import scene_library, scene_summaries
 from lamm_pipeline.scenes.library.sensors import export_built_versions
+from lamm_pipeline.scenes.view import assets as scenes
 from lamm_pipeline.segmentation import assets as segmentation
 from lamm_pipeline.settings import Settings
 from lamm_pipeline.tracking import assets as tracking

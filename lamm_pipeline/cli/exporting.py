@@ -14,7 +14,7 @@ from lamm_pipeline.datasets.classes import version_classes
 from lamm_pipeline.datasets.formats import sam2_export
 from lamm_pipeline.datasets.formats.frame_rates import FrameRate
 from lamm_pipeline.datasets.samples import pinned_folders
-from lamm_pipeline.datasets.splits import SplitSample, split_samples
+from lamm_pipeline.datasets.splits.split_table import SplitSample, split_samples
 from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.progress import StageProgress

@@ -12,7 +12,7 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.scenes.library.changes import change_labelling, change_tag
 from lamm_pipeline.scenes.library.collect import KEY, collect, known, published
 from lamm_pipeline.scenes.library.query import Question, SceneQueries
-from lamm_pipeline.scenes.scene_table import Scene
+from lamm_pipeline.scenes.library.scene_table import Scene
 
 LISTED = 50
 Where = Annotated[

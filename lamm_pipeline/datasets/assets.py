@@ -18,7 +18,7 @@ from lamm_pipeline.datasets.formats.export import export_version
 from lamm_pipeline.datasets.lineage import LINEAGE_FILE, write_lineage
 from lamm_pipeline.datasets.samples import pinned_folders
 from lamm_pipeline.datasets.settings import ExportFormat
-from lamm_pipeline.datasets.splits import leaks, read_summary, split_version
+from lamm_pipeline.datasets.splits.split_table import leaks, read_summary, split_version
 from lamm_pipeline.datasets.validation.assets import require_validated, validation_report
 from lamm_pipeline.datasets.versions import PreviousSplit, VersionManifest, read_version
 from lamm_pipeline.errors import InputError

@@ -13,7 +13,7 @@ from lamm_pipeline.curation.selection import FrameDrop
 from lamm_pipeline.datasets.curate import read_selection
 from lamm_pipeline.datasets.samples import source_frames
 from lamm_pipeline.datasets.settings import SplitStrategy, StratifiedGroup
-from lamm_pipeline.datasets.splits import Leak
+from lamm_pipeline.datasets.splits.split_table import Leak
 from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.orchestration.metadata import table
 from lamm_pipeline.sample_table import ArtifactFolder

@@ -16,8 +16,8 @@ from lamm_pipeline.datasets.curate import SUMMARY_FILE as SELECTION_SUMMARY
 from lamm_pipeline.datasets.curate import CuratedFrame, read_selection
 from lamm_pipeline.datasets.formats import coco, huggingface, kitti, llava, sam2_export
 from lamm_pipeline.datasets.settings import ExportFormat
-from lamm_pipeline.datasets.split_frames import SPLITS
-from lamm_pipeline.datasets.splits import SplitRow, read_splits, read_summary
+from lamm_pipeline.datasets.splits.split_frames import SPLITS
+from lamm_pipeline.datasets.splits.split_table import SplitRow, read_splits, read_summary
 from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.storage.atomic import write_json

@@ -23,9 +23,9 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reports.files import FOREVER, find_artifact
 from lamm_pipeline.reports.rerun_viewer import FILES, viewer_file
-from lamm_pipeline.scenes.scene_layout import FRAME_TIMELINE
-from lamm_pipeline.scenes.scene_view import ABOUT_FILE, SCENE_FILE
-from lamm_pipeline.scenes.scene_writer import rerun_version
+from lamm_pipeline.scenes.view.scene_layout import FRAME_TIMELINE
+from lamm_pipeline.scenes.view.scene_view import ABOUT_FILE, SCENE_FILE
+from lamm_pipeline.scenes.view.scene_writer import rerun_version
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey
 
 ASSET = "scene_view"

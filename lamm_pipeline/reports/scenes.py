@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from lamm_pipeline.curation.assets import refreshed
 from lamm_pipeline.datasets.creation import create_dataset_version, refresh_selections
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat, SplitSettings
-from lamm_pipeline.datasets.split_frames import SPLITS
-from lamm_pipeline.datasets.splits import read_summary
+from lamm_pipeline.datasets.splits.split_frames import SPLITS
+from lamm_pipeline.datasets.splits.split_table import read_summary
 from lamm_pipeline.datasets.versions import check_name
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.config import parse
@@ -23,7 +23,7 @@ from lamm_pipeline.scenes.library.dataset_draft import BUILT, DatasetDraft, chan
 from lamm_pipeline.scenes.library.present import SceneLibrary
 from lamm_pipeline.scenes.library.query import COLUMNS, Question
 from lamm_pipeline.scenes.library.scene_split import split_scenes
-from lamm_pipeline.scenes.scene_table import Scene
+from lamm_pipeline.scenes.library.scene_table import Scene
 from lamm_pipeline.storage.artifacts import ArtifactKey
 
 PAGE_ROWS = 50

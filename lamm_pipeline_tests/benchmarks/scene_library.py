@@ -11,7 +11,7 @@ from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.scenes.library.collect import collect, known
 from lamm_pipeline.scenes.library.present import SceneLibrary
 from lamm_pipeline.scenes.library.query import Question, SceneQueries
-from lamm_pipeline.scenes.scene_table import FILE_NAME, Scene, read, write
+from lamm_pipeline.scenes.library.scene_table import FILE_NAME, Scene, read, write
 from lamm_pipeline_tests.benchmarks.harness import Means, Row, now, take_turns
 from lamm_pipeline_tests.scenes.library.scene_worlds import populate, scene
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.geometry.camera import RectifiedCamera
-from lamm_pipeline.scenes.scene_frame import SceneFrame, ShownBox
-from lamm_pipeline.scenes.scene_layout import Contents
-from lamm_pipeline.scenes.scene_writer import SceneWriter, ShownClass
+from lamm_pipeline.scenes.view.scene_frame import SceneFrame, ShownBox
+from lamm_pipeline.scenes.view.scene_layout import Contents
+from lamm_pipeline.scenes.view.scene_writer import SceneWriter, ShownClass
 from lamm_pipeline_tests.benchmarks.harness import Means, NotRunError, Row, take_turns
 
 WIDTH, HEIGHT = 1280, 720

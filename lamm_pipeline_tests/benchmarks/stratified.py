@@ -15,8 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lamm_pipeline.datasets.settings import SplitSettings
-from lamm_pipeline.datasets.split_frames import SPLITS, Codes, SplitFrames
-from lamm_pipeline.datasets.split_plans import plan_splits
+from lamm_pipeline.datasets.splits.split_frames import SPLITS, Codes, SplitFrames
+from lamm_pipeline.datasets.splits.split_plans import plan_splits
 from lamm_pipeline_tests.benchmarks import stratified_worker
 from lamm_pipeline_tests.benchmarks.harness import Means, Row
 from lamm_pipeline_tests.benchmarks.stratified_worker import FREQUENCIES, GROUP, classes_on

@@ -7,7 +7,7 @@ import pytest
 
 from lamm_pipeline_tests.benchmarks.harness import Means, NotRunError, Row, Took, Turns, print_table, rates, take_turns
 from lamm_pipeline_tests.benchmarks.subjects import SUBJECTS, subject
-from lamm_pipeline_tests.scenes.scene_files import need_rerun
+from lamm_pipeline_tests.scenes.view.scene_files import need_rerun
 
 REAL = {"tracking", "profile", "gifs"}
 WITH_TORCH = {"masklet_memory"}

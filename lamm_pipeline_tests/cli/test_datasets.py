@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.cli.app import app
-from lamm_pipeline.datasets.splits import read_summary
+from lamm_pipeline.datasets.splits.split_table import read_summary
 from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.orchestration.instance import open_instance
 from lamm_pipeline.storage.artifacts import ArtifactKey

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lamm_pipeline.datasets.splits import SplitSample
+from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.sample_table import Annotation, Sample
 

@@ -10,7 +10,7 @@ from lamm_pipeline.datasets.formats.export import export_version
 from lamm_pipeline.datasets.lineage import write_lineage
 from lamm_pipeline.datasets.samples import pinned_folders
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat, FilterSettings, SplitSettings
-from lamm_pipeline.datasets.splits import split_version
+from lamm_pipeline.datasets.splits.split_table import split_version
 from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline_tests.curation.houses import House

@@ -24,7 +24,7 @@ from lamm_pipeline.curation.annotation_stats import annotation_stats
 from lamm_pipeline.datasets import assets as datasets
 from lamm_pipeline.datasets.lineage import write_lineage
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
-from lamm_pipeline.datasets.splits import split_samples
+from lamm_pipeline.datasets.splits.split_table import split_samples
 from lamm_pipeline.datasets.validation import assets as validation
 from lamm_pipeline.datasets.validation.report import validate
 from lamm_pipeline.geometry.box_3d import Box3D

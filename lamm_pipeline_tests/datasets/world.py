@@ -13,7 +13,7 @@ from lamm_pipeline.datasets.curate import curate_version
 from lamm_pipeline.datasets.formats.export import export_version
 from lamm_pipeline.datasets.formats.files import ExportSummary
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
-from lamm_pipeline.datasets.splits import split_version
+from lamm_pipeline.datasets.splits.split_table import split_version
 from lamm_pipeline.datasets.versions import ArtifactVersions, RecordingInputs, SourceFile, VersionManifest, create_version
 from lamm_pipeline.extraction import calib_txt, frame_registry
 from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry

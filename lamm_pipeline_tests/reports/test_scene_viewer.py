@@ -12,13 +12,13 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.reports import rerun_viewer, scene_viewer
-from lamm_pipeline.scenes.scene_view import write_scene
-from lamm_pipeline.scenes.settings import SceneViewSettings
+from lamm_pipeline.scenes.view.scene_view import write_scene
+from lamm_pipeline.scenes.view.settings import SceneViewSettings
 from lamm_pipeline_tests.browser import SOFTWARE_WEBGL, chromium, opened
 from lamm_pipeline_tests.reports.sites import Site, running
 from lamm_pipeline_tests.review.worlds import FRAMES
-from lamm_pipeline_tests.scenes.scene_files import need_rerun
-from lamm_pipeline_tests.scenes.worlds import SceneWorld
+from lamm_pipeline_tests.scenes.view.scene_files import need_rerun
+from lamm_pipeline_tests.scenes.view.scene_world import SceneWorld
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 

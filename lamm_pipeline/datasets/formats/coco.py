@@ -21,8 +21,8 @@ from typing import Any, TextIO
 
 from lamm_pipeline.datasets.classes import VersionClasses
 from lamm_pipeline.datasets.formats.files import ExportSummary, export_frames, image_path, place, write_mask
-from lamm_pipeline.datasets.split_frames import SPLITS
-from lamm_pipeline.datasets.splits import SplitSample
+from lamm_pipeline.datasets.splits.split_frames import SPLITS
+from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.sample_table import Annotation

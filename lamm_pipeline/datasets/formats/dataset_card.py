@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamm_pipeline.datasets.classes import VersionClasses
-from lamm_pipeline.datasets.split_frames import SPLITS
+from lamm_pipeline.datasets.splits.split_frames import SPLITS
 from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.storage.atomic import write_text
 

@@ -10,7 +10,7 @@ from lamm_pipeline.datasets.formats.kitti import write_kitti
 from lamm_pipeline.datasets.formats.llava import write_llava
 from lamm_pipeline.datasets.formats.sam2_export import write_sam2
 from lamm_pipeline.datasets.settings import ExportFormat
-from lamm_pipeline.datasets.splits import read_summary, split_samples
+from lamm_pipeline.datasets.splits.split_table import read_summary, split_samples
 from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.sample_table import ArtifactFolder

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lamm_pipeline.datasets.splits import SplitSample
+from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.sample_table import Sample

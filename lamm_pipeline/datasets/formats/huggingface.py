@@ -25,8 +25,8 @@ from lamm_pipeline.datasets.classes import VersionClasses
 from lamm_pipeline.datasets.formats.dataset_card import SPLIT_NAMES, Statistics, write_card
 from lamm_pipeline.datasets.formats.files import ExportSummary, image_path, place
 from lamm_pipeline.datasets.formats.instructions import ask, box_xywh, conversation
-from lamm_pipeline.datasets.split_frames import SPLITS
-from lamm_pipeline.datasets.splits import SplitSample
+from lamm_pipeline.datasets.splits.split_frames import SPLITS
+from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.sample_table import Annotation

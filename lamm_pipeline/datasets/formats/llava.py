@@ -18,8 +18,8 @@ from typing import Any
 from lamm_pipeline.datasets.classes import VersionClasses
 from lamm_pipeline.datasets.formats.files import ExportSummary, export_frames, image_path, place
 from lamm_pipeline.datasets.formats.instructions import ask, box_xywh, conversation
-from lamm_pipeline.datasets.split_frames import SPLITS
-from lamm_pipeline.datasets.splits import SplitSample
+from lamm_pipeline.datasets.splits.split_frames import SPLITS
+from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.storage import json_array

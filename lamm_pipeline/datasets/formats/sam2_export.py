@@ -22,7 +22,7 @@ from typing import Any
 from lamm_pipeline.datasets.classes import VersionClasses
 from lamm_pipeline.datasets.formats.files import FRAMES_PER_CHECKPOINT, ExportSummary, image_path
 from lamm_pipeline.datasets.formats.frame_rates import FrameRate, measured_fps, sampled, wanted_fps
-from lamm_pipeline.datasets.splits import SplitSample
+from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.imports.layout import ANNOTATIONS, METADATA

@@ -10,8 +10,8 @@ from lamm_pipeline import partitions
 from lamm_pipeline.datasets.classes import version_classes
 from lamm_pipeline.datasets.samples import pinned_folders
 from lamm_pipeline.datasets.settings import EmptyFrames
-from lamm_pipeline.datasets.split_frames import SPLITS
-from lamm_pipeline.datasets.splits import SplitSample, read_summary, split_samples
+from lamm_pipeline.datasets.splits.split_frames import SPLITS
+from lamm_pipeline.datasets.splits.split_table import SplitSample, read_summary, split_samples
 from lamm_pipeline.datasets.validation.checks import CHECKS, validation_verdicts
 from lamm_pipeline.datasets.validation.page import as_short_text
 from lamm_pipeline.datasets.validation.report import PAGE_FILE, REPORT_FILE, Validated, read_report, require_valid, validate

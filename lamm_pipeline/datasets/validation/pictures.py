@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lamm_pipeline.datasets.splits import SplitSample
+from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.datasets.validation.rule import Failure
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry.drawing import Color, draw_box, draw_mask

@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lamm_pipeline.datasets.splits import SplitSample
+from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.datasets.validation import page
 from lamm_pipeline.datasets.validation.annotation_rules import Box3DSanity, BoxBounds, MaskBoxAgreement, MaskIntegrity, SmallObjects
 from lamm_pipeline.datasets.validation.dataset_rules import (

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
-from lamm_pipeline.datasets.splits import SplitSample
+from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.datasets.validation.masks import MaskFacts, look_at_masks
 from lamm_pipeline.datasets.validation.settings import MaskCheck, RuleName
 

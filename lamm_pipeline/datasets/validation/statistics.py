@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lamm_pipeline.datasets.splits import SplitSample
+from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.datasets.validation.annotation_rules import object_area
 from lamm_pipeline.review.decisions import FrameState
 from lamm_pipeline.sample_table import Annotation

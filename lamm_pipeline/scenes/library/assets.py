@@ -15,7 +15,7 @@ from lamm_pipeline.orchestration.produce import produce, result
 from lamm_pipeline.orchestration.progress import StageProgress
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.scenes.library.collect import collect, known, published
-from lamm_pipeline.scenes.scene_table import FILE_NAME, Scene, write
+from lamm_pipeline.scenes.library.scene_table import FILE_NAME, Scene, write
 from lamm_pipeline.storage.atomic import digest_json
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress

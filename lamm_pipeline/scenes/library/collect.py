@@ -21,7 +21,7 @@ from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.scenes.library import previews
 from lamm_pipeline.scenes.library.gps import read_gps
-from lamm_pipeline.scenes.scene_table import FILE_NAME, Scene, StoredAsset, read
+from lamm_pipeline.scenes.library.scene_table import FILE_NAME, Scene, StoredAsset, read
 from lamm_pipeline.storage.artifacts import UNPARTITIONED, Artifact, ArtifactKey, ArtifactStore
 from lamm_pipeline.streaming import Progress, map_ordered, no_progress
 

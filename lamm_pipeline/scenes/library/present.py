@@ -7,7 +7,7 @@ from pathlib import Path
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.scenes.library.collect import KEY, collect, known, published, with_present
 from lamm_pipeline.scenes.library.query import SceneQueries
-from lamm_pipeline.scenes.scene_table import Scene
+from lamm_pipeline.scenes.library.scene_table import Scene
 from lamm_pipeline.storage.artifacts import ArtifactStore
 
 

@@ -9,7 +9,7 @@ import duckdb
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.scenes.library.expression import ALL, Condition, Kind, parse_condition
-from lamm_pipeline.scenes.scene_table import Scene, to_arrow
+from lamm_pipeline.scenes.library.scene_table import Scene, to_arrow
 
 COLUMNS: Mapping[str, Kind] = {
     "scene_id": Kind.text,

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 
 from lamm_pipeline.datasets.settings import BalanceBy, SplitSettings, SplitStrategy
-from lamm_pipeline.datasets.split_frames import NEWCOMER, SPLITS, SplitFrames
-from lamm_pipeline.datasets.split_plans import plan_splits
+from lamm_pipeline.datasets.splits.split_frames import NEWCOMER, SPLITS, SplitFrames
+from lamm_pipeline.datasets.splits.split_plans import plan_splits
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.scenes.scene_table import Scene
+from lamm_pipeline.scenes.library.scene_table import Scene
 
 
 @dataclass(frozen=True)

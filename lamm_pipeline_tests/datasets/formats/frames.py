@@ -9,7 +9,7 @@ import numpy as np
 
 from lamm_pipeline.datasets.classes import VersionClasses
 from lamm_pipeline.datasets.settings import DatasetSettings
-from lamm_pipeline.datasets.splits import SplitSample
+from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.datasets.versions import ImportInputs, SourceFile, VersionManifest
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.geometry.box_3d import Box3D

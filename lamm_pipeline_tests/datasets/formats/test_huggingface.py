@@ -19,7 +19,7 @@ from huggingface_hub import DatasetCard
 from lamm_pipeline.datasets.formats import huggingface
 from lamm_pipeline.datasets.formats.files import ExportSummary
 from lamm_pipeline.datasets.formats.huggingface import dataset_features, write_huggingface, written_rows
-from lamm_pipeline.datasets.splits import SplitSample
+from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.storage.draft import Draft

@@ -10,7 +10,7 @@ import pytest
 
 from lamm_pipeline.datasets.formats import files
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat, FilterSettings, SplitSettings
-from lamm_pipeline.datasets.splits import read_splits
+from lamm_pipeline.datasets.splits.split_table import read_splits
 from lamm_pipeline.errors import InputError
 from lamm_pipeline_tests.datasets.world import HEIGHT, WIDTH, box_xyxy_of, make_recording, make_world, mask_of
 

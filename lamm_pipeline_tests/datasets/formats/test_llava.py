@@ -12,7 +12,7 @@ from PIL import Image
 from lamm_pipeline.datasets.formats import files
 from lamm_pipeline.datasets.formats.files import ExportSummary
 from lamm_pipeline.datasets.formats.llava import write_llava, written_frames
-from lamm_pipeline.datasets.splits import SplitSample
+from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.storage.draft import Draft

@@ -14,7 +14,7 @@ from lamm_pipeline.datasets.formats import sam2_export
 from lamm_pipeline.datasets.formats.frame_rates import FrameRate, measured_fps, sampled, wanted_fps
 from lamm_pipeline.datasets.lineage import write_lineage
 from lamm_pipeline.datasets.settings import ExportFormat
-from lamm_pipeline.datasets.splits import split_samples
+from lamm_pipeline.datasets.splits.split_table import split_samples
 from lamm_pipeline.imports.importing import FILE_NAME, ImportSource, import_export, read_summary
 from lamm_pipeline.imports.settings import ImportSettings, ZipLimits
 from lamm_pipeline.storage.draft import Draft

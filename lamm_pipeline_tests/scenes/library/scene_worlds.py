@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.catalog.models import Recording
-from lamm_pipeline.scenes import scene_table
+from lamm_pipeline.scenes.library import scene_table
 from lamm_pipeline.scenes.library.collect import KEY
-from lamm_pipeline.scenes.scene_table import Scene, StoredAsset
+from lamm_pipeline.scenes.library.scene_table import Scene, StoredAsset
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity
 from lamm_pipeline.storage.local_store import LocalStore
 from lamm_pipeline.storage.tables import write_table

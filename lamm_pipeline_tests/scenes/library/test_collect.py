@@ -12,7 +12,7 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.scenes.library import previews
 from lamm_pipeline.scenes.library.collect import collect, known, uncertainty_of, with_present
 from lamm_pipeline.scenes.library.gps import read_gps
-from lamm_pipeline.scenes.scene_table import FILE_NAME, Scene, read, to_arrow, write
+from lamm_pipeline.scenes.library.scene_table import FILE_NAME, Scene, read, to_arrow, write
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey
 from lamm_pipeline_tests.review.worlds import World
 from lamm_pipeline_tests.scenes.library.scene_worlds import publish_uncertainty, scene

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 
 from lamm_pipeline import sample_table
 from lamm_pipeline.datasets.curate import SUMMARY_FILE as SELECTION_SUMMARY
-from lamm_pipeline.datasets.split_frames import NOWHERE, SPLITS, SplitFrames, encoded, previous_codes, read_frames
-from lamm_pipeline.datasets.split_plans import GUARD_GAP, NEAR_DUPLICATE, SplitPlan, plan_splits
-from lamm_pipeline.datasets.split_summary import summarize
+from lamm_pipeline.datasets.splits.split_frames import NOWHERE, SPLITS, SplitFrames, encoded, previous_codes, read_frames
+from lamm_pipeline.datasets.splits.split_plans import GUARD_GAP, NEAR_DUPLICATE, SplitPlan, plan_splits
+from lamm_pipeline.datasets.splits.split_summary import summarize
 from lamm_pipeline.datasets.versions import VersionManifest, content_id
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.sample_table import ArtifactFolder, Sample

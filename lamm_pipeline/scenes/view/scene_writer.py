@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry.camera import RectifiedCamera
-from lamm_pipeline.scenes import scene_layout as layout
-from lamm_pipeline.scenes.scene_frame import NO_CLASS, SceneFrame, ShownBox
-from lamm_pipeline.scenes.scene_layout import Contents
+from lamm_pipeline.scenes.view import scene_layout as layout
+from lamm_pipeline.scenes.view.scene_frame import NO_CLASS, SceneFrame, ShownBox
+from lamm_pipeline.scenes.view.scene_layout import Contents
 
 APPLICATION = "lamm_pipeline"
 NOTHING = (0, 0, 0, 0)

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from lamm_pipeline.curation.near_duplicates import near_clusters, near_duplicates_across
 from lamm_pipeline.datasets.settings import SplitSettings
-from lamm_pipeline.datasets.split_frames import NEWCOMER, SPLITS
-from lamm_pipeline.datasets.split_plans import plan_splits
-from lamm_pipeline.datasets.split_summary import summarize
+from lamm_pipeline.datasets.splits.split_frames import NEWCOMER, SPLITS
+from lamm_pipeline.datasets.splits.split_plans import plan_splits
+from lamm_pipeline.datasets.splits.split_summary import summarize
 from lamm_pipeline.errors import InputError
-from lamm_pipeline_tests.datasets.split_worlds import frames_of, sizes, splits_of, where
+from lamm_pipeline_tests.datasets.splits.split_worlds import frames_of, sizes, splits_of, where
 
 EIGHT_ONE_ONE = {"train_ratio": 0.8, "val_ratio": 0.1, "test_ratio": 0.1}
 CLASSES = ("car", "person", "dog", "sign")
@@ -70,9 +70,9 @@ def test_scenario_reproducible_random_split(options):
     code = f"""
 import json
 from lamm_pipeline.datasets.settings import SplitSettings
-from lamm_pipeline.datasets.split_plans import plan_splits
-from lamm_pipeline_tests.datasets.split_worlds import where
-from lamm_pipeline_tests.datasets.test_split_strategies import random_frames
+from lamm_pipeline.datasets.splits.split_plans import plan_splits
+from lamm_pipeline_tests.datasets.splits.split_worlds import where
+from lamm_pipeline_tests.datasets.splits.test_split_strategies import random_frames
 frames = random_frames({counts!r}, 3, shuffle=5)
 print(json.dumps(where(frames, plan_splits(frames, SplitSettings.model_validate_json({settings.model_dump_json()!r}), "d").codes)))
 """

@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from lamm_pipeline.datasets.split_frames import NEWCOMER, Codes, Places
+from lamm_pipeline.datasets.splits.split_frames import NEWCOMER, Codes, Places
 
 CANDIDATES = 400
 SPARE = 2

@@ -10,10 +10,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from lamm_pipeline.datasets.settings import SplitSettings
-from lamm_pipeline.datasets.split_frames import SPLITS
-from lamm_pipeline.datasets.split_plans import plan_splits
+from lamm_pipeline.datasets.splits.split_frames import SPLITS
+from lamm_pipeline.datasets.splits.split_plans import plan_splits
 from lamm_pipeline.errors import InputError
-from lamm_pipeline_tests.datasets.split_worlds import frames_of, sizes, splits_of
+from lamm_pipeline_tests.datasets.splits.split_worlds import frames_of, sizes, splits_of
 
 EIGHT_ONE_ONE = {"train_ratio": 0.8, "val_ratio": 0.1, "test_ratio": 0.1}
 EARLIER = {"val": ["r10", "r13", "r16", "r2", "r5"], "test": ["r11", "r17"]}

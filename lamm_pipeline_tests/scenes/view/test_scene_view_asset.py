@@ -8,11 +8,11 @@ import dagster as dg
 import pytest
 
 from lamm_pipeline.orchestration.workspace import Workspace
-from lamm_pipeline.scenes.assets import scene_view
+from lamm_pipeline.scenes.view.assets import scene_view
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey
 from lamm_pipeline_tests.review.worlds import FOUND, FRAMES
-from lamm_pipeline_tests.scenes.scene_files import need_rerun
-from lamm_pipeline_tests.scenes.worlds import PLACES, SceneWorld
+from lamm_pipeline_tests.scenes.view.scene_files import need_rerun
+from lamm_pipeline_tests.scenes.view.scene_world import PLACES, SceneWorld
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 

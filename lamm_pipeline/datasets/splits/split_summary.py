@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from lamm_pipeline.datasets.settings import SplitSettings
-from lamm_pipeline.datasets.split_frames import SPLITS, SplitFrames
-from lamm_pipeline.datasets.split_plans import GUARD_GAP, NEAR_DUPLICATE, SplitPlan
+from lamm_pipeline.datasets.splits.split_frames import SPLITS, SplitFrames
+from lamm_pipeline.datasets.splits.split_plans import GUARD_GAP, NEAR_DUPLICATE, SplitPlan
 
 DIGITS = 6
 

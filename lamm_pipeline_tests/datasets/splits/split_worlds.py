@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lamm_pipeline.datasets.split_frames import SPLITS, SplitFrames
+from lamm_pipeline.datasets.splits.split_frames import SPLITS, SplitFrames
 
 
 def frames_of(

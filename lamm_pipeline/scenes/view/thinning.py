@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lamm_pipeline.scenes.settings import SceneViewSettings
+from lamm_pipeline.scenes.view.settings import SceneViewSettings
 
 STEPS = 7
 _SHRINK = 0.72

@@ -14,7 +14,7 @@ from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.geometry.camera import RectifiedCamera
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
-from lamm_pipeline.scenes.scene_source import OPTIONAL, SceneSource
+from lamm_pipeline.scenes.view.scene_source import OPTIONAL, SceneSource
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey
 from lamm_pipeline.tracking import camera_path, tracks
 from lamm_pipeline.tracking.tracks import Track, TrackPoint, TrackSet

@@ -9,13 +9,13 @@ import pytest
 
 from lamm_pipeline.datasets import checks
 from lamm_pipeline.datasets.settings import DatasetSettings, FilterSettings, SplitSettings
-from lamm_pipeline.datasets.split_plans import plan_splits
-from lamm_pipeline.datasets.split_summary import summarize
-from lamm_pipeline.datasets.splits import Leak, find_leaks, leaks, read_splits, split_samples, split_version
+from lamm_pipeline.datasets.splits.split_plans import plan_splits
+from lamm_pipeline.datasets.splits.split_summary import summarize
+from lamm_pipeline.datasets.splits.split_table import Leak, find_leaks, leaks, read_splits, split_samples, split_version
 from lamm_pipeline.datasets.versions import PreviousSplit
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.storage.draft import Draft
-from lamm_pipeline_tests.datasets.split_worlds import frames_of
+from lamm_pipeline_tests.datasets.splits.split_worlds import frames_of
 from lamm_pipeline_tests.datasets.world import curated, folders_of, make_recording, make_version, make_world
 
 

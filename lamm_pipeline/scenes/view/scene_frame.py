@@ -21,7 +21,7 @@ from lamm_pipeline.geometry.boxes_3d import project_points
 from lamm_pipeline.geometry.camera import RectifiedCamera
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes
-from lamm_pipeline.scenes.thinning import Detail
+from lamm_pipeline.scenes.view.thinning import Detail
 from lamm_pipeline.segmentation.detections import FrameDetections
 from lamm_pipeline.segmentation.segment_frames import read_image
 from lamm_pipeline.tracking.camera_path import Pose, to_world

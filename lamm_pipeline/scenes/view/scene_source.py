@@ -16,9 +16,9 @@ from lamm_pipeline.extraction.in_frame_order import InFrameOrder
 from lamm_pipeline.geometry.drawing import distinct_color
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.reconstruction import frame_boxes
-from lamm_pipeline.scenes import evaluations, uncertainty_colors
-from lamm_pipeline.scenes.evaluations import Evaluation
-from lamm_pipeline.scenes.scene_frame import FrameInputs, TrackedBox, by_frame
+from lamm_pipeline.scenes.view import evaluations, uncertainty_colors
+from lamm_pipeline.scenes.view.evaluations import Evaluation
+from lamm_pipeline.scenes.view.scene_frame import FrameInputs, TrackedBox, by_frame
 from lamm_pipeline.segmentation import detections
 from lamm_pipeline.storage.artifacts import Artifact
 from lamm_pipeline.tracking import camera_path, tracks

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamm_pipeline.scenes.scene_frame import choose_points
-from lamm_pipeline.scenes.settings import SceneViewSettings
-from lamm_pipeline.scenes.thinning import Detail, choose, details
+from lamm_pipeline.scenes.view.scene_frame import choose_points
+from lamm_pipeline.scenes.view.settings import SceneViewSettings
+from lamm_pipeline.scenes.view.thinning import Detail, choose, details
 
 SETTINGS = SceneViewSettings()
 

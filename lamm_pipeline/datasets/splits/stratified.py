@@ -14,9 +14,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from lamm_pipeline.curation.near_duplicates import near_clusters, near_duplicates_across
-from lamm_pipeline.datasets.balance import deal_frames, deal_groups
 from lamm_pipeline.datasets.settings import SplitSettings, StratifiedGroup
-from lamm_pipeline.datasets.split_frames import NEWCOMER, NOWHERE, SPLITS, Codes, Places, SplitFrames
+from lamm_pipeline.datasets.splits.balance import deal_frames, deal_groups
+from lamm_pipeline.datasets.splits.split_frames import NEWCOMER, NOWHERE, SPLITS, Codes, Places, SplitFrames
 from lamm_pipeline.errors import InputError
 
 BLOCKS = 30

@@ -15,10 +15,10 @@ from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failur
 from lamm_pipeline.orchestration.metadata import THUMBNAIL_WIDTH, scene_url, table, thumbnail
 from lamm_pipeline.orchestration.produce import produce, result
 from lamm_pipeline.orchestration.workspace import Workspace
-from lamm_pipeline.scenes.scene_source import FRAMES, OPTIONAL, SceneSource
-from lamm_pipeline.scenes.scene_view import write_scene
-from lamm_pipeline.scenes.scene_writer import rerun_version
-from lamm_pipeline.scenes.settings import SceneViewSettings
+from lamm_pipeline.scenes.view.scene_source import FRAMES, OPTIONAL, SceneSource
+from lamm_pipeline.scenes.view.scene_view import write_scene
+from lamm_pipeline.scenes.view.scene_writer import rerun_version
+from lamm_pipeline.scenes.view.settings import SceneViewSettings
 from lamm_pipeline.segmentation.segment_frames import read_image
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey
 from lamm_pipeline.storage.draft import Draft

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lamm_pipeline.scenes import evaluations
+from lamm_pipeline.scenes.view import evaluations
 from lamm_pipeline.storage.artifacts import ArtifactKey, Identity
 from lamm_pipeline.storage.local_store import LocalStore
 from lamm_pipeline.uncertainty import frame_uncertainty

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lamm_pipeline.datasets.balance import deal_frames
-from lamm_pipeline.datasets.recording_plans import Block, cut_recording, cut_row, deal_recordings, shuffled
 from lamm_pipeline.datasets.settings import BalanceBy, SplitSettings, SplitStrategy, StratifiedGroup
-from lamm_pipeline.datasets.split_frames import NEWCOMER, NOWHERE, SPLITS, Codes, Places, SplitFrames
-from lamm_pipeline.datasets.stratified import stratify
+from lamm_pipeline.datasets.splits.balance import deal_frames
+from lamm_pipeline.datasets.splits.recording_plans import Block, cut_recording, cut_row, deal_recordings, shuffled
+from lamm_pipeline.datasets.splits.split_frames import NEWCOMER, NOWHERE, SPLITS, Codes, Places, SplitFrames
+from lamm_pipeline.datasets.splits.stratified import stratify
 from lamm_pipeline.errors import InputError
 
 GUARD_GAP = "guard_gap"

@@ -10,15 +10,15 @@ import pytest
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import frame_registry
-from lamm_pipeline.scenes import scene_layout as layout
-from lamm_pipeline.scenes import uncertainty_colors
-from lamm_pipeline.scenes.scene_source import OPTIONAL, SceneSource
-from lamm_pipeline.scenes.scene_view import ABOUT_FILE, SCENE_FILE, write_scene
-from lamm_pipeline.scenes.settings import SceneViewSettings
+from lamm_pipeline.scenes.view import scene_layout as layout
+from lamm_pipeline.scenes.view import uncertainty_colors
+from lamm_pipeline.scenes.view.scene_source import OPTIONAL, SceneSource
+from lamm_pipeline.scenes.view.scene_view import ABOUT_FILE, SCENE_FILE, write_scene
+from lamm_pipeline.scenes.view.settings import SceneViewSettings
 from lamm_pipeline_tests.review.worlds import FRAMES, ONTOLOGY, World
-from lamm_pipeline_tests.scenes import worlds
-from lamm_pipeline_tests.scenes.scene_files import need_rerun, read_scene, rgb
-from lamm_pipeline_tests.scenes.worlds import CAR, EVALUATION, LEFT_RGB, PLACES, RIGHT_RGB, SceneWorld, forward
+from lamm_pipeline_tests.scenes.view import scene_world
+from lamm_pipeline_tests.scenes.view.scene_files import need_rerun, read_scene, rgb
+from lamm_pipeline_tests.scenes.view.scene_world import CAR, EVALUATION, LEFT_RGB, PLACES, RIGHT_RGB, SceneWorld, forward
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 
@@ -87,7 +87,7 @@ def test_points_are_coloured_by_uncertainty_prediction_and_truth(world: SceneWor
 
     sure, half, unsure = (tuple(round(value) for value in stop) for stop in uncertainty_colors.STOPS)
     assert colors("uncertainty", 1) == [half, sure, unsure, uncertainty_colors.UNKNOWN]
-    assert colors("uncertainty", worlds.PEAK) == [unsure] * len(PLACES)
+    assert colors("uncertainty", scene_world.PEAK) == [unsure] * len(PLACES)
     car = ONTOLOGY.by_id("car").color_rgb
     predicted, true = colors("prediction", 1), colors("truth", 1)
     assert [each == car for each in predicted] == [True, False, False, False]

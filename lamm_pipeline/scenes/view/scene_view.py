@@ -14,15 +14,15 @@ from typing import Any
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry.drawing import distinct_color
 from lamm_pipeline.ontology.ontology import Ontology
-from lamm_pipeline.scenes import scene_layout as layout
-from lamm_pipeline.scenes import thinning as thin
-from lamm_pipeline.scenes import uncertainty_colors
-from lamm_pipeline.scenes.scene_frame import NO_CLASS, FrameInputs, SceneFrame, class_numbers, make_frame
-from lamm_pipeline.scenes.scene_layout import Contents
-from lamm_pipeline.scenes.scene_source import SceneSource
-from lamm_pipeline.scenes.scene_writer import NOTHING, SceneWriter, Series, ShownClass, rerun_version
-from lamm_pipeline.scenes.settings import SceneViewSettings
-from lamm_pipeline.scenes.thinning import Detail, Thinning
+from lamm_pipeline.scenes.view import scene_layout as layout
+from lamm_pipeline.scenes.view import thinning as thin
+from lamm_pipeline.scenes.view import uncertainty_colors
+from lamm_pipeline.scenes.view.scene_frame import NO_CLASS, FrameInputs, SceneFrame, class_numbers, make_frame
+from lamm_pipeline.scenes.view.scene_layout import Contents
+from lamm_pipeline.scenes.view.scene_source import SceneSource
+from lamm_pipeline.scenes.view.scene_writer import NOTHING, SceneWriter, Series, ShownClass, rerun_version
+from lamm_pipeline.scenes.view.settings import SceneViewSettings
+from lamm_pipeline.scenes.view.thinning import Detail, Thinning
 from lamm_pipeline.storage.atomic import write_json
 from lamm_pipeline.streaming import Progress, map_ordered, no_progress
 

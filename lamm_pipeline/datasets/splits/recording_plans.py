@@ -11,7 +11,7 @@ from itertools import combinations
 
 import numpy as np
 
-from lamm_pipeline.datasets.split_frames import Places
+from lamm_pipeline.datasets.splits.split_frames import Places
 
 SWAPS_UP_TO = 400
 
