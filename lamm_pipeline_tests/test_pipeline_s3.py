@@ -3,11 +3,15 @@
 import hashlib
 import json
 import logging
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import cv2
 import dagster as dg
+import numpy as np
 import pytest
+from datasets import load_from_disk  # noqa: TID253
 from pycocotools.coco import COCO
 
 from lamm_pipeline.orchestration.instance import open_instance
@@ -16,6 +20,7 @@ from lamm_pipeline.sample.settings import SampleSettings
 from lamm_pipeline.storage.s3_bucket import Bucket
 from lamm_pipeline_tests.command_line import lamm, printed
 from lamm_pipeline_tests.conftest import S3_KEY_ID, S3_SECRET
+from lamm_pipeline_tests.imports.zips import a_frame, members, picture, write_zip
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 
@@ -86,6 +91,51 @@ def test_a_run_publishes_to_the_bucket_and_other_machines_go_on_from_there(
     assert secrets_in(tmp_path) == []
     assert not any(secret in text for secret in (S3_SECRET, S3_KEY_ID) for text in (outcome.output, caplog.text))
     assert not any(secret.encode() in content for secret in (S3_SECRET, S3_KEY_ID) for content in objects.values())
+
+
+@pytest.mark.requirement("PIP-01", "PIP-05", "NFR-12")
+def test_training_data_is_prepared_and_grows_in_the_bucket(bucket: Any, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    first = write_zip(tmp_path / "first.zip", members([a_frame(index) for index in range(8)]))
+    more = write_zip(tmp_path / "more.zip", members([a_frame(index) for index in range(8, 12)]))
+    random = ("--strategy", "random", "--split", "0.5/0.25/0.25")
+    lamm("prepare", first, "--name", "drives", *random, "--format", "huggingface", "--format", "sam2", "--root", root)
+    old = {each.key: each.e_tag for each in bucket.objects.all() if each.key.startswith("team/data/datasets/drives.v1/")}
+    assert len(old) > 8
+    lamm("prepare", more, "--name", "drives", "--root", root)
+    now = {each.key: each.e_tag for each in bucket.objects.all()}
+    assert old.items() <= now.items()
+
+    lamm("dataset", "zip", "drives.v2", "--format", "huggingface", "--to", tmp_path / "loaded.zip", "--root", root)
+    zipfile.ZipFile(tmp_path / "loaded.zip").extractall(tmp_path / "loaded")
+    [folder] = {path.parent for path in (tmp_path / "loaded").rglob("dataset_dict.json")}
+    loaded = load_from_disk(str(folder))
+    rows = {row["frame_index"]: row for part in loaded.values() for row in part}
+    assert sorted(rows) == list(range(12))
+    (tmp_path / "picture.png").write_bytes(picture(9))
+    assert np.array_equal(np.asarray(rows[9]["image"]), cv2.imread(str(tmp_path / "picture.png"))[..., ::-1])
+    assert printed("verify", "--root", root)["damage"] == []
+    assert [row for row in printed("gc", "--root", root)["garbage"] if not row["path"].endswith(".lock")] == []
+    assert secrets_in(tmp_path) == []
+
+
+@pytest.mark.requirement("UNC-01", "CAT-07", "NFR-12")
+def test_uncertainty_scenes_and_exports_of_a_recording_live_in_the_bucket(sample: Path, bucket: Any, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    lamm("run", sample, "--root", root, *FAST)
+    lamm("evaluation", "ensemble", "street", "--root", root)
+    lamm("scenes", "refresh", "--root", root)
+    [scene] = printed("scenes", "--root", root)
+    assert scene["max_uncertainty"] > 0.0
+    lamm("dataset", "sam2", "street.v1", tmp_path / "zips", "--fps", "all", "--yes", "--root", root)
+    [archive] = (tmp_path / "zips").glob("*.zip")
+    [taken] = printed("import", archive, "--recording", "street", "--root", root)
+    assert taken["recording"] == "street"
+    assert taken["counts"]["frames"] > 0
+    assets = {"/".join(each.key.split("/")[2:5]) for each in bucket.objects.all()}
+    assert {"recordings/street/frame_uncertainty", "recordings/street/scene_previews", "summaries/all/scene_library"} <= assets
+    assert printed("verify", "--root", root)["damage"] == []
+    assert secrets_in(tmp_path) == []
 
 
 @pytest.mark.usefixtures("bucket")

@@ -12,6 +12,7 @@ import pytest
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
 from lamm_pipeline_tests.command_line import PROGRAM
+from lamm_pipeline_tests.imports.zips import a_frame, members, write_zip
 from lamm_pipeline_tests.postgres import USER, Server, running_server
 
 SETTINGS = Path(__file__).resolve().parents[2] / "deploy" / "dagster.postgres.yaml"
@@ -47,6 +48,15 @@ def test_a_recording_runs_with_dagster_and_catalog_on_postgres(server: Server, t
     assert ("frames",) in {(json.loads(str(key))[0],) for (key,) in server.rows("runs", "SELECT asset_key FROM asset_keys")}
     assert server.rows("catalog", "SELECT key FROM recordings") == [("street",)]
     assert server.rows("catalog", "SELECT key FROM dataset_versions") == [("street.v1",)]
+    export = write_zip(tmp_path / "drive.zip", members([a_frame(index) for index in range(8)]))
+    prepared = json.loads(_lamm(environment, "prepare", export, "--strategy", "random", "--root", root, "--json"))
+    assert prepared["version"] == "drive.v1"
+    _lamm(environment, "evaluation", "ensemble", "street", "--root", root)
+    _lamm(environment, "scenes", "tag", "add", "rain", "--where", "scene_id == 'street'", "--root", root)
+    [scene] = json.loads(_lamm(environment, "scenes", "--where", "max_uncertainty > 0 and 'rain' in tags", "--root", root, "--json"))
+    assert scene["datasets"] == ["street.v1"]
+    assert server.rows("catalog", "SELECT key FROM annotation_exports") == [("drive",)]
+    assert server.rows("catalog", "SELECT id FROM evaluations") == [("ground-filters",)]
     assert [path.name for path in [*root.rglob("*.sqlite"), *home.rglob("*.db")]] == []
     assert json.loads(_lamm(environment, "verify", "--root", root, "--json"))["damage"] == []
 
