@@ -93,7 +93,7 @@ def test_a_run_publishes_to_the_bucket_and_other_machines_go_on_from_there(
     assert not any(secret.encode() in content for secret in (S3_SECRET, S3_KEY_ID) for content in objects.values())
 
 
-@pytest.mark.requirement("PIP-01", "PIP-05", "NFR-12")
+@pytest.mark.requirement("PIP-01", "PIP-04", "NFR-12")
 def test_training_data_is_prepared_and_grows_in_the_bucket(bucket: Any, tmp_path: Path) -> None:
     root = tmp_path / "root"
     first = write_zip(tmp_path / "first.zip", members([a_frame(index) for index in range(8)]))
