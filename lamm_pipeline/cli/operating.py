@@ -217,14 +217,11 @@ def _execute_again(session: Session, action: Action, run: dg.DagsterRun, *, as_j
     partition = run.tags.get(PARTITION_TAG)
     if partition is None:
         raise InputError(f"Run {run.run_id} is of no recording or dataset version. Launch its job {run.job_name} again in the UI.")
-    job = run.job_name
-    if run.asset_selection and job.startswith("__ASSET_JOB"):  # launched by "Materialize" in the UI
-        job = "production" if session.workspace.catalog.has_recording(partition) else "export"
     session.workspace.catalog.audit(session.actor, f"run.{action}", partition, {"run": run.run_id})
     assets = None if run.asset_selection is None else sorted(key.path[-1] for key in run.asset_selection)
     tags = {PARENT_TAG: run.run_id, ROOT_TAG: run.root_run_id or run.run_id}
     operations: dict[str, Any] = dict(run.run_config).get("ops", {})  # type: ignore[assignment]
-    session.execute(job, partition, assets, operations, tags)
+    session.execute(run.job_name, partition, assets, operations, tags)
     again = find_run(session.instance, partition)
     _show(again, state_of(session.home, again), as_json=as_json)
 

@@ -13,9 +13,14 @@ from threading import Thread
 import pytest
 
 from lamm_pipeline.catalog.catalog import Catalog
+from lamm_pipeline.cli.session import open_session
+from lamm_pipeline.errors import InputError
+from lamm_pipeline.imports.taking_in import add_exports
+from lamm_pipeline.orchestration.instance import add_export_partitions
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
 from lamm_pipeline_tests.command_line import PROGRAM, lamm, printed, refused
+from lamm_pipeline_tests.imports.zips import members, write_zip
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 
@@ -149,6 +154,20 @@ def test_ctrl_c_stops_a_run_at_once_and_a_paused_one_can_be_canceled(recording: 
 def test_what_was_never_run_is_refused_with_a_sentence(tmp_path: Path) -> None:
     for action in ("pause", "resume", "cancel", "restart"):
         assert "'gone' is neither a run nor" in refused(action, "gone", "--root", tmp_path)
+
+
+def test_what_failed_after_materialize_in_the_ui_goes_on_whatever_asset_it_was(tmp_path: Path) -> None:
+    export = write_zip(tmp_path / "drive.zip", members())
+    with open_session(tmp_path / "root") as session:
+        add_exports(session.workspace.catalog, [export], "ada")
+        add_export_partitions(session.instance, ["drive"])
+        export.rename(tmp_path / "elsewhere.zip")
+        with pytest.raises(InputError, match=r"drive\.zip"):
+            session.materialize("__ASSET_JOB", "drive", ["annotation_export"])
+    (tmp_path / "elsewhere.zip").rename(export)
+    assert "complete" in lamm("resume", "drive", "--root", tmp_path / "root").stdout
+    [row] = printed("import", "--list", "--root", tmp_path / "root")
+    assert row["frames"] == 3, row
 
 
 @pytest.fixture
