@@ -102,10 +102,15 @@ def _joined(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     return {**evaluation, **{name: ", ".join(evaluation[name] or ()) for name in ("score_kinds", "sources")}}
 
 
-def _numbers(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def _numbers(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, float | str]:
     """Numbers that plot over partitions: the highest over all evaluations, and mean and 95th percentile of the newest scored one."""
     scored = [each for each in evaluations if each["frames"]]
     if not scored:
         return {}
     newest = scored[-1]
-    return {"max_score": max(each["max"] for each in scored), "mean_score": newest["mean"], "p95_score": newest["p95"]}
+    return {
+        "max_score": max(each["max"] for each in scored),
+        "newest_evaluation": newest["evaluation"],
+        "newest_mean_score": newest["mean"],
+        "newest_p95_score": newest["p95"],
+    }

@@ -97,8 +97,8 @@ def test_every_frame_has_its_scores_with_the_ensemble_that_gave_them(ride: Ride,
         assert (kept.dtype, kept.shape) == (np.float16, (POINTS, len(SCORES)))
         assert np.allclose(kept[:, 2], scored.values["mutual_information"], atol=1e-3)
     assert (seen["evaluations"], seen["frames_scored"], seen["bad_frames"]) == (1, FRAMES, 0)
-    assert seen["mean_score"] == pytest.approx(np.mean([row.score for row in found]))
-    assert seen["p95_score"] == np.percentile([row.score for row in found], 95)
+    assert seen["newest_mean_score"] == pytest.approx(np.mean([row.score for row in found]))
+    assert seen["newest_p95_score"] == np.percentile([row.score for row in found], 95)
     ranking = [row.data for row in seen["top"].records]
     assert [row["score"] for row in ranking] == sorted((row.score for row in found), reverse=True)
     assert ranking[0]["link"].endswith(f"/recordings/{KEY}#frame={ranking[0]['frame_index']}")
