@@ -24,7 +24,7 @@ from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 class SceneViewConfig(SceneViewSettings, StageConfig):
