@@ -110,7 +110,7 @@ def read(path: Path) -> Iterator[FrameUncertainty]:
         missing = [name for name in SCHEMA.names if name not in row and name not in _OF_CLASSES]
         if missing:
             raise InputError(f"{path} has no column {', '.join(missing)}. Materialize `frame_uncertainty` again.")
-        values = {name: row.get(name) for name in _ROW_FIELDS}
+        values: dict[str, Any] = {name: row.get(name) for name in _ROW_FIELDS}
         values["class_names"] = tuple(row.get("class_names") or ())
         yield FrameUncertainty(**values, statistics={name: row[name] for name in _SCORE_COLUMNS})
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.extraction.frame_registry import FrameRegistry
 from lamm_pipeline.extraction.in_frame_order import InFrameOrder
@@ -20,7 +21,8 @@ from lamm_pipeline.scenes.view import evaluations, uncertainty_colors
 from lamm_pipeline.scenes.view.evaluations import Evaluation
 from lamm_pipeline.scenes.view.scene_frame import FrameInputs, TrackedBox, by_frame
 from lamm_pipeline.segmentation import detections
-from lamm_pipeline.storage.artifacts import Artifact
+from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore
+from lamm_pipeline.storage.in_force import artifacts_in_force
 from lamm_pipeline.tracking import camera_path, tracks
 from lamm_pipeline.tracking.camera_path import Pose
 from lamm_pipeline.uncertainty import frame_uncertainty
@@ -141,6 +143,24 @@ class SceneSource:
     def _in_order(self, asset: str, read: Any) -> Any:
         artifact = self.artifacts.get(asset)
         return None if artifact is None else InFrameOrder(read(artifact), self.registry.recording, asset)
+
+
+def usable_inputs(store: ArtifactStore, recording: str) -> tuple[dict[str, Artifact], list[str]]:
+    """The artifacts that a scene shows, all made from each other, and why others that are there are left out.
+
+    Raises:
+        InputError: there are no frames.
+    """
+    chosen = artifacts_in_force(store, recording, [FRAMES])
+    left_out = []
+    for asset in OPTIONAL:
+        if store.current(ArtifactKey("recordings", recording, asset)) is None:
+            continue
+        try:
+            chosen = artifacts_in_force(store, recording, [*chosen, asset])
+        except InputError as error:
+            left_out.append(f"Left out: {error}")
+    return chosen, left_out
 
 
 def _unlike(one: Sequence[int], other: Sequence[int]) -> bool:
