@@ -85,6 +85,7 @@ def refresh(root: options.Root = None, as_json: options.AsJson = False) -> None:
 @options.command
 def view(
     recordings: Annotated[list[str], typer.Argument(help="Recording keys.")],
+    force: Annotated[bool, typer.Option("--force", help="Make them again even if nothing has changed.")] = False,
     root: options.Root = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -98,7 +99,7 @@ def view(
             session.workspace.catalog.recording(key)
         add_recording_partitions(session.instance, recordings)
         for key in recordings:
-            session.materialize("scene", key, [VIEW])
+            session.materialize("scene", key, [VIEW], {VIEW: {"force": force}})
             counts = session.workspace.recording_artifact(key, VIEW).counts
             link = f"{session.settings.report_url}/scenes/{quote(key)}/view"
             rows.append({"scene": key, "frames": counts["frames"], "megabytes": counts["megabytes"], "link": link})

@@ -25,6 +25,7 @@ from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reports.files import FOREVER, find_artifact
 from lamm_pipeline.reports.requests import number_of
 from lamm_pipeline.reports.rerun_viewer import FILES, viewer_file
+from lamm_pipeline.reports.scene_timeline import view_state
 from lamm_pipeline.scenes.view.scene_layout import FRAME_TIMELINE
 from lamm_pipeline.scenes.view.scene_view import ABOUT_FILE, SCENE_FILE
 from lamm_pipeline.scenes.view.scene_writer import rerun_version
@@ -89,6 +90,7 @@ class SceneViewer:
                 "viewer": f"/rerun/{viewer}",
                 "timeline": FRAME_TIMELINE,
                 "about": about,
+                "note": view_state(self._workspace.store, recording)["note"],
             }
         )
 

@@ -65,18 +65,21 @@ def write_scene(
     places = {n * frames // min(frames, _PROBED) for n in range(min(frames, _PROBED))}
     probed = [inputs for place, inputs in enumerate(source.inputs()) if place in places]
 
-    def measure(detail: Detail) -> float:
+    def size_of(some: list[FrameInputs], detail: Detail) -> int:
         path = folder / _PROBE_FILE
-        _write(source, path, probed, detail, "", workers)
+        _write(source, path, some, detail, "", workers)
         size = path.stat().st_size
         path.unlink()
-        return size / len(probed)
+        return size
 
     peaks = _peaks(source)
     allowed = limit * _HEADROOM
     steps = thin.details(settings)
+    beside_frames = size_of([], steps[0])
     while True:
-        thinning = thin.choose(steps, frames, measure, allowed)
+        thinning = thin.choose(
+            steps, frames, lambda detail: (size_of(probed, detail) - beside_frames) / len(probed), allowed - beside_frames
+        )
         shown = thinning.shown(frames, peaks)
         chosen = (each for place, each in enumerate(source.inputs()) if place in shown)
         told = _told(source, settings, thinning)
