@@ -47,7 +47,7 @@ function lines(found, series, panel, color) {
   const highest = found.top.filter((each) => each.evaluation === series.evaluation && each.score_kind === series.kind).map((each) => found.frames.indexOf(each.frame_index));
   const common = {
     type: "scatter", xaxis: "x", yaxis: panel ? `y${panel + 1}` : "y", evaluation: series.evaluation,
-    hovertemplate: `frame %{customdata}, %{text} s<br>${kindName(series.kind)} <b>%{y:.4f}</b><br>${plain(series.model_id)}<extra>${plain(series.evaluation)}</extra>`,
+    hovertemplate: `frame %{customdata}, %{text} s<br>${kindName(series.kind)} %{y:.4f}<br>${plain(series.model_id)}<extra>${plain(series.evaluation)}</extra>`,
   };
   const values = (places) => ({
     places, x: places.map((place) => found.frames[place]), y: places.map((place) => series.scores[place]),

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -106,22 +107,8 @@ class SceneWorld(World):
                 frame_uncertainty.write_scores(folder / f"points/{n}.npy", scores)
                 predicted, true = np.array([1, 0, 0, 0]), np.array([1, 0, 1, -1])
                 frame_uncertainty.write_classes(folder / f"classes/{n}.npy", predicted, true, len(CLASSES))
-                row = FrameUncertainty(
-                    evaluation=EVALUATION,
-                    model_id="model-v1",
-                    evaluated_at=EVALUATED_AT,
-                    frame_id=f"{self.key}:{n:06d}",
-                    frame_index=n,
-                    timestamp_ns=START_NS + n * STEP_NS,
-                    points=len(PLACES),
-                    score=0.9 if n == PEAK else 0.1,
-                    score_kind="mutual_information_mean",
-                    iou=0.5,
-                    points_path=f"points/{n}.npy" if n < 2 else None,
-                    classes_path=f"classes/{n}.npy",
-                    class_names=CLASSES,
-                )
-                rows.append(row)
+                points = f"points/{n}.npy" if n < 2 else None
+                rows.append(row(n, points_path=points, classes_path=f"classes/{n}.npy", class_names=CLASSES))
             frame_uncertainty.write(folder / frame_uncertainty.FILE_NAME, [*rows, *more])
 
         return self._publish("frame_uncertainty", {"more": len(more)}, write)
@@ -138,6 +125,23 @@ class SceneWorld(World):
             (folder / f"velodyne/{frame.filename_base}.bin").write_bytes(cloud.tobytes())
         frames = tuple(replace(frame, point_cloud=f"velodyne/{frame.filename_base}.bin") for frame in registry.frames)
         frame_registry.write(folder / frame_registry.FILE_NAME, replace(registry, rectified=True, camera=CAMERA, frames=frames))
+
+
+def row(frame: int, **values: Any) -> FrameUncertainty:
+    """A row of the table of uncertainty of `drive`, of `EVALUATION` where nothing else is said."""
+    fields: dict[str, Any] = {
+        "evaluation": EVALUATION,
+        "model_id": "model-v1",
+        "evaluated_at": EVALUATED_AT,
+        "frame_id": f"drive:{frame:06d}",
+        "frame_index": frame,
+        "timestamp_ns": START_NS + frame * STEP_NS,
+        "points": len(PLACES),
+        "score": 0.9 if frame == PEAK else 0.1,
+        "score_kind": "mutual_information_mean",
+        "iou": 0.5,
+    }
+    return FrameUncertainty(**{**fields, **values})
 
 
 def forward(metres: float) -> camera_path.Pose:

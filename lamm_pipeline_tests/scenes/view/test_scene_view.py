@@ -100,6 +100,38 @@ def test_points_are_coloured_by_uncertainty_prediction_and_truth(world: SceneWor
     assert true[3] == uncertainty_colors.UNKNOWN
 
 
+@pytest.mark.requirement("CAT-12")
+def test_classes_have_the_ontologys_colours_and_no_two_look_alike(world: SceneWorld, tmp_path: Path) -> None:
+    source = world.publish_everything()
+    names = ("ground", "Car", "van", "obstacle")
+    colors = source.class_colors(replace(source.evaluations[0], class_names=names)).tolist()
+    assert tuple(colors[1]) == ONTOLOGY.by_id("car").color_rgb
+    assert tuple(colors[2]) == ONTOLOGY.by_id("van").color_rgb
+    assert tuple(colors[-1]) == uncertainty_colors.UNKNOWN
+    apart = [sum(abs(a - b) for a, b in zip(one, other, strict=True)) for n, one in enumerate(colors) for other in colors[:n]]
+    assert min(apart) > 80
+    about, _ = written(source, tmp_path / "scene")
+    [told] = about["evaluations"]
+    assert [each["name"] for each in told["classes"]] == list(scene_world.CLASSES)
+    assert told["classes"][1]["color"] == ONTOLOGY.by_id("car").color
+    assert told["scores"] == ["mutual_information"]
+
+
+def test_a_frame_that_an_evaluation_does_not_have_is_grey_and_other_kinds_of_score_have_a_line_of_their_own(
+    world: SceneWorld, tmp_path: Path
+) -> None:
+    more = [
+        scene_world.row(n, evaluation="boxes", score=0.25 * n, score_kind=kind)
+        for n, kind in ((0, "box_disagreement"), (1, "least_confidence"))
+    ]
+    world.publish_uncertainty(*more)
+    _, scene = written(world.source("frame_uncertainty"), tmp_path / "scene")
+    grey = [rgb(each) for each in scene[layout.POINTS][2][layout.color_component("uncertainty/boxes")]]
+    assert grey == [uncertainty_colors.UNKNOWN] * len(PLACES)
+    lines = {entity: moments(frames) for entity, frames in scene.items() if entity.startswith(f"{layout.UNCERTAINTY_PLOT}/boxes")}
+    assert lines == {f"{layout.UNCERTAINTY_PLOT}/boxes/{kind}": [n] for n, kind in ((0, "box_disagreement"), (1, "least_confidence"))}
+
+
 def test_the_time_series_have_every_frame_on_both_timelines(world: SceneWorld, tmp_path: Path) -> None:
     _, scene = written(world.publish_everything(), tmp_path / "scene")
     series = scene[f"{layout.UNCERTAINTY_PLOT}/{EVALUATION}/mutual_information"]
@@ -181,4 +213,10 @@ def test_a_file_of_scores_for_other_points_is_refused(world: SceneWorld, tmp_pat
     path.chmod(0o644)
     np.save(path, np.zeros((9, 5), np.float16))
     with pytest.raises(InputError, match=r"is for \(9, 5\) values, the frame has \(4, 5\)"):
+        write_scene(world.source("frame_uncertainty"), SceneViewSettings(), tmp_path, workers=1)
+
+
+def test_a_file_of_classes_that_is_gone_is_refused(world: SceneWorld, tmp_path: Path) -> None:
+    world.publish_uncertainty().file("classes/1.npy").unlink()
+    with pytest.raises(InputError, match=r"cannot be read.*Materialize `frame_uncertainty` again"):
         write_scene(world.source("frame_uncertainty"), SceneViewSettings(), tmp_path, workers=1)
