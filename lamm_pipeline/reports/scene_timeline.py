@@ -63,10 +63,10 @@ class SceneTimelines:
         """What artifacts say; the versions tell what is kept from what is to be read again."""
         artifacts = self._workspace.recording_artifacts(key, FRAMES, UNCERTAINTY)
         scored = artifacts[UNCERTAINTY]
-        rows = list(frame_uncertainty.read(scored.file(frame_uncertainty.FILE_NAME)))
         registry = frame_registry.read(artifacts[FRAMES].file(frame_registry.FILE_NAME))
         frames = registry.selected_frames
         places = {frame.svo2_frame_index: place for place, frame in enumerate(frames)}
+        rows = [row for row in frame_uncertainty.read(scored.file(frame_uncertainty.FILE_NAME)) if row.frame_index in places]
         return {
             "frames": list(places),
             "seconds": [round((frame.timestamp_ns - frames[0].timestamp_ns) / 1e9, 3) for frame in frames],
@@ -131,8 +131,7 @@ def _series(rows: Iterable[FrameUncertainty], places: Mapping[int, int]) -> list
                 "scores": [None] * len(places),
             },
         )
-        if row.frame_index in places:
-            line["scores"][places[row.frame_index]] = round(row.score, _DIGITS)
+        line["scores"][places[row.frame_index]] = round(row.score, _DIGITS)
     return list(found.values())
 
 

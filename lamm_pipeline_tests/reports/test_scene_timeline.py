@@ -12,7 +12,7 @@ from lamm_pipeline.reports import scene_timeline
 from lamm_pipeline_tests.browser import chromium, opened
 from lamm_pipeline_tests.reports.sites import Site, running
 from lamm_pipeline_tests.review.worlds import FRAMES, World
-from lamm_pipeline_tests.scenes.view.scene_world import EVALUATION, PEAK, SceneWorld, row
+from lamm_pipeline_tests.scenes.view.scene_world import EVALUATION, PEAK, EmptyWorld, SceneWorld, row
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 
@@ -91,11 +91,13 @@ def test_scores_of_frames_that_were_extracted_otherwise_are_not_shown(world: Sce
 
 
 def test_a_scene_without_frames_or_without_uncertainty_has_an_empty_timeline(tmp_path: Path) -> None:
-    bare = SceneWorld(tmp_path / "bare")
-    with running(bare.root) as site:
-        told = site.get(ADDRESS).content
-        assert (told["frames"], told["series"], told["problem"]) == ([], [], None)
-        assert site.get("/api/library/scenes/nobody/timeline").status == 404
+    empty = EmptyWorld(tmp_path / "empty")
+    empty.publish_uncertainty()
+    for world in (SceneWorld(tmp_path / "bare"), empty):
+        with running(world.root) as site:
+            told = site.get(ADDRESS).content
+            assert (told["frames"], told["series"], told["top"], told["problem"]) == ([], [], [], None)
+            assert site.get("/api/library/scenes/nobody/timeline").status == 404
 
 
 @pytest.mark.requirement("UNC-05")

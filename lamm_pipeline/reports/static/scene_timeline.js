@@ -21,7 +21,7 @@ export async function drawTimeline(found, marked, open) {
   plot.style.height = `${height}px`;
   const traces = found.series.flatMap((each) => lines(found, each, kinds.indexOf(each.kind), colorOf(evaluations.indexOf(each.evaluation))));
   const draw = () => layout(found, kinds, marked, height, byId("axis").value === "seconds");
-  await Plotly.newPlot(plot, traces, draw(), { displayModeBar: false, responsive: true, doubleClick: "autosize" });
+  await Plotly.newPlot(plot, traces, draw(), { displayModeBar: false, showTips: false, responsive: true, doubleClick: "autosize" });
   byId("legend").replaceChildren(...evaluations.map((evaluation, number) => entry(found, traces, evaluation, colorOf(number))));
   plot.on("plotly_click", ({ points }) => open(points[0].customdata));
   byId("axis").addEventListener("change", () => {
@@ -47,7 +47,7 @@ function lines(found, series, panel, color) {
   const highest = found.top.filter((each) => each.evaluation === series.evaluation && each.score_kind === series.kind).map((each) => found.frames.indexOf(each.frame_index));
   const common = {
     type: "scatter", xaxis: "x", yaxis: panel ? `y${panel + 1}` : "y", evaluation: series.evaluation,
-    hovertemplate: `frame %{customdata}, %{text} s<br>${kindName(series.kind)} %{y:.4f}<br>${plain(series.model_id)}<extra>${plain(series.evaluation)}</extra>`,
+    hovertemplate: `frame %{customdata}, %{text} s<br>${kindName(series.kind)} %{y:.4f}<br>${plain(series.evaluation)}: ${plain(series.model_id)}<extra></extra>`,
   };
   const values = (places) => ({
     places, x: places.map((place) => found.frames[place]), y: places.map((place) => series.scores[place]),
@@ -69,7 +69,7 @@ function layout(found, kinds, marked, height, seconds) {
   return {
     height, autosize: true, margin: { l: 52, r: 10, t: 8, b: 40 }, hovermode: "closest", hoverdistance: 40, dragmode: "zoom",
     paper_bgcolor: style("--card"), plot_bgcolor: style("--card"), font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: style("--text") },
-    hoverlabel: { align: "left" }, showlegend: false,
+    hoverlabel: { align: "left", bgcolor: style("--card"), font: { color: style("--text") } }, showlegend: false,
     xaxis: { ...axis, title: { text: seconds ? "Seconds from the first frame" : "Frame" }, anchor: kinds.length > 1 ? `y${kinds.length}` : "y", rangeslider: { thickness: 0.12, bgcolor: style("--page"), bordercolor: style("--line"), borderwidth: 1 } },
     shapes: marks(found, marked, seconds),
     ...Object.fromEntries(panels),

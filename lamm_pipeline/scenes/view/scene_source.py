@@ -132,7 +132,8 @@ class SceneSource:
         """`(classes + 1, 3)`: the ontology's colours where it knows a class, else ones unlike those; last unknown's, which -1 finds."""
         known = [self.ontology.by_label.get(name.casefold()) for name in evaluation.class_names]
         taken = [each.color_rgb for each in known if each is not None]
-        others = (color for color in map(distinct_color, count()) if all(_unlike(color, each) for each in taken))
+        # the first of them is red, which is what uncertainty looks like
+        others = (color for color in map(distinct_color, count(1)) if all(_unlike(color, each) for each in taken))
         colors = [next(others) if each is None else each.color_rgb for each in known]
         return np.array([*colors, uncertainty_colors.UNKNOWN], np.uint8)
 

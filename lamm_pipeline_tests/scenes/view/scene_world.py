@@ -127,6 +127,24 @@ class SceneWorld(World):
         frame_registry.write(folder / frame_registry.FILE_NAME, replace(registry, rectified=True, camera=CAMERA, frames=frames))
 
 
+class ShortWorld(SceneWorld):
+    """The recording with fewer frames."""
+
+    frames_kept = 1
+
+    def _write_frames(self, folder: Path) -> None:
+        super()._write_frames(folder)
+        path = folder / frame_registry.FILE_NAME
+        registry = frame_registry.read(path)
+        frame_registry.write(path, replace(registry, frames=registry.frames[: self.frames_kept]))
+
+
+class EmptyWorld(ShortWorld):
+    """The recording without frames."""
+
+    frames_kept = 0
+
+
 def row(frame: int, **values: Any) -> FrameUncertainty:
     """A row of the table of uncertainty of `drive`, of `EVALUATION` where nothing else is said."""
     fields: dict[str, Any] = {

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.scenes.view import scene_layout as layout
 from lamm_pipeline.scenes.view import uncertainty_colors
 from lamm_pipeline.scenes.view.scene_source import OPTIONAL, SceneSource
@@ -18,7 +17,17 @@ from lamm_pipeline.scenes.view.settings import SceneViewSettings
 from lamm_pipeline_tests.review.worlds import FRAMES, ONTOLOGY, World
 from lamm_pipeline_tests.scenes.view import scene_world
 from lamm_pipeline_tests.scenes.view.scene_files import need_rerun, read_scene, rgb
-from lamm_pipeline_tests.scenes.view.scene_world import CAR, EVALUATION, LEFT_RGB, PLACES, RIGHT_RGB, SceneWorld, forward
+from lamm_pipeline_tests.scenes.view.scene_world import (
+    CAR,
+    EVALUATION,
+    LEFT_RGB,
+    PLACES,
+    RIGHT_RGB,
+    EmptyWorld,
+    SceneWorld,
+    ShortWorld,
+    forward,
+)
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 
@@ -165,24 +174,6 @@ class SceneWorldWithout(SceneWorld):
 
     def _write_frames(self, folder: Path) -> None:
         World._write_frames(self, folder)
-
-
-class ShortWorld(SceneWorld):
-    """The recording with fewer frames."""
-
-    frames_kept = 1
-
-    def _write_frames(self, folder: Path) -> None:
-        super()._write_frames(folder)
-        path = folder / frame_registry.FILE_NAME
-        registry = frame_registry.read(path)
-        frame_registry.write(path, replace(registry, frames=registry.frames[: self.frames_kept]))
-
-
-class EmptyWorld(ShortWorld):
-    """The recording without frames."""
-
-    frames_kept = 0
 
 
 def test_one_frame_is_a_scene(tmp_path: Path) -> None:
