@@ -29,11 +29,13 @@ demo: $(VENV)/.base
 	$(LAMM) evaluate $(ROOT) --recording sample --truth $(basename $(SAMPLE)).truth
 	$(LAMM) evaluation ensemble sample --root $(ROOT)
 	$(LAMM) evaluation show ground-filters --root $(ROOT)
+	$(LAMM) scenes view sample --root $(ROOT)
 	$(LAMM) scenes refresh --root $(ROOT)
 	@echo
 	@echo "To see all of it: make up, then open http://127.0.0.1:$(PORT) (Dagster's UI) and"
 	@echo "http://127.0.0.1:$(REPORT_PORT)/recordings/sample (what was found, to be reviewed by keyboard),"
-	@echo "http://127.0.0.1:$(REPORT_PORT)/scenes (all recordings, and datasets built of them)"
+	@echo "http://127.0.0.1:$(REPORT_PORT)/scenes (all recordings, and datasets built of them),"
+	@echo "http://127.0.0.1:$(REPORT_PORT)/scenes/sample (where models are unsure in it; a click on a peak opens the frame in 3D)"
 
 up: $(VENV)/.base
 	$(LAMM) up --root $(ROOT) --port $(PORT) --report-port $(REPORT_PORT)
@@ -73,7 +75,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.base: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) install --constraint constraints.txt --editable .
+	$(PIP) install --constraint constraints.txt --editable ".[view]"
 	touch $@
 
 # trackeval asks for the OpenCV with windows, which would overwrite ours; it needs none of it for its metrics.

@@ -12,6 +12,7 @@ from lamm_pipeline.cli import options
 from lamm_pipeline.cli.session import Session, open_session
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.instance import add_recording_partitions
+from lamm_pipeline.orchestration.metadata import frame_link
 from lamm_pipeline.orchestration.progress import StageProgress
 from lamm_pipeline.storage.artifacts import ArtifactKey
 from lamm_pipeline.uncertainty.ground_ensemble import write_ensemble
@@ -113,7 +114,7 @@ def show(
                 summaries[part.recording] = _summary(session, part.recording, row.id)
         if recording is not None and recording not in summaries:
             raise InputError(f"{row.id!r} predicts nothing for {recording!r}, but for {', '.join(part.recording for part in parts)}.")
-        page = session.settings.report_url
+        settings = session.settings
     if as_json:
         options.print_json({"evaluation": row.id, "model_id": row.model_id, "recordings": summaries})
         return
@@ -123,7 +124,7 @@ def show(
             options.say(f"\n{name}: frames by score")
             options.print_table([{f"{b['from']:.1f}-{b['to']:.1f}": b["frames"] for b in summary["histogram"]}], "")
             options.say(f"\n{name}: most uncertain frames")
-            links = [{**top, "link": f"{page}/recordings/{name}#frame={top['frame_index']}"} for top in summary["top"]]
+            links = [{**top, "link": frame_link(settings, name, top["frame_index"])} for top in summary["top"]]
             options.print_table([{**top, "score": f"{top['score']:.4f}", "iou": _digits(top["iou"])} for top in links], "")
 
 

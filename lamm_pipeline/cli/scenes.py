@@ -1,20 +1,23 @@
-"""`lamm scenes`: the scene library in a terminal: ask, tag, label, refresh."""
+"""`lamm scenes`: the scene library in a terminal: ask, tag, label, refresh; and scenes in 3D."""
 
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
 from lamm_pipeline.cli import options
 from lamm_pipeline.cli.session import Session, open_session
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.orchestration.instance import add_recording_partitions
 from lamm_pipeline.scenes.library.changes import change_labelling, change_tag
 from lamm_pipeline.scenes.library.collect import KEY, collect, known, published
 from lamm_pipeline.scenes.library.query import Question, SceneQueries
 from lamm_pipeline.scenes.library.scene_table import Scene
 
 LISTED = 50
+VIEW = "scene_view"
 Where = Annotated[
     str,
     typer.Option(
@@ -77,6 +80,33 @@ def refresh(root: options.Root = None, as_json: options.AsJson = False) -> None:
         options.print_json(counts)
     else:
         options.print_table([counts], "There is no library.")
+
+
+@options.command
+def view(
+    recordings: Annotated[list[str], typer.Argument(help="Recording keys.")],
+    force: Annotated[bool, typer.Option("--force", help="Make them again even if nothing has changed.")] = False,
+    root: options.Root = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Make scenes in 3D for the report server: the asset `scene_view`, of what is there already.
+
+    lamm scenes view drive
+    """
+    rows = []
+    with open_session(root) as session:
+        for key in recordings:
+            session.workspace.catalog.recording(key)
+        add_recording_partitions(session.instance, recordings)
+        for key in recordings:
+            session.materialize("scene", key, [VIEW], {VIEW: {"force": force}})
+            counts = session.workspace.recording_artifact(key, VIEW).counts
+            link = f"{session.settings.report_url}/scenes/{quote(key)}/view"
+            rows.append({"scene": key, "frames": counts["frames"], "megabytes": counts["megabytes"], "link": link})
+    if as_json:
+        options.print_json(rows)
+    else:
+        options.print_table(rows, "")
 
 
 @options.command

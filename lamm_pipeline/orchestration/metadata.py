@@ -64,13 +64,24 @@ def file_url(settings: Settings, artifact: Artifact, name: str) -> dg.UrlMetadat
 
 
 def scene_url(settings: Settings, recording: str) -> dg.UrlMetadataValue:
-    """The page that shows a recording in 3D; `?frame=N` after it opens it at a frame.
+    """The page that shows a recording in 3D.
 
     Args:
         settings: say where the report server is.
         recording: key of the recording.
     """
-    return dg.MetadataValue.url(f"{settings.report_url}/scenes/{recording}/view")
+    return dg.MetadataValue.url(f"{settings.report_url}/scenes/{quote(recording)}/view")
+
+
+def frame_link(settings: Settings, recording: str, frame_index: int) -> str:
+    """Address of a frame in 3D; where its recording has no scene view then, the report server goes on to the page of the scene.
+
+    Args:
+        settings: say where the report server is.
+        recording: key of the recording.
+        frame_index: index of the frame in the recording.
+    """
+    return f"{settings.report_url}/scenes/{quote(recording)}/view?frame={frame_index}"
 
 
 def _type(rows: Sequence[Mapping[str, Any]], name: str) -> str:

@@ -9,27 +9,31 @@
 | `/api/library/changes` | change many scenes |
 | `/api/library/drafts/<name>` | draft of a dataset with its statistics |
 | `.../scenes`, `.../plan`, `.../save` | change it, try another split, save it as a version |
-| `/api/library/scenes/<key>` | all that is known of a scene; `/runs` its runs |
+| `/api/library/scenes/<key>` | all that is known of a scene; `/runs` its runs, `/timeline` its uncertainty frame by frame |
+| `/plotly/<version>/plotly.min.js` | what draws the timeline |
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from lamm_pipeline.orchestration.workspace import Workspace
+from lamm_pipeline.reports.files import FOREVER
 from lamm_pipeline.reports.requests import body_of, number_of, page
 from lamm_pipeline.reports.scene_details import details, runs
+from lamm_pipeline.reports.scene_timeline import PLOT_SCRIPT, SceneTimelines, plot_script, plot_version
 from lamm_pipeline.reports.scenes import Scenes
 from lamm_pipeline.reports.security import page_policy
 from lamm_pipeline.settings import actor
 
 
 class ScenePages:
-    """Answers requests about scenes. HTTP is here; what is read and said is in `scenes.py` and `scene_details.py`."""
+    """Answers requests about scenes. HTTP is here; what is read and said is in `scenes.py`, `scene_details.py`, `scene_timeline.py`."""
 
     def __init__(self, workspace: Workspace, recording: Callable[[Request], str], *, local: bool) -> None:
         """Made by the server.
@@ -42,6 +46,7 @@ class ScenePages:
         self.workspace = workspace
         self.local = local
         self.scenes = Scenes(workspace)
+        self.timelines = SceneTimelines(workspace)
         self._recording = recording
 
     @property
@@ -60,6 +65,8 @@ class ScenePages:
             Route(f"{draft}/save", self.save, methods=["POST"]),
             Route("/api/library/scenes/{recording:str}", self.scene),
             Route("/api/library/scenes/{recording:str}/runs", self.runs),
+            Route("/api/library/scenes/{recording:str}/timeline", self.timeline),
+            Route(f"/plotly/{{version:str}}/{PLOT_SCRIPT}", self.plot_script),
         ]
 
     def library_page(self, _: Request) -> Response:
@@ -107,6 +114,17 @@ class ScenePages:
     def runs(self, request: Request) -> Response:
         """The runs of a scene."""
         return JSONResponse({"runs": runs(self.workspace, self._recording(request))})
+
+    def timeline(self, request: Request) -> Response:
+        """The uncertainty of a scene, frame by frame."""
+        return JSONResponse(self.timelines.timeline(self._recording(request)))
+
+    def plot_script(self, request: Request) -> Response:
+        """What draws the timeline."""
+        path = plot_script()
+        if path is None or request.path_params["version"] != plot_version():
+            raise HTTPException(404, "There is no such file.")
+        return FileResponse(path, media_type="text/javascript", headers={"Cache-Control": FOREVER})
 
     async def _with_draft(self, request: Request, work: Callable[[str, Mapping[str, Any]], Mapping[str, Any]]) -> Response:
         content = await body_of(request)

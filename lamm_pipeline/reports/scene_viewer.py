@@ -2,7 +2,7 @@
 
 | address | what |
 | --- | --- |
-| `/scenes/<recording>/view` | the scene; `?frame=N` opens it at that frame |
+| `/scenes/<recording>/view` | the scene; `?frame=N` opens it at that frame; without a scene on to the page `/scenes/<recording>` |
 | `/scenes/<recording>/<version>/scene.rrd` | its file |
 | `/rerun/<version>/<name>` | Rerun's web viewer |
 | `/api/scenes/<recording>` | what the page has to know |
@@ -13,16 +13,19 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reports.files import FOREVER, find_artifact
+from lamm_pipeline.reports.requests import number_of
 from lamm_pipeline.reports.rerun_viewer import FILES, viewer_file
+from lamm_pipeline.reports.scene_timeline import view_state
 from lamm_pipeline.scenes.view.scene_layout import FRAME_TIMELINE
 from lamm_pipeline.scenes.view.scene_view import ABOUT_FILE, SCENE_FILE
 from lamm_pipeline.scenes.view.scene_writer import rerun_version
@@ -63,8 +66,11 @@ class SceneViewer:
         ]
 
     def page(self, request: Request) -> Response:
-        """The page that shows a scene."""
-        self._recording(request)
+        """The page that shows a scene; where there is none, the page that tells all else, which says how it is made."""
+        recording = self._recording(request)
+        if self._workspace.store.current_version(ArtifactKey("recordings", recording, ASSET)) is None:
+            frame = number_of(request, "frame")
+            return RedirectResponse(f"/scenes/{quote(recording)}" + ("" if frame is None else f"?frame={frame}"), 303)
         return FileResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
 
     def about(self, request: Request) -> Response:
@@ -72,19 +78,19 @@ class SceneViewer:
         recording = self._recording(request)
         artifact = self._workspace.store.current(ArtifactKey("recordings", recording, ASSET))
         if artifact is None:
-            raise InputError(f"There is no scene view of {recording!r} yet. Materialize `{ASSET}` for this recording in Dagster.")
+            raise InputError(f"There is no scene view of {recording!r} yet. `lamm scenes view {recording}` makes it.")
         about: dict[str, Any] = json.loads(artifact.file(ABOUT_FILE).read_text(encoding="utf-8"))
         viewer = rerun_version()
         if viewer != about["rerun"]:
-            raise InputError(
-                f"The scene view was written by Rerun {about['rerun']}, and Rerun {viewer} is installed here. Materialize `{ASSET}` again."
-            )
+            written = f"The scene view was written by Rerun {about['rerun']}, and Rerun {viewer} is installed here."
+            raise InputError(f"{written} `lamm scenes view {recording}` makes it again.")
         return JSONResponse(
             {
                 "scene": f"/scenes/{recording}/{artifact.version}/{SCENE_FILE}",
                 "viewer": f"/rerun/{viewer}",
                 "timeline": FRAME_TIMELINE,
                 "about": about,
+                "note": view_state(self._workspace.store, recording)["note"],
             }
         )
 

@@ -1,6 +1,7 @@
 """The asset `frame_uncertainty`."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -8,7 +9,7 @@ import dagster as dg
 from lamm_pipeline import partitions
 from lamm_pipeline.orchestration.config import StageConfig
 from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failures
-from lamm_pipeline.orchestration.metadata import review_url, table
+from lamm_pipeline.orchestration.metadata import frame_link, review_url, table
 from lamm_pipeline.orchestration.placement import model_placement
 from lamm_pipeline.orchestration.produce import produce, result
 from lamm_pipeline.orchestration.workspace import Workspace
@@ -68,7 +69,7 @@ def frame_uncertainty(context: dg.AssetExecutionContext, config: FrameUncertaint
             settings=plan.settings,
         )
         counts = artifact.counts
-        page = f"{workspace.settings.report_url}/recordings/{context.partition_key}"
+        link = partial(frame_link, workspace.settings, context.partition_key)
         return result(
             artifact,
             {
@@ -77,7 +78,7 @@ def frame_uncertainty(context: dg.AssetExecutionContext, config: FrameUncertaint
                 "bad_frames": sum(each["bad_frames"] for each in counts["evaluations"]),
                 **_numbers(counts["evaluations"]),
                 "by_evaluation": table([_joined(each) for each in counts["evaluations"]]),
-                "top": table([{**row, "link": f"{page}#frame={row['frame_index']}"} for row in counts["top"]]),
+                "top": table([{**row, "link": link(row["frame_index"])} for row in counts["top"]]),
                 "histogram": dg.MetadataValue.md(histogram_text(counts["histogram"])),
                 "bad": table(counts["bad"]),
                 "review": review_url(workspace.settings, context.partition_key),

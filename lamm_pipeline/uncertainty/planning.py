@@ -24,7 +24,7 @@ from lamm_pipeline.uncertainty.score_recording import EvaluationInput, published
 from lamm_pipeline.uncertainty.settings import OPERATIONAL_FIELDS, Backend, UncertaintySettings
 
 ASSET = "frame_uncertainty"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 MISSING = "missing"
 
 

@@ -17,7 +17,7 @@ from lamm_pipeline.geometry.camera import RectifiedCamera
 from lamm_pipeline.geometry.ground_plane import fit_ground_plane
 from lamm_pipeline.uncertainty.box_disagreement import box_disagreement
 from lamm_pipeline.uncertainty.evaluation_files import Evaluation
-from lamm_pipeline.uncertainty.frame_uncertainty import FrameUncertainty, to_json
+from lamm_pipeline.uncertainty.frame_uncertainty import FrameUncertainty, to_json, write_classes, write_scores
 from lamm_pipeline.uncertainty.labels import GROUND, OBSTACLE, ClassMap, derive_labels, label_file, read_labels
 from lamm_pipeline.uncertainty.predictions import FramePredictions, read_frame
 from lamm_pipeline.uncertainty.scores import SCORES, BadPredictionError, PointScores, score_points
@@ -84,7 +84,7 @@ class FrameScorer:
         frames: of the recording, by index.
         cloud_bytes: size of each frame's cloud, by its name.
         device: of torch, None for NumPy.
-        keep_points: whether the scores of points are written.
+        keep_points: whether scores and classes of points are written.
         labels: truth in files, None without.
         derivation: truth by derivation, None when it is not wanted or cannot be.
     """
@@ -107,7 +107,7 @@ class FrameScorer:
 
         Args:
             item: its index and the file of its predictions.
-            directory: of the artifact, for the scores of points.
+            directory: of the artifact, for what is kept of points.
         """
         index, path = item
         frame_id = f"{self.recording}:{index:06d}"
@@ -135,6 +135,7 @@ class FrameScorer:
         boxes = None if predicted.boxes is None else box_disagreement(predicted.boxes, evaluation.members or 1)
         score, kind = _shown(statistics, boxes)
         labels, source, problem = self._truth(record, predicted) if scored is not None else (None, None, None)
+        classes = scored.predicted if scored is not None and self.keep_points else None
         tally = None
         if scored is not None and labels is not None and (labels >= 0).any():
             finding = shown_score(evaluation)
@@ -154,7 +155,9 @@ class FrameScorer:
             iou=None if tally is None else mean_iou(tally.confusion),
             accuracy=None if tally is None else accuracy(tally.confusion),
             label_source=None if tally is None else source,
-            points_path=self._keep(record, values, directory) if self.keep_points and values else None,
+            points_path=self._keep_scores(record, values, directory) if self.keep_points and values else None,
+            classes_path=None if classes is None else self._keep_classes(record, classes, labels, directory),
+            class_names=() if classes is None else evaluation.classes,
         )
         wrong = None if problem is None else {"frame_id": record.frame_id, "reason": problem}
         return ScoredFrame(row=row, bad_labels=wrong, tally=tally)
@@ -191,12 +194,16 @@ class FrameScorer:
         classes = self.evaluation.classes
         return np.asarray(np.array([classes.index(GROUND), classes.index(OBSTACLE), -1])[found])
 
-    def _keep(self, record: FrameRecord, values: Mapping[str, NDArray[Any]], directory: Path) -> str:
+    def _keep_scores(self, record: FrameRecord, values: Mapping[str, NDArray[Any]], directory: Path) -> str:
         name = f"points/{self.evaluation.id}/{record.filename_base}.npy"
         count = len(next(iter(values.values())))
         columns = [values.get(score, np.full(count, np.nan)) for score in SCORES]
-        (directory / name).parent.mkdir(parents=True, exist_ok=True)
-        np.save(directory / name, np.stack(columns, axis=1).astype(np.float16))
+        write_scores(directory / name, columns)
+        return name
+
+    def _keep_classes(self, record: FrameRecord, predicted: NDArray[Any], true: NDArray[Any] | None, directory: Path) -> str:
+        name = f"classes/{self.evaluation.id}/{record.filename_base}.npy"
+        write_classes(directory / name, predicted, true, len(self.evaluation.classes))
         return name
 
 

@@ -6,6 +6,7 @@
     evaluations/<id>/frames.parquet          its rows
     evaluations/<id>/summary.json            its summary
     points/<id>/<index:06d>.npy              scores of the points, float16
+    classes/<id>/<index:06d>.npy             predicted and true class of the points
 
 What one evaluation's files are depends on that evaluation and the recording alone, so they are taken over from an artifact published before
 as long as their identity is the same.
@@ -36,6 +37,7 @@ IDENTITY = "identity.json"
 FRAMES = "frames.parquet"
 SCORED, STALE, REFUSED = "scored", "stale", "refused"
 SHOWN_BAD = 50
+_OF_POINTS = ("points", "classes")
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def score_recording(
 def _take_over(artifact: Artifact, evaluation_id: str, directory: Path) -> None:
     """Link the files of an evaluation from a published artifact."""
     for name in artifact.manifest.files:
-        if name.startswith((f"{part_folder(evaluation_id)}/", f"points/{evaluation_id}/")):
+        if name.startswith((f"{part_folder(evaluation_id)}/", *(f"{kept}/{evaluation_id}/" for kept in _OF_POINTS))):
             place(artifact.file(name), directory / name)
 
 
@@ -180,8 +182,9 @@ def _score_evaluation(
 
 
 def _drop_points(directory: Path, evaluation_id: str) -> None:
-    for path in (directory / "points" / evaluation_id).glob("*.npy"):
-        path.unlink()
+    for kept in _OF_POINTS:
+        for path in (directory / kept / evaluation_id).glob("*.npy"):
+            path.unlink()
 
 
 def _join(inputs: Sequence[EvaluationInput], directory: Path) -> dict[str, Any]:

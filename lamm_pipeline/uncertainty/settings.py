@@ -26,7 +26,7 @@ class UncertaintySettings(BaseModel):
         description="Score evaluations with the classes `ground` and `obstacle` against points in 3D boxes and on the ground plane, where "
         "no other truth is given.",
     )
-    keep_points: bool = Field(True, description="Keep the scores of every point, for the 3D view: 10 bytes a point.")
+    keep_points: bool = Field(True, description="Keep scores and classes of every point, for the 3D view: 12 bytes a point.")
     max_bad_share: float = Field(
         0.1, ge=0.0, le=1.0, description="Largest share of an evaluation's frames that may be bad; with more it is not scored at all."
     )

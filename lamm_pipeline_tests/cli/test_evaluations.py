@@ -32,7 +32,7 @@ def test_an_ensemble_of_ground_filters_is_scored_against_derived_truth_and_shown
     assert sum(bucket["frames"] for bucket in shown["histogram"]) == FRAMES
     assert shown["labels"]["accuracy"] > 0.9
     text = lamm("evaluation", "show", "ground-filters", "--root", root).stdout
-    assert f"/recordings/{KEY}#frame={shown['top'][0]['frame_index']}" in text
+    assert f"/scenes/{KEY}/view?frame={shown['top'][0]['frame_index']}" in text
     [row] = printed("evaluation", "list", "--root", root)
     assert (row["evaluation"], row["frames"], row["members"]) == ("ground-filters", FRAMES, 6)
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from lamm_pipeline_tests.command_line import lamm, printed, refused
-from lamm_pipeline_tests.review.worlds import World
+from lamm_pipeline_tests.review.worlds import FRAMES, World
 from lamm_pipeline_tests.scenes.library.scene_worlds import publish_uncertainty
+from lamm_pipeline_tests.scenes.view.scene_files import need_rerun
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 
@@ -54,6 +55,16 @@ def test_the_library_is_refreshed_from_the_terminal_and_empty_roots_are_no_probl
     assert all(each["image_preview"] for each in printed("scenes", "--root", root))
     assert printed("scenes", "--root", tmp_path / "empty") == []
     assert "There are no scenes yet." in lamm("scenes", "--root", tmp_path / "empty").stdout
+
+
+@pytest.mark.requirement("CAT-12")
+def test_a_scene_view_is_made_from_the_terminal(root: Path) -> None:
+    need_rerun()
+    [told] = printed("scenes", "view", "sunny", "--root", root)
+    assert (told["scene"], told["frames"]) == ("sunny", FRAMES)
+    assert told["link"].endswith("/scenes/sunny/view")
+    assert "sunny" in lamm("scenes", "view", "sunny", "--force", "--root", root).stdout
+    assert "nobody" in refused("scenes", "view", "nobody", "--root", root)
 
 
 def test_what_cannot_be_read_is_told_beside_the_answer(root: Path) -> None:

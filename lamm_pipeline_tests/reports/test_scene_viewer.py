@@ -16,9 +16,10 @@ from lamm_pipeline.scenes.view.scene_view import write_scene
 from lamm_pipeline.scenes.view.settings import SceneViewSettings
 from lamm_pipeline_tests.browser import SOFTWARE_WEBGL, chromium, opened
 from lamm_pipeline_tests.reports.sites import Site, running
+from lamm_pipeline_tests.reports.test_scene_timeline import hovered, need_plotly, wait_for_plot
 from lamm_pipeline_tests.review.worlds import FRAMES
 from lamm_pipeline_tests.scenes.view.scene_files import need_rerun
-from lamm_pipeline_tests.scenes.view.scene_world import SceneWorld
+from lamm_pipeline_tests.scenes.view.scene_world import CLASSES, PEAK, SceneWorld
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 
@@ -96,7 +97,7 @@ def test_a_recording_without_a_scene_says_what_to_do(tmp_path: Path) -> None:
     with running(world.root) as site:
         answer = site.get("/api/scenes/drive")
     assert answer.status == 400
-    assert "Materialize `scene_view`" in answer.content["error"]
+    assert "`lamm scenes view drive` makes it" in answer.content["error"]
 
 
 def test_a_scene_of_another_rerun_is_to_be_made_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,6 +191,18 @@ def test_a_link_opens_the_very_frame_and_nothing_is_asked_of_other_servers(site:
         assert page.url.endswith("?frame=1")
         assert page.locator("#scene").screenshot() != picture
         assert elsewhere == []
+
+
+@pytest.mark.requirement("UNC-05", "UNC-04")
+def test_a_click_on_a_peak_of_the_timeline_shows_its_frame(site: Site, browser: Browser) -> None:
+    need_plotly()
+    with opened(browser, f"{site.url}/scenes/drive") as page:
+        wait_for_plot(page, 2)
+        page.mouse.click(*hovered(page, 1, 0))
+        page.wait_for_url(f"**/scenes/drive/view?frame={PEAK}")
+        wait_for_frame(page, PEAK)
+        assert page.locator("#title").get_attribute("href") == "/scenes/drive"
+        assert page.locator("#classes").inner_text().split() == list(CLASSES)
 
 
 def test_a_page_that_cannot_load_says_so(site: Site, browser: Browser) -> None:

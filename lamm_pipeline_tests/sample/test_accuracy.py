@@ -17,16 +17,23 @@ from lamm_pipeline.extraction.point_cloud import velodyne_to_camera
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.geometry.boxes_3d import project_points
 from lamm_pipeline.geometry.ground_plane import fit_ground_plane
+from lamm_pipeline.ontology.ontology import load_ontology
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
+from lamm_pipeline.scenes.view import scene_layout
+from lamm_pipeline.scenes.view.scene_source import SceneSource, usable_inputs
+from lamm_pipeline.scenes.view.scene_view import SCENE_FILE, write_scene
+from lamm_pipeline.scenes.view.settings import SceneViewSettings
 from lamm_pipeline.segmentation import detections
 from lamm_pipeline.storage.artifacts import ArtifactKey
 from lamm_pipeline.storage.in_force import artifacts_in_force
 from lamm_pipeline.storage.local_store import LocalStore
+from lamm_pipeline.uncertainty import frame_uncertainty
 from lamm_pipeline.uncertainty.evaluation_files import frame_files, read_evaluation
 from lamm_pipeline.uncertainty.labels import derive_labels
 from lamm_pipeline.uncertainty.predictions import read_frame
+from lamm_pipeline_tests.scenes.view.scene_files import need_rerun, read_scene, rgb
 from lamm_pipeline_tests.test_pipeline import lamm
 
 TRACKS = {0, 1, 2, 3}
@@ -129,3 +136,33 @@ def test_ground_filters_differ_and_their_doubts_find_the_errors(house: tuple[Pat
     assert (scored["frames"], scored["sources"]) == (FRAMES, ["derived"])
     assert scored["ause"] < 0.3 * scored["ause_random"]
     assert scored["accuracy"] > 0.95
+
+
+@pytest.mark.requirement("CAT-12")
+def test_points_keep_their_predicted_and_their_true_class_up_to_the_scene(house: tuple[Path, Path], tmp_path: Path) -> None:
+    need_rerun()
+    root, _ = house
+    lamm("evaluation", "ensemble", "street", "--root", str(root))
+    used, left_out = usable_inputs(LocalStore(root), "street")
+    assert left_out == []
+    source = SceneSource(used, load_ontology())
+    write_scene(source, SceneViewSettings(points_per_frame=500_000, max_megabytes=500), tmp_path)
+    points = read_scene(tmp_path / SCENE_FILE)[f"/{scene_layout.POINTS}"][FRAMES // 2]
+    folder = root / "predictions" / "ground-filters"
+    evaluation = read_evaluation(folder)
+    probabilities = read_frame(dict(frame_files(folder / "street"))[FRAMES // 2], evaluation, None).probabilities
+    assert probabilities is not None
+    [shown] = source.evaluations
+    colors = {name: tuple(color) for name, color in zip((*evaluation.classes, "unknown"), source.class_colors(shown).tolist(), strict=True)}
+    assert len(set(colors.values())) == 3
+
+    def classes(layer: str) -> list[str]:
+        names = {color: name for name, color in colors.items()}
+        return [names[rgb(each)] for each in points[scene_layout.color_component(f"{layer}/ground-filters")]]
+
+    predicted, true = np.array(classes("prediction")), np.array(classes("truth"))
+    assert predicted.tolist() == [evaluation.classes[each] for each in probabilities.mean(axis=0).argmax(axis=-1)]
+    known = true != "unknown"
+    assert 0.5 < known.mean() < 1.0
+    rows = list(frame_uncertainty.read(used["frame_uncertainty"].file(frame_uncertainty.FILE_NAME)))
+    assert (predicted[known] == true[known]).mean() == pytest.approx(rows[FRAMES // 2].accuracy)

@@ -4,6 +4,7 @@ import json
 import shutil
 import tracemalloc
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from lamm_pipeline.uncertainty.predictions import MemberBoxes, PredictionWriter
 from lamm_pipeline.uncertainty.scores import SCORES, score_points
 from lamm_pipeline.uncertainty.settings import Backend, UncertaintySettings
 from lamm_pipeline.uncertainty.taking_in import add_evaluation
-from lamm_pipeline_tests.uncertainty.rides import FRAMES, KEY, POINTS, Ride, evaluation, predict, probabilities
+from lamm_pipeline_tests.uncertainty.rides import CLASSES, FRAMES, KEY, POINTS, Ride, evaluation, predict, probabilities
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 
@@ -96,12 +97,16 @@ def test_every_frame_has_its_scores_with_the_ensemble_that_gave_them(ride: Ride,
         kept = np.load(ride.scored.file(row.points_path or ""))
         assert (kept.dtype, kept.shape) == (np.float16, (POINTS, len(SCORES)))
         assert np.allclose(kept[:, 2], scored.values["mutual_information"], atol=1e-3)
+        classes = np.load(ride.scored.file(row.classes_path or ""))
+        assert (classes.dtype, classes.shape, row.class_names) == (np.int8, (POINTS, 2), CLASSES)
+        assert classes[:, 0].tolist() == scored.predicted.tolist()
+        assert set(classes[:, 1]) == {-1}, "nobody knows the truth"
     assert (seen["evaluations"], seen["frames_scored"], seen["bad_frames"]) == (1, FRAMES, 0)
     assert seen["newest_mean_score"] == pytest.approx(np.mean([row.score for row in found]))
     assert seen["newest_p95_score"] == np.percentile([row.score for row in found], 95)
     ranking = [row.data for row in seen["top"].records]
     assert [row["score"] for row in ranking] == sorted((row.score for row in found), reverse=True)
-    assert ranking[0]["link"].endswith(f"/recordings/{KEY}#frame={ranking[0]['frame_index']}")
+    assert ranking[0]["link"].endswith(f"/scenes/{KEY}/view?frame={ranking[0]['frame_index']}")
     assert "0.1-0.2" in seen["histogram"]
     assert len(seen["histogram"]) < 1000
     assert verdicts(outcome) == {"predictions_usable": True, "evaluations_fresh": True}
@@ -125,7 +130,7 @@ def test_a_new_evaluation_reuses_what_is_published_of_the_others(
     told(ride.score(instance))
     assert sorted(counted) == [path for _, path in frame_files(second / KEY)], "only the new one is read"
     assert [row.evaluation for row in rows(ride)] == ["night"] * FRAMES + ["day"] * FRAMES
-    for name in ("points/night/000000.npy", "evaluations/night/frames.parquet"):
+    for name in ("points/night/000000.npy", "classes/night/000000.npy", "evaluations/night/frames.parquet"):
         assert before.file(name).samefile(ride.scored.file(name))
     both = {name: entry.sha256 for name, entry in ride.scored.manifest.files.items()}
 
@@ -225,7 +230,7 @@ def test_bad_frames_are_counted_with_their_reasons_and_the_others_scored(ride: R
     assert "5 of 7 frames cannot be scored" in refused["reason"]
     assert (scored["status"], scored["frames"]) == ("scored", FRAMES)
     assert {row.evaluation for row in rows(ride)} == {"day"}
-    assert not [name for name in ride.scored.manifest.files if name.startswith("points/night")]
+    assert not [name for name in ride.scored.manifest.files if name.startswith(("points/night", "classes/night"))]
 
 
 def test_evaluations_of_other_frames_are_stale_and_not_mixed_in(ride: Ride, instance: dg.DagsterInstance, tmp_path: Path) -> None:
@@ -263,7 +268,7 @@ def test_predictions_that_are_gone_stay_as_published_and_are_refused_otherwise(
     counted.clear()
     assert verdicts(ride.score(instance, keep_points=False))["predictions_usable"]
     assert {path.parent.parent.name for path in counted} == {"night"}
-    assert all(row.points_path is None for row in rows(ride))
+    assert all((row.points_path, row.classes_path, row.class_names) == (None, None, ()) for row in rows(ride))
 
 
 @pytest.mark.requirement("UNC-01")
@@ -281,6 +286,11 @@ def test_truth_comes_with_the_predictions(ride: Ride, instance: dg.DagsterInstan
     found = rows(ride)
     assert (found[0].iou, found[0].accuracy, found[0].label_source) == (1.0, 1.0, "file")
     assert all(row.accuracy == pytest.approx(250 / 350) for row in found[1:])
+    for n, row in enumerate(found):
+        predicted, true = np.load(ride.scored.file(row.classes_path or "")).T
+        assert (true[-50:] == -1).all()
+        assert (predicted[100:-50] == true[100:-50]).all()
+        assert (predicted[:100] == true[:100]).all() == (n == 0)
     labels_of = json.loads(ride.scored.file("summary.json").read_text())["evaluations"][0]["labels"]
     assert (labels_of["sources"], labels_of["points"]) == (["file"], FRAMES * 350)
     assert labels_of["accuracy"] == pytest.approx((350 + 5 * 250) / (6 * 350))
@@ -403,7 +413,26 @@ def test_columns_are_those_of_the_contract(ride: Ride, instance: dg.DagsterInsta
     columns = set(pq.read_schema(ride.scored.file(table.FILE_NAME)).names)
     assert {"evaluation", "model_id", "evaluated_at", "frame_id", "frame_index", "timestamp_ns", "points", "score", "score_kind"} <= columns
     assert {f"{score}_{what}" for score in SCORES for what in ("mean", "p95", "foreground_mean")} <= columns
-    assert {"iou", "accuracy", "points_path", "label_source"} <= columns
+    assert {"iou", "accuracy", "points_path", "label_source", "classes_path", "class_names"} <= columns
+
+
+def test_a_table_from_before_points_had_classes_has_none_and_another_table_is_refused(tmp_path: Path) -> None:
+    row = table.FrameUncertainty("night", "model", datetime(2026, 5, 1, tzinfo=UTC), f"{KEY}:000000", 0, 1, None, 0.5, "box_disagreement")
+    table.write(tmp_path / "now.parquet", [row])
+    content = pq.read_table(tmp_path / "now.parquet")
+    pq.write_table(content.drop_columns(["classes_path", "class_names"]), tmp_path / "before.parquet")
+    [found] = table.read(tmp_path / "before.parquet")
+    assert (found.score, found.classes_path, found.class_names) == (0.5, None, ())
+    pq.write_table(content.drop_columns(["score"]), tmp_path / "other.parquet")
+    with pytest.raises(InputError, match="has no column score"):
+        list(table.read(tmp_path / "other.parquet"))
+
+
+@pytest.mark.parametrize(("classes", "dtype"), [(2, np.int8), (128, np.int8), (129, np.int16)])
+def test_classes_take_a_byte_as_long_as_one_is_enough(tmp_path: Path, classes: int, dtype: Any) -> None:
+    table.write_classes(tmp_path / "classes.npy", np.array([0, classes - 1]), None, classes)
+    kept = np.load(tmp_path / "classes.npy")
+    assert (kept.dtype, kept.tolist()) == (dtype, [[0, -1], [classes - 1, -1]])
 
 
 def test_the_back_end_is_numpy_unless_there_is_a_gpu_or_torch_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

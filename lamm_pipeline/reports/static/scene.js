@@ -1,6 +1,6 @@
 // Shows a scene in Rerun's web viewer, and opens it at the frame that the address asks for.
 
-import { byId, get } from "./http.js";
+import { byId, element, get } from "./http.js";
 
 const recording = decodeURIComponent(location.pathname.split("/")[2]);
 const key = encodeURIComponent(recording);
@@ -74,8 +74,12 @@ async function start(scene) {
 function tell(scene) {
   const { about } = scene;
   const facts = [`${about.frames} of ${about.recording_frames} frames`, `${about.megabytes.toFixed(1)} MB`];
-  byId("facts").textContent = [...facts, ...about.thinned].join(" · ");
-  byId("facts").title = [...about.thinned, ...about.missing].join("\n");
+  const told = [...(scene.note ? [scene.note.replaceAll("`", "")] : []), ...facts, ...about.thinned];
+  byId("facts").textContent = told.join(" · ");
+  byId("facts").title = [...told, ...about.missing].join("\n");
+  const classes = new Map(about.evaluations.flatMap((each) => each.classes).map((each) => [each.name, each.color]));
+  byId("classes").replaceChildren(...[...classes].flatMap(([name, color]) => [element("span", { class: "swatch", style: { background: color } }), name]));
+  byId("classes").title = "Colours of the classes in the tabs Prediction and Truth";
 }
 
 function watch(viewer) {
@@ -91,6 +95,7 @@ function fail(error) {
 
 document.title = `${recording}: scene`;
 byId("title").textContent = recording;
+byId("title").href = `/scenes/${key}`;
 byId("review-link").href = `/recordings/${key}`;
 byId("frame").value = wantedFrame() ?? "";
 

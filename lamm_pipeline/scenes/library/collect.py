@@ -218,9 +218,14 @@ def _facts(store: ArtifactStore, key: str, versions: Mapping[str, str], before: 
         found |= {"frames": counts.get("extracted_frames"), "points": sum(clouds) // POINT_BYTES if clouds else None}
     if "detections" in artifacts:
         found["annotations"] = artifacts["detections"].counts.get("detections")
-    if UNCERTAINTY in artifacts:
+    if UNCERTAINTY in artifacts and _is_of(artifacts[UNCERTAINTY], versions.get("frames")):
         found |= uncertainty_of(artifacts[UNCERTAINTY].file(f"{UNCERTAINTY}.parquet"))
     return found
+
+
+def _is_of(scored: Artifact, frames_version: str | None) -> bool:
+    """Whether scores are of these frames, as far as is known; those of frames that were extracted otherwise count for nothing."""
+    return scored.manifest.identity.inputs.get("frames", frames_version) == frames_version
 
 
 def uncertainty_of(path: Path) -> dict[str, Any]:

@@ -8,23 +8,22 @@ import dagster as dg
 import numpy as np
 
 from lamm_pipeline import partitions
-from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.orchestration.config import StageConfig
 from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failures
 from lamm_pipeline.orchestration.metadata import THUMBNAIL_WIDTH, scene_url, table, thumbnail
 from lamm_pipeline.orchestration.produce import produce, result
 from lamm_pipeline.orchestration.workspace import Workspace
-from lamm_pipeline.scenes.view.scene_source import FRAMES, OPTIONAL, SceneSource
+from lamm_pipeline.scenes.view.scene_source import FRAMES, OPTIONAL, SceneSource, usable_inputs
 from lamm_pipeline.scenes.view.scene_view import write_scene
 from lamm_pipeline.scenes.view.scene_writer import rerun_version
 from lamm_pipeline.scenes.view.settings import SceneViewSettings
 from lamm_pipeline.segmentation.segment_frames import read_image
-from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey
+from lamm_pipeline.storage.artifacts import Artifact
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 class SceneViewConfig(SceneViewSettings, StageConfig):
@@ -45,7 +44,7 @@ def scene_view(context: dg.AssetExecutionContext, config: SceneViewConfig, works
     with sentences_as_failures():
         version = rerun_version()
         recording = context.partition_key
-        inputs, left_out = usable_inputs(workspace, recording)
+        inputs, left_out = usable_inputs(workspace.store, recording)
         for sentence in left_out:
             context.log.warning(sentence)
         source = SceneSource(inputs, workspace.ontology)
@@ -76,24 +75,6 @@ def scene_view(context: dg.AssetExecutionContext, config: SceneViewConfig, works
                 "url": scene_url(workspace.settings, recording),
             },
         )
-
-
-def usable_inputs(workspace: Workspace, recording: str) -> tuple[dict[str, Artifact], list[str]]:
-    """The artifacts that a scene shows, all made from each other, and why others that are there are left out.
-
-    Raises:
-        InputError: there are no frames.
-    """
-    chosen = workspace.recording_artifacts(recording, FRAMES)
-    left_out = []
-    for asset in OPTIONAL:
-        if workspace.store.current(ArtifactKey("recordings", recording, asset)) is None:
-            continue
-        try:
-            chosen = workspace.recording_artifacts(recording, *chosen, asset)
-        except InputError as error:
-            left_out.append(f"Left out: {error}")
-    return chosen, left_out
 
 
 def _preview(frames: Artifact) -> dg.MetadataValue[Any]:

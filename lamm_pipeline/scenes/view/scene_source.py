@@ -1,15 +1,16 @@
 """What a scene view is made of: the frames of a recording and whatever else is known of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import count, pairwise
 from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.extraction.frame_registry import FrameRegistry
 from lamm_pipeline.extraction.in_frame_order import InFrameOrder
@@ -20,15 +21,18 @@ from lamm_pipeline.scenes.view import evaluations, uncertainty_colors
 from lamm_pipeline.scenes.view.evaluations import Evaluation
 from lamm_pipeline.scenes.view.scene_frame import FrameInputs, TrackedBox, by_frame
 from lamm_pipeline.segmentation import detections
-from lamm_pipeline.storage.artifacts import Artifact
+from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore
+from lamm_pipeline.storage.in_force import artifacts_in_force
 from lamm_pipeline.tracking import camera_path, tracks
 from lamm_pipeline.tracking.camera_path import Pose
 from lamm_pipeline.uncertainty import frame_uncertainty
+from lamm_pipeline.uncertainty.frame_uncertainty import UNKNOWN_CLASS
 
 FRAMES = "frames"
 OPTIONAL = ("detections", "boxes_3d", "tracks", "frame_uncertainty")
 """Assets that a scene view shows where they are there."""
 
+_LEAST_COLOR_DISTANCE = 120
 _SLOWEST, _FASTEST, _UNKNOWN_FPS = 1.0, 60.0, 10.0
 
 
@@ -53,7 +57,7 @@ class SceneSource:
     def evaluations(self) -> tuple[Evaluation, ...]:
         """What models said of the frames; none where there is no frame uncertainty."""
         artifact = self.artifacts.get("frame_uncertainty")
-        return () if artifact is None else evaluations.read(artifact.file(frame_uncertainty.FILE_NAME))
+        return () if artifact is None else evaluations.gather(frame_uncertainty.read(artifact.file(frame_uncertainty.FILE_NAME)))
 
     @cached_property
     def poses(self) -> Mapping[int, Pose]:
@@ -113,19 +117,24 @@ class SceneSource:
         if artifact is None:
             return found
         for each in self.evaluations:
-            scores = evaluations.point_scores(artifact, each, index, points)
-            scores = np.full(points, np.nan, np.float32) if scores is None else scores
-            found[f"uncertainty/{each.id}"] = uncertainty_colors.colors(scores, each.kind)
+            frame = each.frames.get(index)
+            colors = np.full((points, 3), uncertainty_colors.UNKNOWN, np.uint8)
+            if frame is not None:
+                colors = uncertainty_colors.colors(evaluations.point_scores(artifact, frame, points), frame.kind)
+            found[f"uncertainty/{each.id}"] = colors
             if each.has_classes:
-                classes = evaluations.point_classes(artifact, each, index, points)
-                shown = self.class_colors(each)[np.full((points, 2), -1) if classes is None else classes]
+                classes = None if frame is None else evaluations.point_classes(artifact, each, frame, points)
+                shown = self.class_colors(each)[np.full((points, 2), UNKNOWN_CLASS) if classes is None else classes]
                 found |= {f"prediction/{each.id}": shown[:, 0], f"truth/{each.id}": shown[:, 1]}
         return found
 
     def class_colors(self, evaluation: Evaluation) -> NDArray[np.uint8]:
-        """`(classes + 1, 3)`: the ontology's colours where it knows a class, last the one of unknown, which the number -1 finds."""
+        """`(classes + 1, 3)`: the ontology's colours where it knows a class, else ones unlike those; last unknown's, which -1 finds."""
         known = [self.ontology.by_label.get(name.casefold()) for name in evaluation.class_names]
-        colors = [distinct_color(number) if each is None else each.color_rgb for number, each in enumerate(known)]
+        taken = [each.color_rgb for each in known if each is not None]
+        # the first of them is red, which is what uncertainty looks like
+        others = (color for color in map(distinct_color, count(1)) if all(_unlike(color, each) for each in taken))
+        colors = [next(others) if each is None else each.color_rgb for each in known]
         return np.array([*colors, uncertainty_colors.UNKNOWN], np.uint8)
 
     def _file(self, name: str | None) -> Any:
@@ -135,3 +144,25 @@ class SceneSource:
     def _in_order(self, asset: str, read: Any) -> Any:
         artifact = self.artifacts.get(asset)
         return None if artifact is None else InFrameOrder(read(artifact), self.registry.recording, asset)
+
+
+def usable_inputs(store: ArtifactStore, recording: str) -> tuple[dict[str, Artifact], list[str]]:
+    """The artifacts that a scene shows, all made from each other, and why others that are there are left out.
+
+    Raises:
+        InputError: there are no frames.
+    """
+    chosen = artifacts_in_force(store, recording, [FRAMES])
+    left_out = []
+    for asset in OPTIONAL:
+        if store.current(ArtifactKey("recordings", recording, asset)) is None:
+            continue
+        try:
+            chosen = artifacts_in_force(store, recording, [*chosen, asset])
+        except InputError as error:
+            left_out.append(f"Left out: {error}")
+    return chosen, left_out
+
+
+def _unlike(one: Sequence[int], other: Sequence[int]) -> bool:
+    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) >= _LEAST_COLOR_DISTANCE

@@ -17,6 +17,7 @@ from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.scenes.view import scene_layout as layout
 from lamm_pipeline.scenes.view import thinning as thin
 from lamm_pipeline.scenes.view import uncertainty_colors
+from lamm_pipeline.scenes.view.evaluations import Evaluation
 from lamm_pipeline.scenes.view.scene_frame import NO_CLASS, FrameInputs, SceneFrame, class_numbers, make_frame
 from lamm_pipeline.scenes.view.scene_layout import Contents
 from lamm_pipeline.scenes.view.scene_source import SceneSource
@@ -64,18 +65,21 @@ def write_scene(
     places = {n * frames // min(frames, _PROBED) for n in range(min(frames, _PROBED))}
     probed = [inputs for place, inputs in enumerate(source.inputs()) if place in places]
 
-    def measure(detail: Detail) -> float:
+    def size_of(some: list[FrameInputs], detail: Detail) -> int:
         path = folder / _PROBE_FILE
-        _write(source, path, probed, detail, "", workers)
+        _write(source, path, some, detail, "", workers)
         size = path.stat().st_size
         path.unlink()
-        return size / len(probed)
+        return size
 
     peaks = _peaks(source)
     allowed = limit * _HEADROOM
     steps = thin.details(settings)
+    beside_frames = size_of([], steps[0])
     while True:
-        thinning = thin.choose(steps, frames, measure, allowed)
+        thinning = thin.choose(
+            steps, frames, lambda detail: (size_of(probed, detail) - beside_frames) / len(probed), allowed - beside_frames
+        )
         shown = thinning.shown(frames, peaks)
         chosen = (each for place, each in enumerate(source.inputs()) if place in shown)
         told = _told(source, settings, thinning)
@@ -93,7 +97,7 @@ def write_scene(
         "thinning": thinning.to_json(),
         "thinned": _thinned(settings, thinning),
         "missing": missing(source),
-        "evaluations": [{"id": each.id, "model_id": each.model_id, "score": each.kind} for each in source.evaluations],
+        "evaluations": [_about_evaluation(source, each) for each in source.evaluations],
         "world": "camera frame of the first image" if source.poses else "camera frame of each image",
     }
     write_json(folder / ABOUT_FILE, about)
@@ -172,14 +176,14 @@ def _classes(ontology: Ontology) -> list[ShownClass]:
 
 def _uncertainty_series(source: SceneSource) -> list[Series]:
     times = {frame.svo2_frame_index: frame.timestamp_ns for frame in source.registry.selected_frames}
-    series = []
-    for number, each in enumerate(source.evaluations):
-        known = [(index, frame.score) for index, frame in each.frames.items() if frame.score is not None and index in times]
+    series: list[Series] = []
+    for each, kind in ((one, kind) for one in source.evaluations for kind in one.kinds):
+        known = [(index, frame.score) for index, frame in each.frames.items() if frame.kind == kind and index in times]
         if known:
             indices, scores = zip(*known, strict=True)
-            name = f"{each.id} ({each.kind.replace('_', ' ')})"
-            entity = f"{layout.UNCERTAINTY_PLOT}/{each.id}"
-            series.append(Series(entity, name, distinct_color(number), indices, [times[index] for index in indices], scores))
+            name = f"{each.id} ({kind.replace('_', ' ')})"
+            entity = f"{layout.UNCERTAINTY_PLOT}/{each.id}/{kind}"
+            series.append(Series(entity, name, distinct_color(len(series)), indices, [times[index] for index in indices], scores))
     return series
 
 
@@ -194,6 +198,16 @@ def _object_series(source: SceneSource) -> list[Series]:
         for each in source.ontology.classes
         if each.id in there
     ]
+
+
+def _about_evaluation(source: SceneSource, evaluation: Evaluation) -> dict[str, Any]:
+    colors = source.class_colors(evaluation).tolist()
+    return {
+        "id": evaluation.id,
+        "model_id": evaluation.model_id,
+        "scores": list(evaluation.kinds),
+        "classes": [{"name": name, "color": "#{:02x}{:02x}{:02x}".format(*colors[n])} for n, name in enumerate(evaluation.class_names)],
+    }
 
 
 def _thinned(settings: SceneViewSettings, thinning: Thinning) -> list[str]:
@@ -219,8 +233,8 @@ def _told(source: SceneSource, settings: SceneViewSettings, thinning: Thinning) 
     lines = [f"# {registry.recording}", "", f"{len(registry.selected_frames)} frames, {registry.width}x{registry.height}."]
     lines += ["", "Tabs above the 3D view choose the colours of the points. The panel at the left switches single things on and off."]
     for each in source.evaluations:
-        red = uncertainty_colors.red_at(each.kind)
-        lines += ["", f"**{each.id}** ({each.model_id}): {each.kind.replace('_', ' ')}, blue at 0, red at {red:g} and above."]
+        scales = [f"{kind.replace('_', ' ')}, blue at 0, red at {uncertainty_colors.red_at(kind):g} and above" for kind in each.kinds]
+        lines += ["", f"**{each.id}** ({each.model_id}): {'; '.join(scales)}."]
     for title, sentences in (("Thinned", _thinned(settings, thinning)), ("Not here", missing(source))):
         if sentences:
             lines += ["", f"## {title}", "", *(f"- {sentence}" for sentence in sentences)]

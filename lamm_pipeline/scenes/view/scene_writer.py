@@ -95,6 +95,7 @@ class SceneWriter:
         self._stream.set_log_time_enabled(False)
         self._stream.send_recording_name(self.recording)
         self._static(layout.WORLD, rr.ViewCoordinates.RDF, _annotation_context(self.classes))
+        self._styles()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -130,6 +131,21 @@ class SceneWriter:
         ]
         self._stream.send_columns(series.entity, times, rr.Scalars.columns(scalars=np.array(series.values, np.float64)))
 
+    def _styles(self) -> None:
+        """What is the same in all frames is written once."""
+        import rerun as rr
+
+        line, contents = rr.Radius.ui_points(_LINE), self.contents
+        if contents.image:
+            self._static(layout.MASKS, rr.SegmentationImage.from_fields(opacity=_MASK_OPACITY, draw_order=10.0))
+            self._static(layout.BOXES_2D, rr.Boxes2D.from_fields(radii=line))
+        if contents.points:
+            self._static(layout.POINTS, rr.Points3D.from_fields(radii=rr.Radius.ui_points(_POINT)))
+            self._static(layout.OBJECT_POINTS, rr.Points3D.from_fields(radii=rr.Radius.ui_points(_OBJECT_POINT)))
+        if contents.boxes:
+            self._static(layout.BOXES_3D, rr.Boxes3D.from_fields(radii=line, fill_mode=rr.components.FillMode.MajorWireframe))
+            self._static(layout.TRAILS, rr.LineStrips3D.from_fields(radii=rr.Radius.ui_points(_TRAIL), show_labels=False))
+
     def _camera(self, frame: SceneFrame) -> None:
         import rerun as rr
 
@@ -157,13 +173,12 @@ class SceneWriter:
             stream.log(layout.MASKS, rr.Clear.flat())
         else:
             masks = frame.masks.astype(np.uint8) if frame.masks.max(initial=0) < 256 else frame.masks
-            stream.log(layout.MASKS, rr.SegmentationImage(masks, opacity=_MASK_OPACITY, draw_order=10.0))
+            stream.log(layout.MASKS, rr.SegmentationImage(masks))
         boxes = rr.Boxes2D(
             array=frame.boxes_xyxy,
             array_format=rr.Box2DFormat.XYXY,
             class_ids=frame.box_classes,
             labels=frame.box_labels,
-            radii=rr.Radius.ui_points(_LINE),
         )
         stream.log(layout.BOXES_2D, boxes)
 
@@ -172,11 +187,10 @@ class SceneWriter:
 
         colors = {name: rr.components.ColorBatch(values) for name, values in frame.layers.items()}
         layers = [rr.DynamicArchetype(name, components={layout.COLORS: values}) for name, values in colors.items()]
-        cloud = rr.Points3D(frame.points, colors=frame.photo, radii=rr.Radius.ui_points(_POINT))
+        cloud = rr.Points3D(frame.points, colors=frame.photo)
         self._stream.log(layout.POINTS, cloud, *layers)
-        objects = frame.point_classes != NO_CLASS
-        radius = rr.Radius.ui_points(_OBJECT_POINT)
-        self._stream.log(layout.OBJECT_POINTS, rr.Points3D(frame.points[objects], class_ids=frame.point_classes[objects], radii=radius))
+        objects = np.flatnonzero(frame.point_classes != NO_CLASS)  # places, because a mask takes rows of three several times slower
+        self._stream.log(layout.OBJECT_POINTS, rr.Points3D(frame.points[objects], class_ids=frame.point_classes[objects]))
 
     def _boxes(self, frame: SceneFrame) -> None:
         import rerun as rr
@@ -189,15 +203,13 @@ class SceneWriter:
             quaternions=[_quaternion(each.box.rotation_y) for each in boxes],
             class_ids=[each.class_number for each in boxes],
             labels=[each.label for each in boxes],
-            radii=rr.Radius.ui_points(_LINE),
-            fill_mode=rr.components.FillMode.MajorWireframe,
         )
         self._stream.log(layout.BOXES_3D, shown)
         here = {each.track_id: np.array(_middle(each), np.float32) for each in boxes if each.track_id is not None}
         moved = [each for each in boxes if each.track_id in self._before]
-        strips = [np.stack([self._before[each.track_id], here[each.track_id]]) for each in moved if each.track_id is not None]
+        strips = np.array([(self._before[each.track_id], here[each.track_id]) for each in moved if each.track_id is not None])
         numbers = [each.class_number for each in moved]
-        self._stream.log(layout.TRAILS, rr.LineStrips3D(strips, class_ids=numbers, radii=rr.Radius.ui_points(_TRAIL), show_labels=False))
+        self._stream.log(layout.TRAILS, rr.LineStrips3D(strips, class_ids=numbers))
         self._before = here
 
     def _static(self, entity: str, *what: Any) -> None:

@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pyarrow as pa
-
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.catalog.models import Recording
 from lamm_pipeline.scenes.library import scene_table
@@ -14,22 +12,12 @@ from lamm_pipeline.scenes.library.collect import KEY
 from lamm_pipeline.scenes.library.scene_table import Scene, StoredAsset
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity
 from lamm_pipeline.storage.local_store import LocalStore
-from lamm_pipeline.storage.tables import write_table
+from lamm_pipeline.uncertainty import frame_uncertainty
+from lamm_pipeline.uncertainty.frame_uncertainty import FrameUncertainty
 
 TAGS = ("rain", "night", "highway", "city", "tunnel")
 PLACES = ("highway-drive", "city-loop", "parking", "harbour", "suburb")
 START = datetime(2026, 1, 1, 8, tzinfo=UTC)
-
-UNCERTAINTY_SCHEMA = pa.schema(
-    [
-        ("evaluation", pa.string()),
-        ("model_id", pa.string()),
-        ("evaluated_at", pa.timestamp("us", tz="UTC")),
-        ("frame_id", pa.string()),
-        ("score", pa.float64()),
-        ("score_kind", pa.string()),
-    ]
-)
 
 
 def scene(number: int, *, draw: random.Random | None = None, pictures: tuple[str | None, str | None] = (None, None)) -> Scene:
@@ -109,18 +97,21 @@ def publish_library(store: LocalStore, scenes: Iterable[Scene]) -> Artifact:
 def publish_uncertainty(store: LocalStore, recording: str, scores: Iterable[tuple[str, str, float]]) -> Artifact:
     """Publish uncertainty of a recording: evaluation, day of January 2026 on which it was run, score of a frame."""
     rows = [
-        {
-            "evaluation": evaluation,
-            "model_id": f"model-{evaluation}",
-            "evaluated_at": datetime(2026, 1, int(day), tzinfo=UTC),
-            "frame_id": f"{recording}:{number:06d}",
-            "score": score,
-            "score_kind": "mutual_information_mean",
-        }
+        FrameUncertainty(
+            evaluation=evaluation,
+            model_id=f"model-{evaluation}",
+            evaluated_at=datetime(2026, 1, int(day), tzinfo=UTC),
+            frame_id=f"{recording}:{number:06d}",
+            frame_index=number,
+            timestamp_ns=number,
+            points=None,
+            score=score,
+            score_kind="mutual_information_mean",
+        )
         for number, (evaluation, day, score) in enumerate(scores)
     ]
     key = ArtifactKey("recordings", recording, "frame_uncertainty")
     identity = Identity(key.asset, "1", {"rows": f"{rows}"}, {}, {})
     with store.draft(key, identity.version) as draft:
-        write_table(draft.directory / "frame_uncertainty.parquet", UNCERTAINTY_SCHEMA, rows)
+        frame_uncertainty.write(draft.directory / frame_uncertainty.FILE_NAME, rows)
         return store.publish(key, draft, identity, {}, {})

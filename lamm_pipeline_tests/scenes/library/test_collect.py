@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,8 @@ from lamm_pipeline.scenes.library.collect import collect, known, uncertainty_of,
 from lamm_pipeline.scenes.library.gps import read_gps
 from lamm_pipeline.scenes.library.scene_table import FILE_NAME, Scene, read, to_arrow, write
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey
+from lamm_pipeline.uncertainty import frame_uncertainty
+from lamm_pipeline.uncertainty.frame_uncertainty import FrameUncertainty
 from lamm_pipeline_tests.review.worlds import World
 from lamm_pipeline_tests.scenes.library.scene_worlds import publish_uncertainty, scene
 
@@ -56,6 +59,18 @@ def test_the_highest_score_of_all_models_counts_and_the_newest_evaluation_of_equ
     assert (found.max_uncertainty, found.uncertainty_model, found.uncertainty_evaluation) == (0.75, "model-a", "a")
     assert found.avg_uncertainty == pytest.approx((0.25 + 0.75 + 0.75 + 0.5 + 0.0) / 5)
     assert found.uncertainty_score == "mutual_information_mean"
+
+
+@pytest.mark.requirement("UNC-02")
+def test_scores_of_frames_that_were_extracted_otherwise_count_for_nothing(world: World) -> None:
+    row = FrameUncertainty("a", "model-a", datetime(2026, 1, 1, tzinfo=UTC), "drive:000000", 0, 0, None, 0.5, "box_disagreement")
+    scored = world._publish("frame_uncertainty", {}, lambda folder: frame_uncertainty.write(folder / frame_uncertainty.FILE_NAME, [row]))
+    before = rows(world)
+    assert before["drive"].max_uncertainty == 0.5
+    world.frames = world._publish("frames", {"other": 1}, world._write_frames)
+    after = rows(world, before)["drive"]
+    assert (after.max_uncertainty, after.uncertainty_model) == (None, None)
+    assert scored.version in {each.version for each in after.artifacts}, "it is stored all the same"
 
 
 def test_scores_that_are_all_no_numbers_are_no_uncertainty(world: World) -> None:

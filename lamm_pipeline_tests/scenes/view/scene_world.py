@@ -1,12 +1,12 @@
 """A recording with everything that a scene view shows: images, clouds, detections, 3D boxes, tracks with poses, evaluations."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.extraction.point_cloud import camera_to_velodyne
@@ -18,7 +18,8 @@ from lamm_pipeline.scenes.view.scene_source import OPTIONAL, SceneSource
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey
 from lamm_pipeline.tracking import camera_path, tracks
 from lamm_pipeline.tracking.tracks import Track, TrackPoint, TrackSet
-from lamm_pipeline.uncertainty.frame_uncertainty import FILE_NAME, POINT_COLUMNS
+from lamm_pipeline.uncertainty import frame_uncertainty
+from lamm_pipeline.uncertainty.frame_uncertainty import POINT_COLUMNS, FrameUncertainty
 from lamm_pipeline_tests.review.worlds import FRAMES, HEIGHT, ONTOLOGY, START_NS, STEP_NS, WIDTH, World
 
 CAMERA = RectifiedCamera(WIDTH, HEIGHT, 100.0, 100.0, 80.0, 60.0, 0.1)
@@ -28,6 +29,7 @@ PLACES = np.array([IN_CAR, LEFT, RIGHT, BEHIND])
 """The points of every frame, in camera coordinates: one in the car, one on either side of it, one that the image does not show."""
 LEFT_RGB, RIGHT_RGB = (200, 30, 40), (20, 60, 220)
 EVALUATION = "ensemble"
+EVALUATED_AT = datetime(2026, 5, 1, 12, tzinfo=UTC)
 CLASSES = ("ground", "car")
 SCORES = np.array([0.25, 0.0, 0.5, np.nan])
 """Mutual information of the points."""
@@ -91,32 +93,25 @@ class SceneWorld(World):
         assert boxes is not None
         return self._publish("tracks", {}, write, boxes_3d=boxes.version)
 
-    def publish_uncertainty(self) -> Artifact:
-        """An evaluation of all frames: the points of the frames 0 and 1 have scores, those of the others only share that of the frame."""
+    def publish_uncertainty(self, *more: FrameUncertainty) -> Artifact:
+        """An evaluation of all frames: the points of the frames 0 and 1 have scores, those of the others only share that of the frame.
+
+        Args:
+            more: rows of further evaluations.
+        """
 
         def write(folder: Path) -> None:
-            (folder / "points").mkdir()
             rows = []
             for n in range(FRAMES):
-                scores = np.zeros((len(PLACES), len(POINT_COLUMNS)), np.float16)
-                scores[:, POINT_COLUMNS.index("mutual_information")] = SCORES
-                np.save(folder / f"points/{n}.npy", scores)
-                np.save(folder / f"points/classes{n}.npy", np.array([(1, 1), (0, 0), (0, 1), (0, -1)], np.int16))
-                rows.append(
-                    {
-                        "evaluation": EVALUATION,
-                        "model_id": "model-v1",
-                        "frame_index": n,
-                        "score": 0.9 if n == PEAK else 0.1,
-                        "score_kind": "mutual_information_mean",
-                        "points_path": f"points/{n}.npy" if n < 2 else None,
-                        "classes_path": f"points/classes{n}.npy",
-                        "class_names": list(CLASSES),
-                    }
-                )
-            pq.write_table(pa.Table.from_pylist(rows), folder / FILE_NAME)
+                scores = [SCORES if name == "mutual_information" else np.zeros(len(PLACES)) for name in POINT_COLUMNS]
+                frame_uncertainty.write_scores(folder / f"points/{n}.npy", scores)
+                predicted, true = np.array([1, 0, 0, 0]), np.array([1, 0, 1, -1])
+                frame_uncertainty.write_classes(folder / f"classes/{n}.npy", predicted, true, len(CLASSES))
+                points = f"points/{n}.npy" if n < 2 else None
+                rows.append(row(n, points_path=points, classes_path=f"classes/{n}.npy", class_names=CLASSES))
+            frame_uncertainty.write(folder / frame_uncertainty.FILE_NAME, [*rows, *more])
 
-        return self._publish("frame_uncertainty", {}, write)
+        return self._publish("frame_uncertainty", {"more": len(more)}, write)
 
     def _write_frames(self, folder: Path) -> None:
         super()._write_frames(folder)
@@ -130,6 +125,41 @@ class SceneWorld(World):
             (folder / f"velodyne/{frame.filename_base}.bin").write_bytes(cloud.tobytes())
         frames = tuple(replace(frame, point_cloud=f"velodyne/{frame.filename_base}.bin") for frame in registry.frames)
         frame_registry.write(folder / frame_registry.FILE_NAME, replace(registry, rectified=True, camera=CAMERA, frames=frames))
+
+
+class ShortWorld(SceneWorld):
+    """The recording with fewer frames."""
+
+    frames_kept = 1
+
+    def _write_frames(self, folder: Path) -> None:
+        super()._write_frames(folder)
+        path = folder / frame_registry.FILE_NAME
+        registry = frame_registry.read(path)
+        frame_registry.write(path, replace(registry, frames=registry.frames[: self.frames_kept]))
+
+
+class EmptyWorld(ShortWorld):
+    """The recording without frames."""
+
+    frames_kept = 0
+
+
+def row(frame: int, **values: Any) -> FrameUncertainty:
+    """A row of the table of uncertainty of `drive`, of `EVALUATION` where nothing else is said."""
+    fields: dict[str, Any] = {
+        "evaluation": EVALUATION,
+        "model_id": "model-v1",
+        "evaluated_at": EVALUATED_AT,
+        "frame_id": f"drive:{frame:06d}",
+        "frame_index": frame,
+        "timestamp_ns": START_NS + frame * STEP_NS,
+        "points": len(PLACES),
+        "score": 0.9 if frame == PEAK else 0.1,
+        "score_kind": "mutual_information_mean",
+        "iou": 0.5,
+    }
+    return FrameUncertainty(**{**fields, **values})
 
 
 def forward(metres: float) -> camera_path.Pose:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.scenes.view import scene_layout as layout
 from lamm_pipeline.scenes.view import uncertainty_colors
 from lamm_pipeline.scenes.view.scene_source import OPTIONAL, SceneSource
@@ -18,7 +17,17 @@ from lamm_pipeline.scenes.view.settings import SceneViewSettings
 from lamm_pipeline_tests.review.worlds import FRAMES, ONTOLOGY, World
 from lamm_pipeline_tests.scenes.view import scene_world
 from lamm_pipeline_tests.scenes.view.scene_files import need_rerun, read_scene, rgb
-from lamm_pipeline_tests.scenes.view.scene_world import CAR, EVALUATION, LEFT_RGB, PLACES, RIGHT_RGB, SceneWorld, forward
+from lamm_pipeline_tests.scenes.view.scene_world import (
+    CAR,
+    EVALUATION,
+    LEFT_RGB,
+    PLACES,
+    RIGHT_RGB,
+    EmptyWorld,
+    SceneWorld,
+    ShortWorld,
+    forward,
+)
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 
@@ -43,13 +52,18 @@ def written(source: SceneSource, folder: Path, **settings: Any) -> tuple[dict[st
     return about, {entity.removeprefix("/"): frames for entity, frames in read_scene(folder / SCENE_FILE).items()}
 
 
+def moments(frames: dict[int | None, Any]) -> list[int]:
+    """The frames in which something is logged, beside what holds for all of them."""
+    return sorted(frame for frame in frames if frame is not None)
+
+
 @pytest.mark.requirement("CAT-12")
 def test_every_frame_has_image_boxes_and_points_in_their_colours(world: SceneWorld, tmp_path: Path) -> None:
     about, scene = written(world.publish_everything(), tmp_path / "scene")
     assert about["frames"] == about["recording_frames"] == FRAMES
     assert about["thinned"] == about["missing"] == about["damaged_files"] == []
     for entity in (layout.BOXES_2D, layout.MASKS, layout.POINTS, layout.BOXES_3D):
-        assert sorted(scene[entity]) == list(range(FRAMES)), entity
+        assert moments(scene[entity]) == list(range(FRAMES)), entity
     assert bytes(scene[layout.IMAGE][1]["EncodedImage:blob"][0])[:2] == b"\xff\xd8"
     points = scene[layout.POINTS][1]
     np.testing.assert_allclose(points["Points3D:positions"], PLACES + forward(1)[:3, 3], atol=1e-5)
@@ -95,9 +109,41 @@ def test_points_are_coloured_by_uncertainty_prediction_and_truth(world: SceneWor
     assert true[3] == uncertainty_colors.UNKNOWN
 
 
+@pytest.mark.requirement("CAT-12")
+def test_classes_have_the_ontologys_colours_and_no_two_look_alike(world: SceneWorld, tmp_path: Path) -> None:
+    source = world.publish_everything()
+    names = ("ground", "Car", "van", "obstacle")
+    colors = source.class_colors(replace(source.evaluations[0], class_names=names)).tolist()
+    assert tuple(colors[1]) == ONTOLOGY.by_id("car").color_rgb
+    assert tuple(colors[2]) == ONTOLOGY.by_id("van").color_rgb
+    assert tuple(colors[-1]) == uncertainty_colors.UNKNOWN
+    apart = [sum(abs(a - b) for a, b in zip(one, other, strict=True)) for n, one in enumerate(colors) for other in colors[:n]]
+    assert min(apart) > 80
+    about, _ = written(source, tmp_path / "scene")
+    [told] = about["evaluations"]
+    assert [each["name"] for each in told["classes"]] == list(scene_world.CLASSES)
+    assert told["classes"][1]["color"] == ONTOLOGY.by_id("car").color
+    assert told["scores"] == ["mutual_information"]
+
+
+def test_a_frame_that_an_evaluation_does_not_have_is_grey_and_other_kinds_of_score_have_a_line_of_their_own(
+    world: SceneWorld, tmp_path: Path
+) -> None:
+    more = [
+        scene_world.row(n, evaluation="boxes", score=0.25 * n, score_kind=kind)
+        for n, kind in ((0, "box_disagreement"), (1, "least_confidence"))
+    ]
+    world.publish_uncertainty(*more)
+    _, scene = written(world.source("frame_uncertainty"), tmp_path / "scene")
+    grey = [rgb(each) for each in scene[layout.POINTS][2][layout.color_component("uncertainty/boxes")]]
+    assert grey == [uncertainty_colors.UNKNOWN] * len(PLACES)
+    lines = {entity: moments(frames) for entity, frames in scene.items() if entity.startswith(f"{layout.UNCERTAINTY_PLOT}/boxes")}
+    assert lines == {f"{layout.UNCERTAINTY_PLOT}/boxes/{kind}": [n] for n, kind in ((0, "box_disagreement"), (1, "least_confidence"))}
+
+
 def test_the_time_series_have_every_frame_on_both_timelines(world: SceneWorld, tmp_path: Path) -> None:
     _, scene = written(world.publish_everything(), tmp_path / "scene")
-    series = scene[f"{layout.UNCERTAINTY_PLOT}/{EVALUATION}"]
+    series = scene[f"{layout.UNCERTAINTY_PLOT}/{EVALUATION}/mutual_information"]
     assert [series[n]["Scalars:scalars"] for n in range(FRAMES)] == [[0.1], [0.1], [0.9], [0.1]]
     cars = scene[f"{layout.OBJECTS_PLOT}/car"]
     assert [cars[n]["Scalars:scalars"] for n in range(FRAMES)] == [[1.0], [1.0], [0.0], [0.0]]
@@ -112,7 +158,7 @@ def test_a_scene_shows_what_there_is_and_says_what_there_is_not(world: SceneWorl
     assert ("no 3D boxes" in told) == ("boxes_3d" not in assets)
     assert ("no uncertainty" in told) == ("frame_uncertainty" not in assets)
     assert (layout.BOXES_3D in scene) == ("boxes_3d" in assets)
-    assert sorted(scene[layout.POINTS]) == list(range(FRAMES))
+    assert moments(scene[layout.POINTS]) == list(range(FRAMES))
 
 
 def test_images_that_are_not_rectified_have_no_place_in_space(tmp_path: Path) -> None:
@@ -120,7 +166,7 @@ def test_images_that_are_not_rectified_have_no_place_in_space(tmp_path: Path) ->
     assert "The images are not rectified, so nothing has a place in space." in about["missing"]
     assert about["points"] == 0
     assert layout.POINTS not in scene
-    assert sorted(scene[layout.BOXES_2D]) == list(range(FRAMES))
+    assert moments(scene[layout.BOXES_2D]) == list(range(FRAMES))
 
 
 class SceneWorldWithout(SceneWorld):
@@ -130,28 +176,10 @@ class SceneWorldWithout(SceneWorld):
         World._write_frames(self, folder)
 
 
-class ShortWorld(SceneWorld):
-    """The recording with fewer frames."""
-
-    frames_kept = 1
-
-    def _write_frames(self, folder: Path) -> None:
-        super()._write_frames(folder)
-        path = folder / frame_registry.FILE_NAME
-        registry = frame_registry.read(path)
-        frame_registry.write(path, replace(registry, frames=registry.frames[: self.frames_kept]))
-
-
-class EmptyWorld(ShortWorld):
-    """The recording without frames."""
-
-    frames_kept = 0
-
-
 def test_one_frame_is_a_scene(tmp_path: Path) -> None:
     about, scene = written(ShortWorld(tmp_path / "root").source(), tmp_path / "scene")
     assert about["frames"] == 1
-    assert list(scene[layout.POINTS]) == [0]
+    assert moments(scene[layout.POINTS]) == [0]
 
 
 def test_no_frame_is_none_and_is_told(tmp_path: Path) -> None:
@@ -176,4 +204,10 @@ def test_a_file_of_scores_for_other_points_is_refused(world: SceneWorld, tmp_pat
     path.chmod(0o644)
     np.save(path, np.zeros((9, 5), np.float16))
     with pytest.raises(InputError, match=r"is for \(9, 5\) values, the frame has \(4, 5\)"):
+        write_scene(world.source("frame_uncertainty"), SceneViewSettings(), tmp_path, workers=1)
+
+
+def test_a_file_of_classes_that_is_gone_is_refused(world: SceneWorld, tmp_path: Path) -> None:
+    world.publish_uncertainty().file("classes/1.npy").unlink()
+    with pytest.raises(InputError, match=r"cannot be read.*Materialize `frame_uncertainty` again"):
         write_scene(world.source("frame_uncertainty"), SceneViewSettings(), tmp_path, workers=1)
