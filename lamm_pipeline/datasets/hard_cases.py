@@ -318,6 +318,30 @@ def choose(store: ArtifactStore, condition: HardCases, recordings: Collection[st
     return HardCaseFrames(condition=condition, ranking=f"{KEY.path}/{artifact.version}", frame_ids=ids), found.frames_versions
 
 
+def apart(order: Numbers, index: Numbers, gap: int, most: int) -> Numbers:
+    """The first frames in an order that are not nearer to each other than a gap.
+
+    Args:
+        order: `(N,)` places of frames, the most wanted first.
+        index: `(N,)` their indices.
+        gap: least distance of two indices.
+        most: how many frames at most.
+    """
+    taken: list[int] = []
+    near = np.zeros(len(index), np.bool_)
+    ascending = np.argsort(index)
+    by_index = index[ascending]
+    for place in order.tolist():
+        if near[place]:
+            continue
+        taken.append(place)
+        if len(taken) == most:
+            break
+        low, high = np.searchsorted(by_index, [index[place] - gap + 1, index[place] + gap])
+        near[ascending[low:high]] = True
+    return np.asarray(taken, np.int64)
+
+
 def _to_arrow(each: ScoredFrames) -> pa.Table:
     count, tags = len(each.frame_index), list(each.tags)
 
@@ -411,26 +435,9 @@ def _limited(index: Numbers, score: Scores, at: Numbers, condition: HardCases) -
     later = condition.top if condition.top_per_tag is None else condition.top_per_tag  # takes no more of one recording either
     most = min(limit for limit in (len(order), condition.top_per_recording, later) if limit is not None)
     if condition.min_gap_frames > 1:
-        order = _apart(order, index, condition.min_gap_frames, most)
+        order = apart(order, index, condition.min_gap_frames, most)
     order = order[:most]
     return index[order], score[order], at[order]
-
-
-def _apart(order: Numbers, index: Numbers, gap: int, most: int) -> Numbers:
-    """The first frames in an order that are not nearer to each other than a gap."""
-    taken: list[int] = []
-    near = np.zeros(len(index), np.bool_)
-    ascending = np.argsort(index)
-    by_index = index[ascending]
-    for place in order.tolist():
-        if near[place]:
-            continue
-        taken.append(place)
-        if len(taken) == most:
-            break
-        low, high = np.searchsorted(by_index, [index[place] - gap + 1, index[place] + gap])
-        near[ascending[low:high]] = True
-    return np.asarray(taken, np.int64)
 
 
 @dataclass

@@ -4,12 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from lamm_pipeline.datasets.hard_cases import KEY
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.scenes.hotspots import scene_ranking
 from lamm_pipeline.scenes.hotspots.scene_ranking import SceneScore
-from lamm_pipeline.storage.artifacts import ArtifactStore
+from lamm_pipeline.storage.artifacts import ArtifactKey, ArtifactStore
 
 SUMMARY = "hotspots.json"
 
@@ -44,3 +45,10 @@ def published(store: ArtifactStore) -> Hotspots | None:
         return Hotspots(artifact.version, tuple(scores), json.loads(artifact.file(SUMMARY).read_bytes()))
     except (InputError, KeyError, TypeError, ValueError):  # of another code version: made anew with the next refresh
         return None
+
+
+def frame_page(store: ArtifactStore, recording: str, frame_index: int) -> str:
+    """Address of a frame on the report server: in 3D where the recording has a scene view, else on the page of the scene."""
+    page = f"/scenes/{quote(recording)}"
+    there = store.current_version(ArtifactKey("recordings", recording, "scene_view")) is not None
+    return f"{page}/view?frame={frame_index}" if there else page
