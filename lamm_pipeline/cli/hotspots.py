@@ -7,7 +7,7 @@ import typer
 
 from lamm_pipeline.cli import options
 from lamm_pipeline.cli.session import Session, open_session
-from lamm_pipeline.datasets.hard_cases import KEY
+from lamm_pipeline.datasets.frame_ranking import KEY
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.scenes.hotspots.find_hotspots import digest, scene_inputs, words
 from lamm_pipeline.scenes.hotspots.published import Hotspots, frame_page, published
@@ -118,6 +118,9 @@ def _show(content: dict[str, Any], listed: int) -> None:
     options.print_table(rows, "No scene has uncertainty yet. `lamm evaluation add` takes in what a model predicts.")
     if len(ranking) > listed:
         options.say(f"... and {len(ranking) - listed} more")
+    kinds = sorted({words(each["score_kind"]) for each in ranking})
+    if len(kinds) > 1:
+        options.note(f"Scores of different kinds stand side by side ({', '.join(kinds)}) and cannot be compared; --model compares.")
     for view in content["views"]:
         tags = [
             {
@@ -143,7 +146,9 @@ def _show(content: dict[str, Any], listed: int) -> None:
                     "scene": each["scene_id"],
                     "frame": each["frame_index"],
                     "score": f"{each['score']:.4g}",
-                    "more uncertain than": f"{100 * each['standing']:.0f} % of {each['compared_scenes']}",
+                    "less sure than of": f"{100 * each['standing']:.0f} % of {each['compared_scenes']}"
+                    if each["compared_scenes"] > 1
+                    else "",
                     "later, for it": each["later"] or "",
                     "link": each["link"],
                 }

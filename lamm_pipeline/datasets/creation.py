@@ -11,7 +11,8 @@ from pathlib import Path
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.catalog.models import DatasetVersion, Recording, now
 from lamm_pipeline.curation.selecting import SelectionPlan, refresh
-from lamm_pipeline.datasets.hard_cases import REFRESH, HardCaseFrames, HardCases, choose
+from lamm_pipeline.datasets.frame_ranking import REFRESH
+from lamm_pipeline.datasets.hard_cases import HardCaseFrames, HardCases, choose
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.datasets.versions import (
     MANIFEST,

@@ -27,7 +27,7 @@ from lamm_pipeline.scenes.hotspots.find_hotspots import words
 from lamm_pipeline.scenes.hotspots.published import Hotspots, frame_page, published
 from lamm_pipeline.storage.artifacts import ArtifactKey
 
-PAGE_ROWS = 25
+PAGE_ROWS = 15
 LISTED_SCENES = 200
 OPTIONS = {
     "top": "--hard-cases-top",

@@ -96,13 +96,14 @@ function view({ model_id: name, kind, tags }) {
   const high = Math.max(...tags.map(({ box }) => box.maximum));
   const [start, stop] = high > low ? [low - (high - low) * 0.03, high + (high - low) * 0.03] : [low - 0.5, high + 0.5];
   const at = (value) => ((value - start) / (stop - start)) * WIDTH;
-  const lines = tags.flatMap((each) => {
+  const lines = tags.map((each) => {
     const title = each.tag === null ? element("span", {}, "all scenes") : element("button", { type: "button", class: "tag", title: `Only ${each.tag}`, onclick: () => choose("tag", each.tag) }, each.tag);
     const interval = each.interval ? ` (${score(each.interval.low)} to ${score(each.interval.high)})` : "";
-    return [title, plot(each, at), element("span", { class: "quiet" }, element("strong", {}, score(each.mean)), `${interval}, ${each.scenes} ${each.scenes === 1 ? "scene" : "scenes"}`)];
+    const numbers = element("span", { class: "numbers quiet" }, element("strong", {}, score(each.mean)), `${interval}, ${each.scenes} ${each.scenes === 1 ? "scene" : "scenes"}`);
+    return element("div", { class: "line" }, title, plot(each, at), numbers);
   });
   const axis = element("span", { class: "axis", "aria-hidden": "true" }, ...(high > low ? [low, (low + high) / 2, high] : [low]).map((value) => element("span", {}, score(value))));
-  return element("div", { class: "view" }, element("h3", {}, `${name}: ${kind}`), element("div", { class: "plot" }, ...lines, element("span", { class: "blank" }), axis, element("span", { class: "blank" })));
+  return element("div", { class: "view" }, element("h3", {}, `${name}: ${kind}`), element("div", { class: "plot" }, ...lines, axis));
 }
 
 function svg(name, attributes, ...children) {

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from lamm_pipeline.datasets.hard_cases import KEY
+from lamm_pipeline.datasets.frame_ranking import KEY
 from lamm_pipeline.orchestration.config import StageConfig
 from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failures
 from lamm_pipeline.orchestration.metadata import MAX_ROWS, table

@@ -1,6 +1,6 @@
 """What `uncertainty_hotspots` consists of, from the uncertainty of all recordings.
 
-    frame_ranking.parquet    every frame, see `datasets/hard_cases.py`
+    frame_ranking.parquet    every frame, see `datasets/frame_ranking.py`
     scene_ranking.parquet    every scene, see `scene_ranking.py`
     hotspots.json            numbers by tag, insights, proposals, what was left out and why
     tags/<n>.svg             box plots by tag of the n-th view
@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from lamm_pipeline.catalog.decisions import Watermark
-from lamm_pipeline.datasets import hard_cases
-from lamm_pipeline.datasets.hard_cases import ScoredFrames
+from lamm_pipeline.datasets import frame_ranking
+from lamm_pipeline.datasets.frame_ranking import ScoredFrames
+from lamm_pipeline.datasets.hard_cases import apart
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import diversity
 from lamm_pipeline.scenes.hotspots import scene_ranking
@@ -28,7 +29,17 @@ from lamm_pipeline.scenes.hotspots.published import SUMMARY
 from lamm_pipeline.scenes.hotspots.scene_ranking import SceneScore
 from lamm_pipeline.scenes.hotspots.scene_scores import scene_rows
 from lamm_pipeline.scenes.hotspots.settings import HotspotSettings
-from lamm_pipeline.scenes.hotspots.tag_statistics import Comparison, Side, TagNumbers, Values, compare, describe, difference_interval, holm
+from lamm_pipeline.scenes.hotspots.tag_statistics import (
+    Comparison,
+    Side,
+    TagNumbers,
+    Values,
+    comparable,
+    compare,
+    describe,
+    difference_interval,
+    holm,
+)
 from lamm_pipeline.scenes.library.collect import Known
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, ArtifactStore
 from lamm_pipeline.storage.atomic import digest_json, write_json
@@ -116,7 +127,7 @@ def find_hotspots(
                 yield found.frames
             progress(number, len(inputs))
 
-    rows = hard_cases.write(draft.directory / hard_cases.FILE_NAME, frames())
+    rows = frame_ranking.write(draft.directory / frame_ranking.FILE_NAME, frames())
     scores = gathered.scores
     scene_ranking.write(draft.directory / scene_ranking.FILE_NAME, scores)
     views = _views(scores)
@@ -257,7 +268,7 @@ def _top(frames: ScoredFrames, view: View, settings: HotspotSettings) -> tuple[t
     fits = np.asarray([(each.model_id, each.score_kind) == view for each in frames.scorings], np.bool_)
     rows = np.flatnonzero(fits[frames.scoring])
     index, score = frames.frame_index[rows], frames.uncertainty[rows]
-    places = hard_cases.apart(np.lexsort((index, -score)), index, settings.min_gap_frames, settings.proposals_per_scene)
+    places = apart(np.lexsort((index, -score)), index, settings.min_gap_frames, settings.proposals_per_scene)
     return tuple((int(index[place]), float(score[place])) for place in places)
 
 
@@ -281,7 +292,8 @@ def _sides(rows: Sequence[SceneScore]) -> dict[str, Side]:
 
 def _insights(views: Mapping[View, Sequence[SceneScore]], settings: HotspotSettings) -> tuple[int, list[dict[str, Any]]]:
     """How many differences were tested, and those that are no chance; the surest of those that need more recordings first."""
-    found = [(view, each) for view, rows in views.items() for each in compare(_means(rows), _sides(rows), settings)]
+    tests = sum(len(comparable(_sides(rows), settings)) for rows in views.values())
+    found = [(view, each) for view, rows in views.items() for each in compare(_means(rows), _sides(rows), settings, tests)]
     corrected = holm([each.p for _, each in found])
     insights = []
     for (view, each), p in zip(found, corrected, strict=True):

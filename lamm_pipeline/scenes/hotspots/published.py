@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from lamm_pipeline.datasets.hard_cases import KEY
+from lamm_pipeline.datasets.frame_ranking import KEY
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.scenes.hotspots import scene_ranking
 from lamm_pipeline.scenes.hotspots.scene_ranking import SceneScore

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lamm_pipeline.datasets.hard_cases import ScoredFrames, Scoring, frame_id
+from lamm_pipeline.datasets.frame_ranking import ScoredFrames, Scoring, frame_id
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.scenes.hotspots.scene_ranking import SceneScore
 

@@ -11,6 +11,7 @@ and only scenes with scores of one kind by one model are compared with each othe
 - Correction: Holm's, over all tags and models that are tested, so that chance leads to any false insight with probability alpha at most.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -109,19 +110,27 @@ def describe(values: Values, tags: Mapping[str, Side], settings: HotspotSettings
     return [_numbers(None, values, settings), *sorted(found, key=lambda each: -each.mean)]
 
 
-def compare(values: Values, tags: Mapping[str, Side], settings: HotspotSettings) -> list[Comparison]:
-    """Test every tag that enough scenes have, and enough have not.
+def comparable(tags: Mapping[str, Side], settings: HotspotSettings) -> list[str]:
+    """The tags that enough scenes have, and enough have not."""
+    return [tag for tag, side in sorted(tags.items()) if min(side.sum(), (~side).sum()) >= settings.min_scenes]
+
+
+def compare(values: Values, tags: Mapping[str, Side], settings: HotspotSettings, tests: int = 1) -> list[Comparison]:
+    """Test every tag that is comparable.
 
     Args:
         values: `(scenes,)`.
         tags: by tag, `(scenes,)` which have it.
         settings: support, permutations, seed.
+        tests: number of tests that the p-values will be corrected for; with many there are more permutations, so that the smallest
+            p-value that can be still says something.
     """
-    names = [tag for tag, side in sorted(tags.items()) if min(side.sum(), (~side).sum()) >= settings.min_scenes]
+    names = comparable(tags, settings)
     if not names:
         return []
     sides = np.stack([tags[name] for name in names])
-    extreme = _permutation_counts(values, sides, settings)
+    permutations = max(settings.permutations, math.ceil(2 * tests / settings.alpha))
+    extreme = _permutation_counts(values, sides, permutations, settings.seed)
     return [
         Comparison(
             name,
@@ -129,7 +138,7 @@ def compare(values: Values, tags: Mapping[str, Side], settings: HotspotSettings)
             int((~side).sum()),
             float(values[side].mean()),
             float(values[~side].mean()),
-            float((1 + count) / (1 + settings.permutations)),
+            (1 + count) / (1 + permutations),
         )
         for name, side, count in zip(names, sides, extreme.tolist(), strict=True)
     ]
@@ -192,15 +201,15 @@ def _percentiles(means: Values, confidence: float) -> Interval:
     return Interval(low, high)
 
 
-def _permutation_counts(values: Values, sides: Side, settings: HotspotSettings) -> NDArray[np.int64]:
+def _permutation_counts(values: Values, sides: Side, permutations: int, seed: int) -> NDArray[np.int64]:
     """For each of `(tags, scenes)` sides, how many permutations of the values are at least as extreme as they are themselves."""
-    rng = np.random.default_rng(settings.seed)
+    rng = np.random.default_rng(seed)
     centred = values - values.mean()
     observed = _welch(centred[None, :], sides)[:, 0]
     count = np.zeros(len(sides), np.int64)
     at_once = max(1, VALUES_AT_ONCE // len(values))
-    for start in range(0, settings.permutations, at_once):
-        rows = np.tile(centred, (min(at_once, settings.permutations - start), 1))
+    for start in range(0, permutations, at_once):
+        rows = np.tile(centred, (min(at_once, permutations - start), 1))
         count += np.count_nonzero(_welch(rng.permuted(rows, axis=1), sides) >= observed[:, None] * (1 - SLACK), axis=1)
     return count
 
