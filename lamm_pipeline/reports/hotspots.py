@@ -80,7 +80,8 @@ class HotspotPages:
     def dataset(self, request: Request) -> Response:
         """What a dataset of hard cases would be."""
         given = request.query_params
-        condition = hard_cases_of({**given, "models": given.getlist("models"), "tags": given.getlist("tags")})
+        lists = {name: [each for each in given.getlist(name) if each] for name in ("models", "tags")}
+        condition = hard_cases_of({**given, **lists})
         if condition is None:
             raise InputError("Say how many frames, or above which score.")
         name = check_name(given.get("name") or "hard_cases")

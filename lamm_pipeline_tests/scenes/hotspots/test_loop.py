@@ -101,7 +101,7 @@ def test_from_uncertainty_to_an_export_of_exactly_the_hard_cases(loop: Loop) -> 
     assert exported.success
     [told] = [event.metadata for event in exported.asset_materializations_for_node("curated_dataset")]
     dropped = {tuple(row.data.values()) for row in told["dropped"].value.records}
-    assert dropped == {("frame", "not_hard_case", 4), ("frame", "no_annotations", 1), ("annotation", "frame_dropped", 2)}
+    assert dropped == {("frame", "not_hard_case", 4), ("frame", "no_annotations", 1), ("annotation", "frame_dropped", 5)}
     left = [name for name in HARD if name != "drive:000002"]  # a hard case too, but nothing was found on it
 
     coco = COCO(next((loop.artifact("coco_dataset").folder / "coco" / "train").glob("**/annotations.json")))
