@@ -188,11 +188,12 @@ def _of_rows(recording: str, rows: pa.Table) -> ScoredFrames:
     coded = [_coded(rows[name]) for name in ("model_id", "score_kind", "evaluation")]
     times, moment = np.unique(rows["evaluated_at"].cast(pa.int64()).to_numpy(), return_inverse=True)
     stamps = times.tolist()
-    distinct, scoring = np.unique(np.stack([*(codes for codes, _ in coded), moment.ravel()]), axis=1, return_inverse=True)
-    (_, models), (_, kinds), (_, evaluations) = coded
+    (model, models), (kind, kinds), (evaluation, evaluations) = coded
+    sizes = (len(models), len(kinds), len(evaluations), len(stamps))
+    distinct, scoring = np.unique(np.ravel_multi_index((model, kind, evaluation, moment.ravel()), sizes), return_inverse=True)
     scorings = tuple(
-        Scoring(models[model], kinds[kind], evaluations[evaluation], EPOCH + stamps[at] * MICROSECOND)
-        for model, kind, evaluation, at in distinct.T.tolist()
+        Scoring(models[m], kinds[k], evaluations[e], EPOCH + stamps[at] * MICROSECOND)
+        for m, k, e, at in np.stack(np.unravel_index(distinct, sizes), axis=1).tolist()
     )
     return ScoredFrames(
         recording=recording,
