@@ -106,14 +106,14 @@ def _shown(found: Hotspots, artifact: Artifact, workspace: Workspace) -> dict[st
     ]
     sentences = [f"- {each['sentence']}" for each in found.summary["insights"][:SHOWN_INSIGHTS]]
     return {
-        "ranking": table(ranking),
         "insights_in_words": dg.MetadataValue.md("\n".join(sentences) or "No difference between tags that chance does not explain."),
-        "by_tag": table(_by_tag(found.summary["views"])),
         **{
             f"box_plot_{number}": _picture(artifact, view["drawing"], f"{words(view['score_kind'])} of {view['model_id']} by tag")
             for number, view in enumerate(found.summary["views"][:SHOWN_VIEWS])
         },
+        "ranking": table(ranking),
         "next_to_curate": table(proposals),
+        "by_tag": table(_by_tag(found.summary["views"])),
         "left_out_because": table(found.summary["left_out"]),
     }
 
