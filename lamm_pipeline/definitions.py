@@ -18,6 +18,8 @@ from lamm_pipeline.recordings.sensors import new_recordings
 from lamm_pipeline.review import assets as review
 from lamm_pipeline.review import jobs as review_jobs
 from lamm_pipeline.review.schedules import yesterdays_recordings
+from lamm_pipeline.scenes.hotspots.assets import hotspots, uncertainty_hotspots
+from lamm_pipeline.scenes.hotspots.schedules import weekly_proposals
 from lamm_pipeline.scenes.library.assets import scene_library, scene_summaries
 from lamm_pipeline.scenes.library.sensors import export_built_versions
 from lamm_pipeline.scenes.view import assets as scenes
@@ -99,6 +101,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             uncertainty_assets.frame_uncertainty,
             scenes.scene_view,
             scene_library,
+            uncertainty_hotspots,
         ],
         asset_checks=[extraction_checks.disk_headroom],
         jobs=[
@@ -110,6 +113,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             uncertainty,
             scene,
             refresh_scenes,
+            hotspots,
             review_jobs.decide,
             dataset_jobs.create_dataset,
             dataset_jobs.prepare,
@@ -124,7 +128,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             scene_summaries,
             new_evaluations,
         ],
-        schedules=[yesterdays_recordings],
+        schedules=[yesterdays_recordings, weekly_proposals],
         resources={"workspace": Workspace(root=str(settings.root))},
         executor=executor(settings),
     )

@@ -9,6 +9,7 @@ from lamm_pipeline.cli import (
     evaluations,
     exporting,
     gifs,
+    hotspots,
     importing,
     operating,
     preparing,
@@ -72,6 +73,7 @@ for command in (
     reviewing.decisions,
     curating.curate,
     curating.near_duplicates,
+    hotspots.hotspots,
 ):
     app.command()(command)
 dataset_app.command("create")(datasets.create)

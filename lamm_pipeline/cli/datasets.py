@@ -10,6 +10,7 @@ from lamm_pipeline.cli.session import Session, open_session
 from lamm_pipeline.datasets.comparison import Comparison, Curated, compare, counted
 from lamm_pipeline.datasets.deletion import delete_version
 from lamm_pipeline.datasets.downloads import find_export, write_zip
+from lamm_pipeline.datasets.hard_cases import HardCases
 from lamm_pipeline.datasets.samples import pinned_folders
 from lamm_pipeline.datasets.settings import DatasetSettings, EmptyFrames, ExportFormat, SplitStrategy, StratifiedGroup
 from lamm_pipeline.datasets.validation.report import FAILURES_FILE, PAGE_FILE, REPORT_FILE, Status, read_report
@@ -54,6 +55,22 @@ def create(
     imports: Annotated[
         list[str] | None, typer.Option("--import", help="Key of an import (see `lamm import --list`); may be repeated.", show_default=False)
     ] = None,
+    hard_cases_top: Annotated[
+        int | None, typer.Option(help="Only so many frames: those that models are least sure of (see `lamm hotspots`).", show_default=False)
+    ] = None,
+    hard_cases_per_recording: Annotated[
+        int | None, typer.Option(help="Of each recording only so many frames, the least sure ones.", show_default=False)
+    ] = None,
+    hard_cases_per_tag: Annotated[
+        int | None, typer.Option(help="Of each tag only so many frames, the least sure ones.", show_default=False)
+    ] = None,
+    hard_cases_above: Annotated[float | None, typer.Option(help="Only frames with a higher score.", show_default=False)] = None,
+    hard_cases_gap: Annotated[int, typer.Option(help="Of frames nearer than so many indices only the least sure one.")] = 0,
+    hard_cases_model: Annotated[list[str] | None, typer.Option(help="Model whose scores count; may be repeated. Default: all.")] = None,
+    hard_cases_score: Annotated[
+        str | None, typer.Option(help="Kind of score that counts, where there are several.", show_default=False)
+    ] = None,
+    hard_cases_tag: Annotated[list[str] | None, typer.Option(help="Only recordings with this tag; may be repeated. Default: all.")] = None,
     resplit: Annotated[
         bool, typer.Option("--resplit", help="Divide all frames anew; else those of the version before stay where they are.")
     ] = False,
@@ -68,7 +85,22 @@ def create(
     this name, that one is used again.
 
         lamm dataset create night_drives rec_001 rec_002 --split 0.8/0.1/0.1 --class car --class person
+        lamm dataset create hard_nights --hard-cases-top 200 --hard-cases-gap 30 --hard-cases-tag night
     """
+    hard_cases: HardCases = parse(
+        HardCases,
+        {
+            "top": hard_cases_top,
+            "top_per_recording": hard_cases_per_recording,
+            "top_per_tag": hard_cases_per_tag,
+            "above": hard_cases_above,
+            "min_gap_frames": hard_cases_gap,
+            "models": hard_cases_model or [],
+            "score_kind": hard_cases_score,
+            "tags": hard_cases_tag or [],
+        },
+        "the hard cases",
+    )
     settings = dataset_settings(
         split,
         formats,
@@ -85,7 +117,14 @@ def create(
     )
     with open_session(root) as session:
         key = session.create_version(
-            name, recordings or [], settings, imports=imports or [], resplit=resplit, title=title, description=description
+            name,
+            recordings or [],
+            settings,
+            imports=imports or [],
+            hard_cases=hard_cases,
+            resplit=resplit,
+            title=title,
+            description=description,
         )
         show_version(session, key, as_json=as_json)
 
@@ -334,6 +373,10 @@ def show_version(session: Session, key: str, *, as_json: bool) -> None:
     for what in ("recordings", "imports"):
         if facts[what]:
             options.say(f"  {what:<12} {', '.join(facts[what])}")
+    if facts["hard_cases"] is not None:
+        hard = facts["hard_cases"]
+        limits = ", ".join(f"{name} {value}" for name, value in hard["condition"].items() if value not in (None, [], 0))
+        options.say(f"  hard cases   {len(hard['frame_ids'])} frames: {limits}")
     if facts["validation"] is not None:
         findings = facts["validation"]
         options.say(f"  validation   {findings['status']}")

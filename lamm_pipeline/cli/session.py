@@ -16,6 +16,7 @@ import typer
 from lamm_pipeline.cli.options import note
 from lamm_pipeline.cli.run_log import sentences
 from lamm_pipeline.datasets.creation import create_dataset_version, refresh_selections
+from lamm_pipeline.datasets.hard_cases import HardCases
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
 from lamm_pipeline.datasets.validation.report import REPORT_FILE, read_report
 from lamm_pipeline.datasets.versions import read_version
@@ -143,6 +144,7 @@ class Session:
         settings: DatasetSettings,
         *,
         imports: Iterable[str] = (),
+        hard_cases: HardCases | None = None,
         resplit: bool = False,
         title: str = "",
         description: str = "",
@@ -165,6 +167,7 @@ class Session:
             settings,
             actor=self.actor,
             imports=imported,
+            hard_cases=hard_cases,
             resplit=resplit,
             title=title,
             description=description,
@@ -216,6 +219,7 @@ class Session:
             "imports": [inputs.key for inputs in version.imports],
             "validation": None if report is None else _findings(report),
             "settings": version.settings.model_dump(mode="json"),
+            "hard_cases": None if version.hard_cases is None else version.hard_cases.model_dump(mode="json"),
             "training_dataset_id": content.get("training_dataset_id"),
             "curated_dataset_id": content.get("curated_dataset_id"),
             "statistics": content.get("statistics"),

@@ -30,7 +30,7 @@ FILE_NAME = "selection.parquet"
 
 
 class FrameDrop(StrEnum):
-    """Why a frame is not in a dataset. `excluded` are the first five, `unlabelled` the others; the last two come from versions alone."""
+    """Why a frame is not in a dataset. The last three come from versions alone."""
 
     extraction = "extraction"
     decision = "decision"
@@ -42,6 +42,7 @@ class FrameDrop(StrEnum):
     all_annotations_dropped = "all_annotations_dropped"
     same_frame = "same_frame"
     conflicting_frame = "conflicting_frame"
+    not_hard_case = "not_hard_case"
 
 
 class AnnotationDrop(StrEnum):

@@ -3,7 +3,7 @@
 The versions of a dataset grow: a frame that an earlier version has put into a split stays there, unless a new division is asked for.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +11,8 @@ from pathlib import Path
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.catalog.models import DatasetVersion, Recording, now
 from lamm_pipeline.curation.selecting import SelectionPlan, refresh
+from lamm_pipeline.datasets.frame_ranking import REFRESH
+from lamm_pipeline.datasets.hard_cases import HardCaseFrames, HardCases, choose
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.datasets.versions import (
     MANIFEST,
@@ -32,6 +34,7 @@ from lamm_pipeline.storage.atomic import sha256_file
 
 PINNED = tuple(ArtifactVersions.model_fields)
 NEEDED = ("frames", "detections")
+LISTED = 5
 
 
 def wanted_recordings(store: ArtifactStore, catalog: Catalog, recordings: Iterable[str], imports: Sequence[str] = ()) -> list[str]:
@@ -86,6 +89,7 @@ def create_dataset_version(
     *,
     actor: str,
     imports: Iterable[str] = (),
+    hard_cases: HardCases | None = None,
     resplit: bool = False,
     title: str = "",
     description: str = "",
@@ -103,6 +107,7 @@ def create_dataset_version(
         settings: filters, split, formats.
         actor: who does it.
         imports: keys of imports, in the order in which they are to be believed.
+        hard_cases: take only the frames that fulfil this condition now, and the recordings that have such; None takes all.
         resplit: divide all frames anew; else those of the newest version whose split is published stay where they are.
         title: a line for people.
         description: more for people.
@@ -112,12 +117,21 @@ def create_dataset_version(
         The version, and whether it is new: when the newest version of this name has exactly this content, that one is returned.
 
     Raises:
-        InputError: a recording or import is unknown or not processed, its artifacts do not belong together, or the name or settings cannot
-            be used.
+        InputError: a recording or import is unknown or not processed, its artifacts do not belong together, no frame is a hard case, the
+            uncertainty of one is that of other frames, or the name or settings cannot be used.
     """
     check_name(name)
     imported = list(dict.fromkeys(imports))
     keys = wanted_recordings(store, catalog, recordings, imported)
+    hard: HardCaseFrames | None = None
+    scored: Mapping[str, str] = {}
+    if hard_cases is not None and hard_cases.wanted:
+        if imported:
+            raise InputError("Hard cases are frames of recordings; nobody knows the uncertainty of imports. Leave the imports out.")
+        for key in keys:
+            catalog.recording(key)
+        hard, scored = choose(store, hard_cases, keys)
+        keys = list(scored)
     rows = catalog.versions(name, deleted=True)
     known = [row.number for row in rows]
     gone = {row.number for row in rows if row.deleted_at is not None}
@@ -128,7 +142,9 @@ def create_dataset_version(
         imports=tuple(_pin_import(artifact) for artifact in found),
         extra_classes=_extra_classes(found, ontology, before[-1].extra_classes if before else ()),
         previous_split=None if resplit else _previous_split(store, before),
+        hard_cases=hard,
     )
+    _refuse_other_frames(content.recordings, scored)
     if before and _same(before[-1], content, settings, ontology, resplit=resplit):
         if before[-1].number not in known:  # whoever wrote the manifest was killed before the catalog had it
             _remember(root, catalog, before[-1])
@@ -140,6 +156,7 @@ def create_dataset_version(
         imports=content.imports,
         extra_classes=content.extra_classes,
         previous_split=content.previous_split,
+        hard_cases=content.hard_cases,
         settings=settings,
         ontology=ontology,
         created_at=now().isoformat(timespec="seconds"),
@@ -161,6 +178,19 @@ class _Content:
     imports: tuple[ImportInputs, ...]
     extra_classes: tuple[str, ...]
     previous_split: PreviousSplit | None
+    hard_cases: HardCaseFrames | None
+
+
+def _refuse_other_frames(recordings: Iterable[RecordingInputs], scored: Mapping[str, str]) -> None:
+    """Refuse hard cases whose uncertainty is that of other frames than those that are pinned; `scored` are versions by recording."""
+    others = [each.recording for each in recordings if each.recording in scored and scored[each.recording] != each.artifacts.frames]
+    if others:
+        listed = f"{', '.join(map(repr, others[:LISTED]))}{f' and {len(others) - LISTED} more' if len(others) > LISTED else ''}"
+        raise InputError(
+            f"The frames of {listed} were extracted again since their uncertainty was ranked, so nobody knows which of them are hard now. "
+            f"Run the models on the new frames, take the predictions in (`lamm evaluation add`), then {REFRESH}; or leave these recordings "
+            "out."
+        )
 
 
 def _remember(root: Path, catalog: Catalog, version: VersionManifest) -> None:

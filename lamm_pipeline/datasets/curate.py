@@ -40,7 +40,8 @@ FRAMES_PER_CHECKPOINT = 40 * CHECKPOINT_EVERY  # a frame takes microseconds here
 
 
 BY_FILTER = frozenset(
-    {FrameDrop.decision, FrameDrop.excluded_frame, FrameDrop.still, FrameDrop.repeated, *AnnotationDrop} - {AnnotationDrop.frame_dropped}
+    {FrameDrop.decision, FrameDrop.excluded_frame, FrameDrop.still, FrameDrop.repeated, FrameDrop.not_hard_case, *AnnotationDrop}
+    - {AnnotationDrop.frame_dropped}
 )
 
 SCHEMA = pa.schema(
@@ -119,7 +120,8 @@ def curate_version(
     """
     rows, samples = draft.log("selection.jsonl"), draft.log("samples.jsonl")
     done = int(draft.state.get("done", 0))
-    curated = curate(islice(source_frames(manifest, artifact_folder), done, None), manifest.settings)
+    hard = None if manifest.hard_cases is None else frozenset(manifest.hard_cases.frame_ids)
+    curated = curate(islice(source_frames(manifest, artifact_folder), done, None), manifest.settings, hard)
     for number, ((row, _), kept) in enumerate(map_ordered(_with_image_hash, curated, workers), start=done + 1):
         rows.append(vars(row))
         if kept is not None:
@@ -145,13 +147,19 @@ Outcome = tuple[CuratedFrame, Sample | None]
 """What becomes of a frame, and the sample that is kept of it."""
 
 
-def curate(frames: Iterable[SourceFrame], settings: DatasetSettings) -> Iterator[Outcome]:
-    """Decide on frames and annotations, as a stream."""
+def curate(frames: Iterable[SourceFrame], settings: DatasetSettings, hard_cases: frozenset[str] | None = None) -> Iterator[Outcome]:
+    """Decide on frames and annotations, as a stream.
+
+    Args:
+        frames: of the version.
+        settings: of the version.
+        hard_cases: ids of the only frames that are wanted; None = all are.
+    """
     filters = settings.filters
     excluded_frames = frozenset(filters.excluded_frame_ids)
     against = _against(filters)
     for frame in frames:
-        reason, detail = _frame_reason(frame, excluded_frames)
+        reason, detail = _frame_reason(frame, excluded_frames, hard_cases)
         annotations = frame.sample.annotations
         if reason is not None:
             state = FrameState.unlabelled if reason is FrameDrop.not_labelled else FrameState.excluded
@@ -185,10 +193,14 @@ _Verdict = tuple[AnnotationDrop, str | None] | None
 """Why an annotation is dropped, with the detail for people; None when it is kept."""
 
 
-def _frame_reason(frame: SourceFrame, excluded_frames: frozenset[str]) -> tuple[FrameDrop | None, str | None]:
+def _frame_reason(
+    frame: SourceFrame, excluded_frames: frozenset[str], hard_cases: frozenset[str] | None
+) -> tuple[FrameDrop | None, str | None]:
     """Why a frame is dropped whatever is on it, with the detail for people."""
     if frame.twin is not None:
         return _against_twin(frame.sample, frame.twin.sample)
+    if hard_cases is not None and frame.sample.frame_id not in hard_cases:
+        return FrameDrop.not_hard_case, None
     chosen = frame.selection
     if chosen is not None and chosen.state == FrameState.excluded:
         return FrameDrop(str(chosen.reason)), chosen.detail

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from lamm_pipeline.curation.assets import refreshed
 from lamm_pipeline.datasets.creation import create_dataset_version, refresh_selections
+from lamm_pipeline.datasets.hard_cases import HardCases
 from lamm_pipeline.datasets.preparing import PREPARED, dataset_name, grow
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat, FilterSettings, SplitSettings
 from lamm_pipeline.datasets.validation.settings import ValidationSettings
@@ -67,6 +68,19 @@ class NewVersionConfig(DatasetSettings, CheckedConfig):
     validation: ValidationConfig = Field(ValidationConfig(), description="What the version is validated for before it is exported.")
 
 
+class HardCasesConfig(HardCases, dg.Config):
+    """Only the frames that models are least sure of."""
+
+
+class CreateConfig(NewVersionConfig):
+    """The next version of a dataset, perhaps of hard cases alone."""
+
+    hard_cases: HardCasesConfig = Field(
+        HardCasesConfig(),
+        description="Only the frames that models are least sure of, by the asset uncertainty_hotspots; without a limit all.",
+    )
+
+
 class ImportFields(ImportSettings, dg.Config):
     """How annotation exports are read."""
 
@@ -86,10 +100,11 @@ class PrepareConfig(NewVersionConfig):
 
 
 @dg.op(description="Renew selections that lack the latest decisions, pin what is published, write the manifest, add the partition.")
-def write_version(context: dg.OpExecutionContext, config: NewVersionConfig, workspace: Workspace) -> str:
+def write_version(context: dg.OpExecutionContext, config: CreateConfig, workspace: Workspace) -> str:
     """Create a dataset version; returns its key."""
     with sentences_as_failures():
-        return _write_version(context, workspace, config, config.name, config.recordings, config.imports)
+        hard_cases = parse(HardCases, config.hard_cases.model_dump(), "the hard cases")
+        return _write_version(context, workspace, config, config.name, config.recordings, config.imports, hard_cases=hard_cases)
 
 
 @dg.op(description="Import every ZIP, put it beside what the dataset has, write the manifest of the next version, add the partitions.")
@@ -120,6 +135,7 @@ def _write_version(
     recordings: Sequence[str],
     imports: Sequence[str],
     formats: Sequence[ExportFormat] = (),
+    hard_cases: HardCases | None = None,
 ) -> str:
     for artifact, planned in refresh_selections(workspace.store, workspace.catalog, workspace.ontology, recordings, imports):
         context.log_event(refreshed(artifact, planned))
@@ -135,6 +151,7 @@ def _write_version(
         parse(DatasetSettings, values, "the dataset version"),
         actor=actor(context.run.tags.get(ACTOR_TAG)),
         imports=imports,
+        hard_cases=hard_cases,
         resplit=config.resplit,
         title=config.title,
         description=config.description,
@@ -145,7 +162,8 @@ def _write_version(
     context.log.info(f"Dataset version {version.key}" + ("" if new else " has exactly this content already; no new version is made."))
     members = [{"recording": each.recording} for each in version.recordings]
     members += [{"recording": each.recording, "import": each.key} for each in version.imports]
-    context.add_output_metadata({"version": version.key, "members": table(members)})
+    hard = {} if version.hard_cases is None else {"hard_cases": len(version.hard_cases.frame_ids)}
+    context.add_output_metadata({"version": version.key, "members": table(members), **hard})
     return version.key
 
 

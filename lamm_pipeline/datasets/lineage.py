@@ -121,6 +121,9 @@ def write_lineage(
         "imports": [inputs.model_dump(mode="json") for inputs in manifest.imports],
         "extra_classes": list(manifest.extra_classes),
     }
+    if manifest.hard_cases is not None:
+        hard = manifest.hard_cases.model_dump(mode="json", exclude={"frame_ids"})
+        lineage["hard_cases"] = {**hard, "frames": len(manifest.hard_cases.frame_ids)}
     write_json(draft.directory / LINEAGE_FILE, lineage)
     return lineage
 

@@ -10,10 +10,11 @@ import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
+from lamm_pipeline.datasets.hard_cases import HardCaseFrames
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.imports import planning
@@ -117,6 +118,7 @@ class VersionManifest(BaseModel):
         imports: in the order in which they were added; where several have a frame, that decides which is taken.
         extra_classes: labels of imports that the ontology lacks; their category ids follow the ontology's, in this order.
         previous_split: None where the frames of no earlier version have to keep their place.
+        hard_cases: the frames that the version is limited to; None, and not in the file, where it is not.
     """
 
     model_config = _FROZEN
@@ -135,6 +137,15 @@ class VersionManifest(BaseModel):
     extra_classes: tuple[str, ...] = ()
     previous_split: PreviousSplit | None = None
     settings: DatasetSettings
+    hard_cases: HardCaseFrames | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_was_never_asked_for(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Versions without hard cases are written, and have the digest, that they had before there were any."""
+        content: dict[str, Any] = serialize(self)
+        if content.get("hard_cases") is None:
+            content.pop("hard_cases", None)
+        return content
 
     @property
     def key(self) -> str:
@@ -143,9 +154,13 @@ class VersionManifest(BaseModel):
 
     @property
     def content_digest(self) -> str:
-        """Hex SHA-256 of everything that decides the content: not the name, the number, the texts, who made it when, or where files lie."""
-        places = {name: {"__all__": {"source": {"path"}}} for name in ("recordings", "imports")}
-        content = {"ontology_digest", "recordings", "imports", "extra_classes", "previous_split", "settings"}
+        """Hex SHA-256 of everything that decides the content: not the name, the number, the texts, who made it when, or where files lie.
+
+        Of hard cases the condition and the frames decide, not the table that they were taken from.
+        """
+        places: dict[str, Any] = {name: {"__all__": {"source": {"path"}}} for name in ("recordings", "imports")}
+        places["hard_cases"] = {"ranking"}
+        content = {"ontology_digest", "recordings", "imports", "extra_classes", "previous_split", "settings", "hard_cases"}
         return digest_json(self.model_dump(mode="json", include=content, exclude=places))
 
     @property
@@ -153,6 +168,7 @@ class VersionManifest(BaseModel):
         """References of all artifacts that the version is made of."""
         made = [each.reference(asset) for each in self.recordings for asset, version in each.artifacts if version is not None]
         made += [each.reference for each in self.imports]
+        made += [] if self.hard_cases is None else [self.hard_cases.ranking]
         previous = self.previous_split
         return made if previous is None else [*made, f"datasets/{previous.version}/splits/{previous.artifact}"]
 
@@ -205,6 +221,7 @@ def create_version(
     imports: Sequence[ImportInputs] = (),
     extra_classes: Sequence[str] = (),
     previous_split: PreviousSplit | None = None,
+    hard_cases: HardCaseFrames | None = None,
     source_job_id: str | None = None,
     title: str = "",
     description: str = "",
@@ -223,6 +240,7 @@ def create_version(
         imports: in the order in which they were added.
         extra_classes: labels of the imports that the ontology lacks.
         previous_split: the split whose frames keep their place.
+        hard_cases: the frames that it is limited to.
         source_job_id: the run or backfill that creates it.
         title: for people.
         description: for people.
@@ -257,6 +275,7 @@ def create_version(
         extra_classes=tuple(extra_classes),
         previous_split=previous_split,
         settings=settings,
+        hard_cases=hard_cases,
     )
     write_version(folder, version)
     return version

@@ -71,12 +71,12 @@ class ScenePages:
 
     def library_page(self, _: Request) -> Response:
         """All scenes."""
-        return page("library.html", self._policy())
+        return page("library.html", self.policy())
 
     def scene_page(self, request: Request) -> Response:
         """One scene."""
         self._recording(request)
-        return page("details.html", self._policy())
+        return page("details.html", self.policy())
 
     def library(self, request: Request) -> Response:
         """Some of the scenes that fit."""
@@ -130,6 +130,7 @@ class ScenePages:
         content = await body_of(request)
         return JSONResponse(await run_in_threadpool(work, request.path_params["name"], content))
 
-    def _policy(self) -> str:
+    def policy(self) -> str:
+        """Content security policy of pages with pictures of scenes."""
         origin = self.scenes.image_origin()
         return page_policy([] if origin is None else [origin])

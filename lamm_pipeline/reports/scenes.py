@@ -1,12 +1,13 @@
 """The scene library in the browser: what its requests come down to, without HTTP."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from lamm_pipeline.curation.assets import refreshed
 from lamm_pipeline.datasets.creation import create_dataset_version, refresh_selections
+from lamm_pipeline.datasets.hard_cases import HardCases
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat, SplitSettings
 from lamm_pipeline.datasets.splits.split_frames import SPLITS
 from lamm_pipeline.datasets.splits.split_table import read_summary
@@ -15,6 +16,7 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.config import parse
 from lamm_pipeline.orchestration.instance import add_version_partitions, open_instance
 from lamm_pipeline.orchestration.workspace import Workspace
+from lamm_pipeline.reports.hotspots import hard_cases_of, preview
 from lamm_pipeline.reports.reviews import actor_of
 from lamm_pipeline.review.labelling_status import LabellingStatus
 from lamm_pipeline.scenes.library.changes import change_labelling, change_tag
@@ -69,6 +71,7 @@ class Scenes:
             "tags": queries.words("tags"),
             "labelers": queries.words("labeler"),
             "models": queries.words("uncertainty_model"),
+            "score_kinds": queries.words("uncertainty_score"),
             "statuses": list(LabellingStatus),
             "drafts": [{"name": each.name, "scenes": len(each.scenes)} for each in drafts(self.workspace.settings.root)],
             "datasets": names,
@@ -101,7 +104,7 @@ class Scenes:
 
         Args:
             name: of the dataset.
-            given: `split`, settings of the split as texts or numbers; and `resplit`.
+            given: `split`, settings of the split as texts or numbers; `resplit`; and `hard_cases`, a condition, see `HardCases`.
 
         Raises:
             InputError: a dataset cannot be called so, or the split cannot be.
@@ -113,7 +116,7 @@ class Scenes:
 
         Args:
             name: of the dataset.
-            request: `actor`; which scenes, see `change`; `remove` to take them out; `split` and `resplit`, see `draft`.
+            request: `actor`; which scenes, see `change`; `remove` to take them out; `split`, `resplit` and `hard_cases`, see `draft`.
 
         Raises:
             InputError: something in it cannot be.
@@ -133,7 +136,7 @@ class Scenes:
 
         Args:
             name: of the dataset.
-            request: `actor`, `scenes` (how many the page has shown), `split`, `formats`, `resplit`, `title`, `description`.
+            request: `actor`, `scenes` (how many the page has shown), `split`, `formats`, `resplit`, `hard_cases`, `title`, `description`.
 
         Raises:
             InputError: something in it cannot be, or the draft has changed.
@@ -148,6 +151,7 @@ class Scenes:
         texts = {each: request.get(each, "") for each in ("title", "description")}
         if not all(isinstance(text, str) and len(text) <= 10_000 for text in texts.values()):
             raise InputError("`title` and `description` are texts.")
+        hard_cases = _hard_cases(request)
         settings: DatasetSettings = parse(
             DatasetSettings, {"split": _split(request), "formats": request.get("formats") or []}, "the dataset version"
         )
@@ -163,6 +167,7 @@ class Scenes:
                 draft.scenes,
                 settings,
                 actor=who,
+                hard_cases=hard_cases,
                 resplit=request.get("resplit") is True,
                 **texts,
             )
@@ -201,7 +206,14 @@ class Scenes:
         queries = self.library.queries()
         scenes = [queries.scenes[each] for each in draft.scenes if each in queries.scenes]
         split: SplitSettings = parse(SplitSettings, _split(given), "the split")
-        planned = split_scenes(draft.name, scenes, split, {} if given.get("resplit") else self._previous(draft.name))
+        condition = _hard_cases(given)
+        hard = None if condition is None else preview(self.workspace, condition, draft.scenes)
+        taken = (
+            scenes
+            if hard is None
+            else [replace(each, frames=hard["scenes"][each.scene_id]) for each in scenes if each.scene_id in hard["scenes"]]
+        )
+        planned = split_scenes(draft.name, taken, split, {} if given.get("resplit") else self._previous(draft.name))
         classless = [each.scene_id for each in scenes if each.annotations is None]
         return {
             "name": draft.name,
@@ -218,6 +230,7 @@ class Scenes:
             "sentence": planned.sentence,
             "notes": planned.notes,
             "previous": self._newest(draft.name),
+            "hard_cases": None if hard is None else {**hard, "scenes": len(hard["scenes"])},
         }
 
     def _newest(self, name: str) -> str | None:
@@ -249,6 +262,13 @@ def _split(given: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(split, dict):
         raise InputError("`split` is an object.")
     return {"balance_by": "recordings", **split}
+
+
+def _hard_cases(given: Mapping[str, Any]) -> HardCases | None:
+    condition = given.get("hard_cases") or {}
+    if not isinstance(condition, dict):
+        raise InputError("`hard_cases` is an object.")
+    return hard_cases_of(condition)
 
 
 def _counted(words: Any) -> dict[str, int]:

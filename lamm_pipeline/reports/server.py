@@ -8,6 +8,7 @@
 | `/recordings/<key>/images/<version>/<index>` | image of a frame; `?small=1` a thumbnail |
 | `/scenes` | scene library and dataset builder, see `scene_pages.py` |
 | `/scenes/<key>` | all that is known of a scene |
+| `/hotspots` | scenes that models are least sure of, see `hotspots.py` |
 | `/datasets` | dataset versions with their downloads |
 | `/datasets/<version>/<format>.zip` | a dataset version in one format |
 | `/files/<scope>/<partition>/<asset>/<version>/<name>` | file of a published artifact |
@@ -40,6 +41,7 @@ from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reports.clusters import Clusters, Order
 from lamm_pipeline.reports.downloads import dataset_versions, download
 from lamm_pipeline.reports.files import find_artifact, is_partition, published_file, thumbnail
+from lamm_pipeline.reports.hotspots import HotspotPages
 from lamm_pipeline.reports.playback import FRAMES, playback
 from lamm_pipeline.reports.requests import PAGES, body_of, number_of, page
 from lamm_pipeline.reports.reviews import Reviews
@@ -64,6 +66,7 @@ class ReportServer:
         self.clusters = Clusters(workspace)
         self.scene_viewer = SceneViewer(workspace, self._recording)
         self.scenes = ScenePages(workspace, self._recording, local=access.token is None)
+        self.hotspots = HotspotPages(workspace, self.scenes.policy)
 
     def application(self) -> ASGIApp:
         """The ASGI application, guarded."""
@@ -95,6 +98,7 @@ class ReportServer:
             Route(f"/api/recordings/{key}/labelling", self.set_labelling, methods=["POST"]),
             *self.scene_viewer.routes,
             *self.scenes.routes,
+            *self.hotspots.routes,
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         handlers: Mapping[Any, Any] = {

@@ -17,6 +17,9 @@ const OPERATORS = {
   words: [["has", (c, v) => `${v} in ${c}`], ["has not", (c, v) => `${v} not in ${c}`]],
 };
 
+const HARD = ["top", "top_per_recording", "above", "min_gap_frames", "models", "score_kind"];
+const HARD_LIMITS = ["top", "top_per_recording", "above"];
+
 const address = new URLSearchParams(location.search);
 let offset = 0;
 let asked = 0;
@@ -28,6 +31,7 @@ let words = null;
 let actor = localStorage.getItem("lamm.actor");
 let draft = null;
 let planned = 0;
+let hardTags = []; // of a condition that came from the hotspots
 
 const asLiteral = (text) => `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;
 const question = () => ({ where: byId("where").value.trim(), search: byId("search").value.trim() });
@@ -221,6 +225,10 @@ async function offer() {
   byId("filter-column").replaceChildren(...options());
   byId("filter-column").value = column || "max_uncertainty";
   byId("draft-names").replaceChildren(...[...new Set([...words.drafts.map((each) => each.name), ...words.datasets])].map((each) => element("option", { value: each })));
+  const model = byId("hard-models").value;
+  byId("hard-models").replaceChildren(element("option", { value: "" }, "all"), ...words.models.map((each) => element("option", { value: each }, each)));
+  byId("hard-models").value = model;
+  byId("hard-kinds").replaceChildren(...words.score_kinds.map((each) => element("option", { value: each })));
   if (!byId("formats").querySelector("input")) {
     byId("formats").append(...words.formats.map((each) => element("label", { class: "check" }, element("input", { type: "checkbox", value: each, checked: ["kitti", "coco"].includes(each) }), ` ${each}`)));
   }
@@ -272,7 +280,15 @@ function openBuilder(open) {
 function wanted() {
   const share = (id) => Number(byId(id).value) / 100;
   const split = { train_ratio: share("train"), val_ratio: share("val"), test_ratio: share("test"), strategy: byId("strategy").value, balance_by: byId("balance").value, seed: Number(byId("seed").value) };
-  return { split, resplit: byId("resplit").checked };
+  return { split, resplit: byId("resplit").checked, hard_cases: hardCases() };
+}
+
+/** The condition that only some frames fulfil; nothing where none is given. */
+function hardCases() {
+  const values = Object.fromEntries(HARD.map((name) => [name, byId(`hard-${name}`).value.trim()]).filter(([, value]) => value !== ""));
+  if (!HARD_LIMITS.some((name) => name in values)) return {};
+  if (values.models) values.models = [values.models];
+  return hardTags.length ? { ...values, tags: hardTags } : values;
 }
 
 async function plan() {
@@ -308,7 +324,10 @@ function showDraft(found) {
   const missing = found.without_detections.length ? [`Nothing was detected yet in ${found.without_detections.join(", ")}: run them first, or take them out.`] : [];
   byId("draft-notes").replaceChildren(...[...missing, ...found.notes].map((each) => element("li", {}, each)));
   byId("resplit-box").hidden = !found.previous;
-  byId("save").disabled = found.total === 0;
+  const hard = found.hard_cases;
+  const which = hardTags.length ? ` tagged ${hardTags.join(" or ")}` : "";
+  byId("hard-found").textContent = !hard ? "" : hard.problem || `${count(hard.frames)} ${hard.frames === 1 ? "frame" : "frames"} of ${count(hard.scenes)} ${hard.scenes === 1 ? "scene" : "scenes"}${which}`;
+  byId("save").disabled = found.total === 0 || Boolean(hard && hard.problem);
   byId("save").textContent = found.total ? `Save ${count(found.total)} ${found.total === 1 ? "scene" : "scenes"} as a version` : "Save as a version";
   const items = found.scenes.map((scene) => element("li", {},
     scene.image_preview ? element("img", { src: `/files/${scene.image_preview}`, alt: "", width: 48, height: 27, loading: "lazy" }) : element("span", { class: "nothing" }),
@@ -349,6 +368,8 @@ async function save() {
   try {
     const { version, new: made } = await post(`/api/library/drafts/${encodeURIComponent(draft.name)}/save`, { actor, scenes: draft.total, ...wanted(), formats, title: byId("title").value.trim() });
     byId("draft-name").value = "";
+    for (const each of HARD) byId(`hard-${each}`).value = "";
+    hardTags = [];
     drop();
     byId("draft-message").replaceChildren(element("span", { class: "done" }, made ? "Saved as " : "Nothing differs from ", element("a", { href: "/datasets" }, version), made ? "." : ", so no new version was made."));
     await Promise.all([show(), offer()]);
@@ -385,14 +406,26 @@ byId("set-status").onclick = async () => { const status = await askStatus(); if 
 byId("to-draft").onclick = () => changeDraft(which());
 byId("builder-button").onclick = () => openBuilder(byId("builder").hidden);
 byId("draft-name").onchange = plan;
-for (const id of ["train", "val", "test", "strategy", "balance", "seed", "resplit"]) byId(id).addEventListener("input", () => draft && soon(plan));
+for (const id of ["train", "val", "test", "strategy", "balance", "seed", "resplit", ...HARD.map((name) => `hard-${name}`)]) byId(id).addEventListener("input", () => draft && soon(plan));
 byId("save").onclick = save;
 byId("actor-button").onclick = setActor;
 byId("actor-button").textContent = actor || "Who are you?";
 
 try {
   await offer();
-  if (words.drafts.length) {
+  if (address.get("draft")) {
+    byId("draft-name").value = address.get("draft");
+    const { tags, models, ...limits } = JSON.parse(address.get("hard") || "{}");
+    for (const [name, value] of Object.entries(limits)) if (HARD.includes(name)) byId(`hard-${name}`).value = value;
+    for (const each of models || []) {
+      if (!words.models.includes(each)) byId("hard-models").append(element("option", { value: each }, each));
+      byId("hard-models").value = each;
+    }
+    hardTags = tags || [];
+    byId("hard-box").open = true;
+    openBuilder(true);
+    plan();
+  } else if (words.drafts.length) {
     byId("draft-name").value = words.drafts[0].name;
     plan();
   }
