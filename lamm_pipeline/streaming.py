@@ -29,6 +29,9 @@ WORTH_A_PROCESS = 250
 ITEMS_AT_ONCE = 16
 """Items that go to a process together, so that what it costs to hand them over does not matter."""
 
+_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
+"""Has the C library keep the memory of an image for the next one; else the system takes it back, and gives it page by page, each time."""
+
 
 class Progress(Protocol):
     """Told after every unit of work how much is done; `total` is None when it is not known beforehand."""
@@ -146,7 +149,7 @@ class _Process:
             [sys.executable, "-c", f"from {__name__} import _serve; _serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(str(Path(each).absolute()) for each in sys.path)},
+            env=os.environ | _KEEP_MEMORY | {"PYTHONPATH": os.pathsep.join(str(Path(each).absolute()) for each in sys.path)},
             start_new_session=True,  # Ctrl-C is for the parent, which ends its processes
         )
 
