@@ -1,20 +1,36 @@
-"""Work on a stream of frames in several threads, in order, with bounded memory.
+"""Work on a stream of items, in order, with bounded memory: in several threads, or in several processes.
 
 OpenCV, NumPy's file writers and the decoders release the GIL, and stereo matching scales best with one frame a thread and OpenCV's own
-threads off, so threads over frames are the one kind of parallelism of this package.
+threads off, so threads over frames are the usual kind of parallelism of this package. Work that is many short steps of Python and of
+libraries in turn holds the GIL too often for that; where there is much of it, it goes to processes.
 """
 
 import os
+import pickle
+import subprocess
+import sys
+import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, BinaryIO, Protocol, Self, TypeVar, cast
 
 import cv2
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+WORTH_A_PROCESS = 250
+"""Items for which a process is started: they take as long as its start, about a second."""
+
+ITEMS_AT_ONCE = 16
+"""Items that go to a process together, so that what it costs to hand them over does not matter."""
+
+_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
+"""Has the C library keep the memory of an image for the next one; else the system takes it back, and gives it page by page, each time."""
 
 
 class Progress(Protocol):
@@ -55,6 +71,47 @@ def map_ordered(work: Callable[[Item], Result], items: Iterable[Item], workers: 
             yield from _map_in_threads(work, items, count)
 
 
+def map_ordered_in_processes(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int | None = None
+) -> Generator[tuple[Item, Result], None, None]:
+    """`map_ordered`, computed by processes where there are items enough to be worth their start, else by threads.
+
+    Each process gets one copy of `work`, so that must be picklable, as are items, results and errors, and remembers nothing that matters.
+    The processes end with the iterator; close it (`contextlib.closing`) where it may not be read to its end. They end by themselves when
+    this process dies, at the latest after the item they are at.
+
+    Args:
+        work: computed in the processes.
+        items: all of them.
+        workers: number of processes or threads at most; None means `default_workers()`.
+
+    Raises:
+        ChildProcessError: a process died.
+    """
+    count = min(default_workers() if workers is None else workers, len(items) // WORTH_A_PROCESS)
+    if count <= 1:
+        yield from map_ordered(work, items, workers)
+        return
+    groups = (items[start : start + ITEMS_AT_ONCE] for start in range(0, len(items), ITEMS_AT_ONCE))
+    idle: SimpleQueue[_Process] = SimpleQueue()
+
+    def ask(group: Sequence[Item]) -> tuple[list[Result], Exception | None]:
+        process = idle.get()
+        try:
+            return process.ask(group)
+        finally:
+            idle.put(process)
+
+    with ExitStack() as stack:
+        packed = pickle.dumps(work)
+        for _ in range(count):
+            idle.put(stack.enter_context(_Process(packed)))
+        for group, (results, error) in map_ordered(ask, groups, count):
+            yield from zip(group, results, strict=error is None)
+            if error is not None:
+                raise error
+
+
 def _map_in_threads(work: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[tuple[Item, Result]]:
     pending: deque[tuple[Item, Future[Result]]] = deque()
     with ThreadPoolExecutor(max_workers=count, thread_name_prefix="frame") as pool:
@@ -81,3 +138,69 @@ def opencv_on_one_thread() -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(threads)
+
+
+class _Process:
+    """A process that computes `work`; it is asked through its standard input and answers through its standard output."""
+
+    def __init__(self, packed_work: bytes) -> None:
+        self._work: bytes | None = packed_work
+        self._process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-c", f"from {__name__} import _serve; _serve()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | _KEEP_MEMORY | {"PYTHONPATH": os.pathsep.join(str(Path(each).absolute()) for each in sys.path)},
+            start_new_session=True,  # Ctrl-C is for the parent, which ends its processes
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def ask(self, group: Sequence[Any]) -> tuple[list[Any], Exception | None]:
+        """The results of the items before the first that fails, and its error."""
+        requests, replies = cast("BinaryIO", self._process.stdin), cast("BinaryIO", self._process.stdout)
+        try:
+            if self._work is not None:
+                requests.write(self._work)
+                self._work = None
+            pickle.dump(group, requests)
+            requests.flush()
+            results, error = pickle.load(replies)  # noqa: S301  what `_serve` has written
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+            status = self._process.wait()
+            ended = f"was killed by signal {-status}, perhaps because memory is short" if status < 0 else f"ended with status {status}"
+            raise ChildProcessError(f"a worker process {ended}; give more memory, or fewer workers") from None
+        return results, error
+
+
+def _serve() -> None:
+    """What the processes of `map_ordered_in_processes` do until their parent ends them or dies."""
+    parent = os.getppid()
+    requests = sys.stdin.buffer
+    with suppress(EOFError, BrokenPipeError), os.fdopen(os.dup(1), "wb") as replies, opencv_on_one_thread():
+        os.dup2(2, 1)  # what work prints is no reply
+        work = pickle.load(requests)  # noqa: S301  the parent has written it
+        while True:
+            group, results, error = pickle.load(requests), [], None  # noqa: S301  as above
+            try:
+                for item in group:
+                    if os.getppid() != parent:
+                        return
+                    results.append(work(item))
+            except Exception as caught:  # noqa: BLE001  the parent raises it
+                error = _portable(caught)
+            pickle.dump((results, error), replies)
+            replies.flush()
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or one that says the same where it cannot be handed to another process."""
+    error.add_note("".join(traceback.format_exception(error)))
+    try:
+        return cast("Exception", pickle.loads(pickle.dumps(error)))  # noqa: S301  its own
+    except Exception:  # noqa: BLE001  whatever is wrong with it
+        return RuntimeError(f"{type(error).__name__}: {error}")

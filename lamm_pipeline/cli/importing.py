@@ -1,6 +1,7 @@
 """`lamm import`: annotated images from elsewhere."""
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.imports.importing import FILE_NAME, read_summary
 from lamm_pipeline.imports.planning import ASSET, SCOPE
 from lamm_pipeline.imports.settings import ImportSettings, RunOrder
-from lamm_pipeline.imports.taking_in import add_exports
+from lamm_pipeline.imports.taking_in import add_exports, current_digest
 from lamm_pipeline.orchestration.config import parse
 from lamm_pipeline.orchestration.instance import add_export_partitions
 from lamm_pipeline.storage.artifacts import ArtifactKey
@@ -87,8 +88,14 @@ def import_files(session: Session, files: Iterable[Path], values: Mapping[str, A
     """
     given = {name: value for name, value in values.items() if value}
     parse(ImportSettings, given, "the import")
-    added = add_exports(session.workspace.catalog, files, session.actor)
+    catalog = session.workspace.catalog
+    added = add_exports(catalog, files, session.actor)
     add_export_partitions(session.instance, [each.key for each in added])
+    with ThreadPoolExecutor(1) as pool:  # the catalog keeps the digests for the runs; a large file's takes as long as the definitions
+        digests = [pool.submit(current_digest, catalog, catalog.exports.get(each.key)) for each in added]
+        _ = session.definitions
+        for digest in digests:
+            digest.result()
     imported = []
     for each in added:
         session.materialize("import_exports", each.key, [ASSET], {ASSET: given})

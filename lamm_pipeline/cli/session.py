@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,6 +45,14 @@ class Session:
         self.actor = actor()
         self.home = dagster_home(settings.root)
 
+    @cached_property
+    def definitions(self) -> dg.Definitions:
+        """The whole graph of this house; to load it takes a second."""
+        # the definitions read the environment when they load, and a wrong variable is to end in a sentence
+        from lamm_pipeline.definitions import build_definitions  # noqa: PLC0415
+
+        return build_definitions(self.settings)
+
     def materialize(self, job_name: str, partition: str, assets: Iterable[str], config: Mapping[str, Any] | None = None) -> None:
         """Materialize assets of one partition in this process; the run shows in the UI like any other.
 
@@ -75,10 +84,7 @@ class Session:
             InputError: an asset failed (the sentence is the first failure's), or somebody paused or canceled the run.
             Exit: the run was stopped in this terminal.
         """
-        # the definitions read the environment when they load, and a wrong variable is to end in a sentence
-        from lamm_pipeline.definitions import build_definitions  # noqa: PLC0415
-
-        definitions = build_definitions(self.settings)
+        definitions = self.definitions
         level = logging.getLogger().level
         if level >= logging.WARNING:  # Dagster's own logger shows a stack trace for every failure
             definitions = dg.Definitions.merge(definitions, dg.Definitions(loggers={"console": sentences}))

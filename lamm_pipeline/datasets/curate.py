@@ -11,7 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ from lamm_pipeline.streaming import Progress, map_ordered, no_progress
 SELECTION_FILE = "selection.parquet"
 SUMMARY_FILE = "selection.json"
 LISTED_IDS = 10
+TOGETHER = 16
+"""Frames that go to a thread together: most have their hash, and to hand over each would cost more than all else that is done to it."""
 FRAMES_PER_CHECKPOINT = 40 * CHECKPOINT_EVERY  # a frame takes microseconds here, a checkpoint syncs the disk
 
 
@@ -122,7 +124,9 @@ def curate_version(
     done = int(draft.state.get("done", 0))
     hard = None if manifest.hard_cases is None else frozenset(manifest.hard_cases.frame_ids)
     curated = curate(islice(source_frames(manifest, artifact_folder), done, None), manifest.settings, hard)
-    for number, ((row, _), kept) in enumerate(map_ordered(_with_image_hash, curated, workers), start=done + 1):
+    hashed = map_ordered(_with_image_hashes, _groups(curated), workers)
+    frames = chain.from_iterable(zip(group, kept, strict=True) for group, kept in hashed)
+    for number, ((row, _), kept) in enumerate(frames, start=done + 1):
         rows.append(vars(row))
         if kept is not None:
             samples.append(sample_table.to_row(kept))
@@ -224,6 +228,15 @@ def _against_twin(sample: Sample, taken: Sample) -> tuple[FrameDrop, str]:
     if differences:
         return FrameDrop.conflicting_frame, f"{sample.artifact} has {' and '.join(differences)}; that of {taken.artifact} is taken"
     return FrameDrop.same_frame, f"{sample.artifact} has the same as {taken.artifact}"
+
+
+def _groups(outcomes: Iterator[Outcome]) -> Iterator[list[Outcome]]:
+    while group := list(islice(outcomes, TOGETHER)):
+        yield group
+
+
+def _with_image_hashes(group: list[Outcome]) -> list[Sample | None]:
+    return [_with_image_hash(outcome) for outcome in group]
 
 
 def _with_image_hash(outcome: Outcome) -> Sample | None:

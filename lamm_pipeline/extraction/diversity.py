@@ -70,14 +70,17 @@ def signature(image_bgr: NDArray[np.uint8]) -> Signature:
     small = _quarter(grey)
     # The variance of a box of n pixels is (n^2 - 1) / 12; the Gaussian adds what is missing to sigma 2.
     sigma = math.sqrt(MOTION_SIGMA**2 - (SHRINK**2 - 1) / 12) / SHRINK
-    dhash, dhash64 = _dhashes(small, grey.shape)
+    columns = _resampled(small, grey.shape)
+    dhash = _dhash(columns[:, :HASH_WIDTH], grey.shape[0], HASH_HEIGHT)
+    dhash64 = int(_dhash(columns[:, HASH_WIDTH:], grey.shape[0], SMALL_HEIGHT)[0])
     return Signature(dhash, dhash64, np.asarray(cv2.GaussianBlur(np.rint(small).astype(np.uint8), (0, 0), sigma), np.uint8))
 
 
 def small_hash(image_bgr: NDArray[np.uint8]) -> int:
     """`Signature.dhash64` of `image_bgr`, `(H, W, 3)` uint8, alone."""
     grey = np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY), np.uint8)
-    return _dhashes(_quarter(grey), grey.shape)[1]
+    columns = _resampled(_quarter(grey), grey.shape)[:, HASH_WIDTH:]
+    return int(_dhash(columns, grey.shape[0], SMALL_HEIGHT)[0])
 
 
 def motion(blurred: Grey, previous_blurred: Grey | None) -> float:
@@ -251,8 +254,8 @@ def _quarter(grey: Grey) -> NDArray[np.float32]:
     return np.asarray(cv2.resize(half, (width // SHRINK, height // SHRINK), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _dhashes(small: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[Hashes, int]:
-    """The hashes of 256 and of 64 bits.
+def _resampled(small: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """An image with the columns of both hashes, side by side.
 
     Args:
         small: the image shrunk to a quarter.
@@ -260,11 +263,13 @@ def _dhashes(small: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[Hashes
     """
     weights = _columns(small.shape[1], shape[1])
     rows = max(1, ONE_THREAD // weights.size)
-    columns = _round(np.vstack([small[start : start + rows] @ weights for start in range(0, len(small), rows)]).astype(np.float64))
-    large = _round(_lanczos(small.shape[0], shape[0], HASH_HEIGHT) @ columns[:, :HASH_WIDTH])
-    little = _round(_lanczos(small.shape[0], shape[0], SMALL_HEIGHT) @ columns[:, HASH_WIDTH:])
-    bits = [np.packbits(pixels[:, 1:] > pixels[:, :-1]).view(">u8").astype(np.uint64) for pixels in (large, little)]
-    return bits[0], int(bits[1][0])
+    return _round(np.vstack([small[start : start + rows] @ weights for start in range(0, len(small), rows)]).astype(np.float64))
+
+
+def _dhash(columns: NDArray[np.float64], full_height: int, height: int) -> Hashes:
+    """The hash of an image whose columns are resampled already, of which it gets `height` rows."""
+    pixels = _round(_lanczos(len(columns), full_height, height) @ columns)
+    return np.packbits(pixels[:, 1:] > pixels[:, :-1]).view(">u8").astype(np.uint64)
 
 
 @functools.lru_cache(maxsize=16)

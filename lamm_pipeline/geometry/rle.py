@@ -114,8 +114,19 @@ def box_xyxy(mask_rle: Mapping[str, Any]) -> tuple[int, int, int, int]:
     Args:
         mask_rle: `{"size": [H, W], "counts": text}`.
     """
-    x, y, width, height = (int(value) for value in coco_mask.toBbox(_bytes(mask_rle)))
-    return x, y, x + width, y + height
+    return boxes_xyxy([mask_rle])[0]
+
+
+def boxes_xyxy(mask_rles: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, int, int]]:
+    """`box_xyxy` of each of several masks, which is faster than one by one.
+
+    Args:
+        mask_rles: as `box_xyxy` takes them.
+    """
+    if not mask_rles:
+        return []
+    sides = coco_mask.toBbox([_bytes(each) for each in mask_rles]).astype(np.int64).tolist()
+    return [(x, y, x + width, y + height) for x, y, width, height in sides]
 
 
 def area(mask_rle: Mapping[str, Any]) -> int:

@@ -10,50 +10,41 @@ are left out and listed. Everything is streamed: memory does not grow with the n
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lamm_pipeline import sample_table
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.geometry.camera import RectifiedCamera
-from lamm_pipeline.imports.images import CheckedImage, ImageSource, ZipImages, check_image, image_header
+from lamm_pipeline.imports.frames import IMAGES, FrameReader
+from lamm_pipeline.imports.images import ImageSource, ZipImages, image_header
 from lamm_pipeline.imports.labels import Labels
 from lamm_pipeline.imports.layout import Layout, read_layout
 from lamm_pipeline.imports.mask_forms import Size
-from lamm_pipeline.imports.objects import FrameObjects, read_objects
-from lamm_pipeline.imports.problems import KINDS, Problem
+from lamm_pipeline.imports.problems import KINDS
 from lamm_pipeline.imports.safe_zip import MEGABYTE, SafeZip, open_zip
 from lamm_pipeline.imports.sam2_format import (
     DEMO_EXPORTER,
-    MAX_SIDE,
-    NAMESPACE,
     Documents,
-    number,
     parse,
     read_documents,
-    whole,
-    within,
 )
 from lamm_pipeline.imports.settings import ImportSettings, RunOrder, ZipLimits
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.recordings.ingest import recording_slug
-from lamm_pipeline.review.decisions import FrameState
-from lamm_pipeline.sample_table import Sample
 from lamm_pipeline.storage import json_array
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.storage.json_array import Span
 from lamm_pipeline.storage.tables import write_table
-from lamm_pipeline.streaming import Progress, map_ordered, no_progress
+from lamm_pipeline.streaming import Progress, map_ordered_in_processes, no_progress
 
 FILE_NAME = "import.json"
-IMAGES = "images"
 FRAMES_PER_CHECKPOINT = 1000  # two seconds of work; a checkpoint waits for the disk
 HANDFUL = 5
 """Scores that are the same for up to so many objects may be chance."""
 
 _DOCUMENT = ".annotations.json"
-_CAMERA = tuple(RectifiedCamera.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -78,18 +69,12 @@ class ImportSource:
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """All that is the same for each frame of an import."""
+class _Import:
+    """An import at work."""
 
     source: ImportSource
     documents: Documents
-    document: Path
-    images: ImageSource
-    labels: Labels
-    recording: str
-    by_rows: bool
-    max_pixels: float
-    annotated_size: Size | None
+    reader: FrameReader
     draft: Draft
 
 
@@ -111,7 +96,7 @@ def import_export(
         limits: what the ZIP may hold.
         ontology: the classes there are.
         draft: gets the files.
-        workers: number of threads, None for one per processor.
+        workers: number of processes, None for one per processor.
         progress: told after every frame.
 
     Returns:
@@ -127,23 +112,24 @@ def import_export(
     try:
         documents = _read_documents(archive, layout, document, limits, name)
         video_name = settings.video or source.recording or documents.own.get("recording") or documents.video.filename
-        reading = _Reading(
-            source=source,
-            documents=documents,
+        reader = FrameReader(
+            export=name,
             document=document,
             images=source.images or ZipImages(archive, layout.images, limits.max_file_mb * MEGABYTE),
+            clean=source.images is not None,
             labels=Labels(ontology, settings.class_map),
             recording=_recording(video_name) or source.key,
             by_rows=_by_rows(settings.run_order, documents),
             max_pixels=limits.max_megapixels * MEGABYTE,
             annotated_size=documents.video.size or (_size_in_zip(archive, layout) if source.images is not None else None),
-            draft=draft,
+            artifact=source.artifact,
+            folder=draft.directory,
         )
         frames = _frames(documents, layout)
-        _import_frames(reading, frames, workers, progress)
+        _import_frames(reader, frames, draft, workers, progress)
     finally:
         document.unlink(missing_ok=True)
-    return _finish(reading, layout, len(frames))
+    return _finish(_Import(source, documents, reader, draft), layout, len(frames))
 
 
 def read_summary(path: Path) -> dict[str, Any]:
@@ -179,45 +165,21 @@ def _frames(documents: Documents, layout: Layout) -> list[tuple[int, Span | None
     return [(index, documents.frames.get(index)) for index in sorted({*documents.frames, *layout.images})]
 
 
-def _import_frames(reading: _Reading, frames: Sequence[tuple[int, Span | None]], workers: int | None, progress: Progress) -> None:
-    draft = reading.draft
+def _import_frames(
+    reader: FrameReader, frames: Sequence[tuple[int, Span | None]], draft: Draft, workers: int | None, progress: Progress
+) -> None:
     (draft.directory / IMAGES).mkdir(exist_ok=True)
     log, problems = draft.log("frames.jsonl"), draft.log("problems.jsonl")
     done = int(draft.state.get("done", 0))
-
-    def work(frame: tuple[int, Span | None]) -> tuple[dict[str, Any] | None, list[Problem]]:
-        return _import_frame(reading, *frame)
-
-    for count, (_, (record, found)) in enumerate(map_ordered(work, frames[done:], workers), start=done + 1):
-        if record is not None:
-            log.append(record)
-        for each in found:
-            problems.append(vars(each))
-        progress(count, len(frames))
-        if count % FRAMES_PER_CHECKPOINT == 0:
-            draft.checkpoint({"done": count})
-
-
-def _import_frame(reading: _Reading, index: int, span: Span | None) -> tuple[dict[str, Any] | None, list[Problem]]:
-    """One frame as a record, its `row` of the table and what its `labels` mean, None where it is left out; and what is wrong with it."""
-    entry = {} if span is None else _entry(reading.document, span)
-    file = reading.images.names.get(index)
-    if file is None:
-        return None, [Problem("image_missing", f"Frame {index} has no image; it is left out.", index)]
-    try:
-        content = reading.images.read(index)
-        image = check_image(content, reading.max_pixels)
-    except InputError as error:
-        sentence = f"The image of frame {index}, {file}, is not usable, and the frame is left out: {error}"
-        return None, [Problem("image_damaged", sentence, index, file)]
-    if reading.source.images is not None and reading.annotated_size not in {None, image.size}:
-        raise _other_size(reading, file, image.size)
-    name = f"{IMAGES}/{index:06d}{image.suffix}"
-    (reading.draft.directory / name).write_bytes(content)
-    frame_id = f"{reading.recording}:{index:06d}"
-    found = read_objects(entry.get("objects"), frame_id, index, image.size, reading.labels, by_rows=reading.by_rows)
-    row = sample_table.to_row(_sample(reading, index, frame_id, name, image, entry, found))
-    return {"row": row, "labels": found.labels}, [*_size_problems(reading, index, file, image), *found.problems]
+    with closing(map_ordered_in_processes(reader, frames[done:], workers)) as imported:
+        for count, (_, (record, found)) in enumerate(imported, start=done + 1):
+            if record is not None:
+                log.append_line(record)
+            for each in found:
+                problems.append(vars(each))
+            progress(count, len(frames))
+            if count % FRAMES_PER_CHECKPOINT == 0:
+                draft.checkpoint({"done": count})
 
 
 def _size_in_zip(archive: SafeZip, layout: Layout) -> Size | None:
@@ -226,127 +188,62 @@ def _size_in_zip(archive: SafeZip, layout: Layout) -> Size | None:
     return None if first is None else image_header(archive.read(first))[1]
 
 
-def _other_size(reading: _Reading, file: str, size: Size) -> InputError:
-    rows, columns = reading.annotated_size or size
-    return InputError(
-        f"The image {file} has {size[1]} x {size[0]} pixels, but {reading.source.path.name} was annotated at {columns} x {rows}: it is no "
-        "clean image of that video. Give images of the same size."
-    )
-
-
-def _entry(document: Path, span: Span) -> dict[str, Any]:
-    with document.open("rb") as file:
-        file.seek(span.offset)
-        return dict(parse(file.read(span.length)))
-
-
-def _sample(
-    reading: _Reading, index: int, frame_id: str, name: str, image: CheckedImage, entry: Mapping[str, Any], found: FrameObjects
-) -> Sample:
-    given = entry.get(NAMESPACE)
-    own: Mapping[str, Any] = given if isinstance(given, dict) else {}
-    if found.annotations:
-        state = FrameState.kept
-    else:
-        state = FrameState.reviewed_empty if own.get("state") == FrameState.reviewed_empty else FrameState.unlabelled
-    height, width = image.size
-    return Sample(
-        frame_id=frame_id,
-        recording=reading.recording,
-        frame_index=index,
-        timestamp_ns=_timestamp_ns(entry, own),
-        width=width,
-        height=height,
-        artifact=reading.source.artifact,
-        folder=reading.draft.directory,
-        image=name,
-        state=str(state),
-        annotations=tuple(found.annotations),
-        camera=_camera(own.get("camera")),
-        image_hash=image.image_hash,
-    )
-
-
-def _timestamp_ns(entry: Mapping[str, Any], own: Mapping[str, Any]) -> int | None:
-    exact = whole(own.get("timestamp_ns"))
-    if exact is None and NAMESPACE not in entry:
-        seconds = number(entry.get("timestamp_sec"))
-        exact = None if seconds is None or abs(seconds) > 1e9 else round(seconds * 1e9)
-    return exact if exact is not None and abs(exact) < 1 << 62 else None
-
-
-def _camera(value: Any) -> RectifiedCamera | None:
-    if not isinstance(value, dict):
-        return None
-    sides: dict[str, float | None] = {name: number(value.get(name)) for name in _CAMERA}
-    sides |= {name: within(whole(value.get(name)), 1, MAX_SIDE) for name in ("width", "height")}
-    known: dict[str, Any] = {name: each for name, each in sides.items() if each is not None}
-    return RectifiedCamera(**known) if len(known) == len(_CAMERA) else None
-
-
-def _size_problems(reading: _Reading, index: int, file: str, image: CheckedImage) -> Iterator[Problem]:
-    told = reading.annotated_size
-    if told is not None and told != image.size:
-        sentence = f"The image of frame {index}, {file}, has {image.size[1]} x {image.size[0]} pixels, the video {told[1]} x {told[0]}."
-        yield Problem("contradiction", sentence, index, file)
-
-
-def _finish(reading: _Reading, layout: Layout, frame_count: int) -> dict[str, Any]:
-    log = reading.draft.log("frames.jsonl")
-    tally = _Tally(reading, log)
+def _finish(imported: _Import, layout: Layout, frame_count: int) -> dict[str, Any]:
+    log = imported.draft.log("frames.jsonl")
+    tally = _Tally(imported, log)
     if not tally.frames:
-        first = next(_problems(reading), None)
+        first = next(_problems(imported), None)
         raise InputError(
-            f"No frame of {reading.source.path.name} can be used"
+            f"No frame of {imported.source.path.name} can be used"
             + (f": {first['sentence']}" if first is not None else ": it lists none and holds no images.")
         )
-    write_table(reading.draft.directory / sample_table.FILE_NAME, sample_table.SCHEMA, tally.rows(log))
-    source = reading.source
+    write_table(imported.draft.directory / sample_table.FILE_NAME, sample_table.SCHEMA, tally.rows(log))
+    source = imported.source
     counts = {
-        "recording": reading.recording,
+        "recording": imported.reader.recording,
         "source": {"path": source.path.name, "digest": source.digest, "size": source.path.stat().st_size},
         "frames": tally.frames,
         "listed_frames": frame_count,
         "annotations": tally.annotations,
         "states": dict(sorted(tally.states.items())),
         "classes": dict(sorted(tally.classes.items())),
-        "extra_classes": sorted(each for each in tally.classes if reading.labels.is_extra(each)),
+        "extra_classes": sorted(each for each in tally.classes if imported.reader.labels.is_extra(each)),
         "tracks": len(tally.track_lengths),
         "ignored_files": layout.ignored,
         "problems": {kind: tally.problems[kind] for kind in KINDS if tally.problems[kind]},
         "flags": tally.flags(),
     }
-    video = reading.documents.video
+    video = imported.documents.video
     size = {"width": video.width or tally.sizes.most_common(1)[0][0][1], "height": video.height or tally.sizes.most_common(1)[0][0][0]}
     head = {
-        "recording": reading.recording,
-        "exporter": reading.documents.exporter,
+        "recording": imported.reader.recording,
+        "exporter": imported.documents.exporter,
         "video": asdict(video) | size,
         "counts": counts,
         "labels": dict(sorted(tally.labels.items())),
     }
-    json_array.write(reading.draft.directory / FILE_NAME, head, "problems", _problems(reading))
+    json_array.write(imported.draft.directory / FILE_NAME, head, "problems", _problems(imported))
     return counts
 
 
-def _problems(reading: _Reading) -> Iterator[dict[str, Any]]:
+def _problems(imported: _Import) -> Iterator[dict[str, Any]]:
     """All that is wrong, the documents' problems first."""
-    yield from map(vars, reading.documents.problems)
-    yield from reading.draft.log("problems.jsonl")
+    yield from map(vars, imported.documents.problems)
+    yield from imported.draft.log("problems.jsonl")
 
 
 class _Tally:
     """The sums over all frames, and what only they tell about each."""
 
-    def __init__(self, reading: _Reading, log: Iterable[Mapping[str, Any]]) -> None:
-        self._reading = reading
+    def __init__(self, imported: _Import, log: Iterable[Mapping[str, Any]]) -> None:
+        self._imported = imported
         self.frames = self.annotations = self._scores = 0
         self.states, self.classes, self.problems = Counter[str](), Counter[str](), Counter[str]()
         self.sizes, self.track_lengths = Counter[tuple[int, int]](), Counter[int]()
         self.labels: dict[str, str] = {}
         self._first_score: float | None = None
         self._same_scores = True
-        self.problems.update(each["kind"] for each in _problems(reading))
+        self.problems.update(each["kind"] for each in _problems(imported))
         for record in log:
             self.labels |= record["labels"]
             self._add(record["row"])
@@ -370,7 +267,7 @@ class _Tally:
     def flags(self) -> dict[str, str]:
         """What is to be known before such data are used, a sentence each."""
         found: dict[str, str] = {}
-        if self._reading.documents.exporter == DEMO_EXPORTER and self._reading.source.images is None:
+        if self._imported.documents.exporter == DEMO_EXPORTER and self._imported.source.images is None:
             found["burned_in_overlays"] = (
                 f"{DEMO_EXPORTER} paints the masks onto the images: a model would learn the paint. Import again with clean images "
                 "(images_folder or from_recording)."

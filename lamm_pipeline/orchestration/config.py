@@ -28,7 +28,7 @@ class StageConfig(CheckedConfig):
     OPERATIONAL: ClassVar[frozenset[str]] = frozenset()
     """Fields of the inheriting class that do not change what is computed either."""
 
-    workers: int | None = Field(None, ge=1, le=64, description="Threads for frame work; empty means one per processor.")
+    workers: int | None = Field(None, ge=1, le=64, description="Threads or processes for frame work; empty means one per processor.")
     restart: bool = Field(False, description="Throw the checkpoint of an interrupted run away and start from the first frame.")
     force: bool = Field(False, description="Compute again although this very version is published already.")
 

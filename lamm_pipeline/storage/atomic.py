@@ -13,6 +13,7 @@ TEMPORARY = ".lamm-tmp"
 """Suffix of files that a write has not finished; a kill may leave one behind."""
 
 QUICK_BYTES = 64 * 1024
+_PIECE = 64 * 1024  # larger ones are taken from the system and given back each time, which costs small files more than their digest
 
 Json = Mapping[str, Any] | Sequence[Any] | str | int | float | bool | None
 
@@ -41,8 +42,11 @@ def write_json(path: Path, value: Json) -> None:
 
 def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file, streamed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def quick_digest(path: Path) -> str:

@@ -19,6 +19,11 @@ BOOKKEEPING = ".draft"
 CHECKPOINT = "checkpoint.json"
 
 
+def as_line(record: Mapping[str, Any]) -> bytes:
+    """A record as a line of a log. Whoever computes records elsewhere encodes them there."""
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
 class RecordLog:
     """Append-only JSON lines; the running table of a stage whose final file is written at the end."""
 
@@ -32,7 +37,11 @@ class RecordLog:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one record."""
-        self._file.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        self.append_line(as_line(record))
+
+    def append_line(self, line: bytes) -> None:
+        """Add one record that `as_line` has encoded already."""
+        self._file.write(line)
         self._count += 1
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial as bound
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +29,7 @@ PARTIAL = ".partial"
 REPLACED = ".replaced"
 LOCK = ".lock"
 FILES = "files"
+_SEALED_AT_ONCE = 32  # files that go to a thread together: to hand over each costs as much as a small one's digest
 SCOPES = ("recordings", "annotation_exports", "datasets", "summaries")
 
 
@@ -128,8 +130,10 @@ def locked_at_once(path: Path) -> Iterator[bool]:
 def seal(folder: Path) -> dict[str, FileEntry]:
     """Digest, write-protect and make durable every file below `folder`; returns them by relative name."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
+    groups = [files[start : start + _SEALED_AT_ONCE] for start in range(0, len(files), _SEALED_AT_ONCE)]
     with ThreadPoolExecutor(default_workers()) as pool:
-        entries = dict(zip([path.relative_to(folder).as_posix() for path in files], pool.map(_seal, files), strict=True))
+        sealed = chain.from_iterable(pool.map(lambda group: [_seal(path) for path in group], groups))
+        entries = dict(zip([path.relative_to(folder).as_posix() for path in files], sealed, strict=True))
     sync_file_system(folder)  # at once: to wait for the disk file by file costs a millisecond each
     return entries
 

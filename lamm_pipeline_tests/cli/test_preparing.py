@@ -14,6 +14,7 @@ from datasets import DatasetDict, load_from_disk  # noqa: TID253
 
 from lamm_pipeline.storage.local_store import LocalStore
 from lamm_pipeline.storage.verify import verify
+from lamm_pipeline.streaming import WORTH_A_PROCESS
 from lamm_pipeline_tests.benchmarks.sam2_exports import write_export
 from lamm_pipeline_tests.command_line import PROGRAM, lamm, printed
 
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("own_environment")
 
 SIZE = {"objects": 3, "width": 96, "height": 64}
 KILLS = 20
+FRAMES_FOR_PROCESSES = 2 * WORTH_A_PROCESS
 
 
 def export(path: Path, first: int, last: int, **changes: Any) -> Path:
@@ -105,7 +107,15 @@ def test_growth_killed_at_any_moment_leaves_the_old_dataset_whole_and_goes_on(tm
     root = tmp_path / "root"
     lamm("prepare", export(tmp_path / "street.zip", 0, 60), "--name", "street", "--root", root)
     old = contents(root / "datasets/street.v1")
-    command = [*PROGRAM, "prepare", str(export(tmp_path / "more.zip", 60, 100)), "--name", "street", "--root", str(root)]
+    command = [
+        *PROGRAM,
+        "prepare",
+        str(export(tmp_path / "more.zip", 60, 60 + FRAMES_FOR_PROCESSES)),
+        "--name",
+        "street",
+        "--root",
+        str(root),
+    ]
     began = time.monotonic()
     undisturbed = tmp_path / "undisturbed"
     lamm("prepare", tmp_path / "street.zip", "--name", "street", "--root", undisturbed)

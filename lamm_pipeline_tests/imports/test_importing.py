@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lamm_pipeline import streaming
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.diversity import signature
 from lamm_pipeline.geometry import rle
@@ -289,7 +290,9 @@ def test_texts_that_no_file_can_hold_are_replaced(tmp_path):
 
 
 @pytest.mark.requirement("LLM-01")
-def test_an_interrupted_and_resumed_import_has_the_same_bytes(tmp_path, monkeypatch):
+@pytest.mark.parametrize("worth_a_process", [1, 1000])
+def test_an_interrupted_and_resumed_import_has_the_same_bytes(tmp_path, monkeypatch, worth_a_process):
+    monkeypatch.setattr(streaming, "WORTH_A_PROCESS", worth_a_process)
     monkeypatch.setattr(importing, "FRAMES_PER_CHECKPOINT", 4)
     frames = [a_frame(index) for index in range(15)]
     path = write_zip(tmp_path / "drive.zip", members(frames))

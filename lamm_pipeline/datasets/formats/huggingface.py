@@ -43,8 +43,8 @@ ROUND_BYTES = 512 << 20
 
 BATCH_BYTES = 16 << 20
 BATCH_ROWS = 256
-READ_TOGETHER, MOST_READERS = 16, 2
-"""Images a thread reads at once, and threads: more of either only hold more memory, since the writing takes longer than the reading."""
+TOGETHER, MOST_THREADS = 16, 2
+"""Rows a thread composes at once, and threads: more of either only hold more memory, since the writing takes longer."""
 
 
 def dataset_features(class_ids: Iterable[str]) -> "Features":
@@ -116,19 +116,23 @@ def write_huggingface(
         name = f"images/{SPLIT_NAMES[item.split]}/{item.output_index:06d}{source.suffix}"
         return {"bytes": None, "path": name}, place(source, root / name)
 
-    def images(group: list[SplitSample]) -> list[tuple[dict[str, Any], str]]:
-        return [image(item) for item in group]
-
-    readers = min(MOST_READERS, default_workers() if workers is None else workers)
-    groups = map_ordered(images, _groups(islice(samples, done, None)), readers)
-    read = chain.from_iterable(zip(group, found, strict=True) for group, found in groups)
-    for number, (item, (content, placed)) in enumerate(read, start=done + 1):
+    def composed(item: SplitSample) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         for each in item.sample.annotations:
             classes.of(each)
         turns = ask(item.sample, by_id, settings.conversation_turns, with_3d=settings.include_3d_boxes)
         row = _row(item, number_of, with_3d=settings.include_3d_boxes) | {"conversations": conversation(turns)}
+        content, placed = image(item)
+        return row, content, _counts(item, row, placed)
+
+    def compose(group: list[SplitSample]) -> list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
+        return [composed(item) for item in group]
+
+    threads = min(MOST_THREADS, default_workers() if workers is None else workers)
+    groups = map_ordered(compose, _groups(islice(samples, done, None)), threads)
+    items = chain.from_iterable(zip(group, found, strict=True) for group, found in groups)
+    for number, (item, (row, content, counts)) in enumerate(items, start=done + 1):
         shards.add(SPLIT_NAMES[item.split], row, content)
-        log.append(_counts(item, row, placed))
+        log.append(counts)
         progress(number, total)
         if shards.size >= ROUND_BYTES:
             draft.checkpoint({"done": number, **shards.finish()})
@@ -160,7 +164,7 @@ def written_rows(folder: Path, split: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _groups(items: Iterator[SplitSample]) -> Iterator[list[SplitSample]]:
-    while group := list(islice(items, READ_TOGETHER)):
+    while group := list(islice(items, TOGETHER)):
         yield group
 
 

@@ -6,6 +6,7 @@ class's `prompt`. `mask 2` is the second entry of the sample's masks, `[x, y, w,
 speaks of at most three objects. What is chosen depends on the frame's id alone, so a frame gets the same questions in every version.
 """
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -170,6 +171,7 @@ def _scene(sample: Sample, classes: Mapping[str, ObjectClass], *, with_3d: bool)
     return _Scene(things, by_name, sample.width, sample.height, absent)
 
 
+@functools.lru_cache(maxsize=1024)
 def _name(known: ObjectClass) -> str:
     return " ".join((known.prompts or (known.name,))[0].replace("_", " ").split())
 

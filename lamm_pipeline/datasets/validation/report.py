@@ -31,7 +31,7 @@ from lamm_pipeline.datasets.validation.dataset_rules import (
     NearDuplicates,
 )
 from lamm_pipeline.datasets.validation.pictures import Pictured, pictures
-from lamm_pipeline.datasets.validation.rule import Failure, Rule, Seen, Verdict
+from lamm_pipeline.datasets.validation.rule import Failure, Rule, Seen, Verdict, seen
 from lamm_pipeline.datasets.validation.settings import RuleName, Severity, ValidationSettings
 from lamm_pipeline.datasets.validation.statistics import Statistics
 from lamm_pipeline.errors import InputError
@@ -187,11 +187,10 @@ def validate(
         if (severity := validated.severity(rule.name)) is not Severity.off
     ]
     statistics = Statistics(validated.splits)
-    for number, frame in enumerate(frames(), start=1):
-        seen = Seen(frame, validated.settings.masks)
-        statistics.add(frame)
+    for number, one in enumerate(seen(frames(), validated.settings.masks), start=1):
+        statistics.add(one.frame)
         for each in running:
-            each.look(seen)
+            each.look(one)
         progress(number, total)
     results = [each.finish() for each in running]
     write_table(draft.directory / FAILURES_FILE, FAILURES_SCHEMA, _failure_rows(running, results))

@@ -1,8 +1,9 @@
 """What a rule of validation is: an object that is shown one frame after the other and then says whether the rule holds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Protocol
 
 from lamm_pipeline.datasets.splits.split_table import SplitSample
@@ -10,6 +11,9 @@ from lamm_pipeline.datasets.validation.masks import MaskFacts, look_at_masks
 from lamm_pipeline.datasets.validation.settings import MaskCheck, RuleName
 
 Number = int | float
+
+TOGETHER = 32
+"""Frames whose masks are decoded together; more of them are not faster."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +52,42 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A frame as rules see it; what several rules want to know of its masks is found out once."""
+class Group:
+    """Frames whose masks are looked at together, once a rule wants to know of one."""
 
-    frame: SplitSample
+    frames: Sequence[SplitSample]
     mask_check: MaskCheck
 
     @cached_property
+    def masks(self) -> list[tuple[MaskFacts | None, ...]]:
+        """What the masks of each frame are like."""
+        return look_at_masks([each.sample for each in self.frames], decode=self.mask_check is MaskCheck.full)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A frame as rules see it; what several rules want to know of its masks is found out once."""
+
+    group: Group
+    place: int
+
+    @property
+    def frame(self) -> SplitSample:
+        """The frame."""
+        return self.group.frames[self.place]
+
+    @property
     def masks(self) -> tuple[MaskFacts | None, ...]:
         """What the masks are like, annotation by annotation; None for those that have none."""
-        sample = self.frame.sample
-        return look_at_masks(sample.annotations, sample.width, sample.height, decode=self.mask_check is MaskCheck.full)
+        return self.group.masks[self.place]
+
+
+def seen(frames: Iterable[SplitSample], mask_check: MaskCheck) -> Iterator[Seen]:
+    """Frames as rules see them."""
+    stream = iter(frames)
+    while frames_together := list(islice(stream, TOGETHER)):
+        group = Group(frames_together, mask_check)
+        yield from (Seen(group, place) for place in range(len(frames_together)))
 
 
 class Rule(Protocol):

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from lamm_pipeline.datasets.validation.masks import MaskFacts, look_at_mask
+from lamm_pipeline.datasets.validation.masks import MaskFacts, look_at_mask, look_at_masks
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry import rle
-from lamm_pipeline_tests.datasets.sample_factory import AREA, BOX_XYXY, HEIGHT, WIDTH, annotation, mask_of
+from lamm_pipeline_tests.datasets.sample_factory import AREA, BOX_XYXY, HEIGHT, WIDTH, annotation, mask_of, sample
 
 TEXT = st.text(st.characters(min_codepoint=48, max_codepoint=111), max_size=40)
 
@@ -81,3 +81,18 @@ def test_a_mask_cut_anywhere_or_changed_anywhere_is_found_or_is_another_mask(dat
         assert rle.decode({**sound, "counts": changed}).sum() == mask.sum()
     else:
         assert facts.detail
+
+
+@given(damaged=st.sets(st.tuples(st.integers(0, 3), st.integers(0, 4))), decode=st.booleans())
+def test_masks_looked_at_together_are_found_as_those_looked_at_one_by_one(damaged: set[tuple[int, int]], decode: bool) -> None:
+    cut_off = mask_of() | {"counts": mask_of()["counts"] + "1"}
+    samples = [
+        sample(
+            n, annotations=tuple(annotation(f"drive:{n:06d}", k, mask_rle=cut_off if (n, k) in damaged else mask_of()) for k in range(5))
+        )
+        for n in range(4)
+    ]
+    together = look_at_masks(samples, decode=decode)
+    assert together == [tuple(look_at_mask(each, WIDTH, HEIGHT, decode=decode) for each in one.annotations) for one in samples]
+    if decode:
+        assert {(n, k) for n, facts in enumerate(together) for k, each in enumerate(facts) if each and each.problem} == damaged
