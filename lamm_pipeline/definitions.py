@@ -18,6 +18,7 @@ from lamm_pipeline.recordings.sensors import new_recordings
 from lamm_pipeline.review import assets as review
 from lamm_pipeline.review import jobs as review_jobs
 from lamm_pipeline.review.schedules import yesterdays_recordings
+from lamm_pipeline.scenes.dashboard.assets import dashboard
 from lamm_pipeline.scenes.library.assets import scene_library, scene_summaries
 from lamm_pipeline.scenes.library.sensors import export_built_versions
 from lamm_pipeline.scenes.view import assets as scenes
@@ -83,8 +84,8 @@ scene = dg.define_asset_job(
 
 refresh_scenes = dg.define_asset_job(
     "refresh_scenes",
-    selection=dg.AssetSelection.assets("scene_library"),
-    description="The scene library, brought up to the present now.",
+    selection=dg.AssetSelection.assets("scene_library", "dashboard"),
+    description="The scene library and the dashboard, brought up to the present now.",
 )
 
 
@@ -99,6 +100,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             uncertainty_assets.frame_uncertainty,
             scenes.scene_view,
             scene_library,
+            dashboard,
         ],
         asset_checks=[extraction_checks.disk_headroom],
         jobs=[

@@ -207,6 +207,7 @@ async function setActor() {
   await closed();
   if (name) localStorage.setItem("lamm.actor", (actor = name));
   byId("actor-button").textContent = actor || "Who are you?";
+if (address.get("builder") === "open") openBuilder(true);
 }
 
 // Filters

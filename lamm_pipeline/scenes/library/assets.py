@@ -133,8 +133,8 @@ def _as_json(scene: Scene) -> dict[str, Any]:
 
 scene_summaries = dg.AutomationConditionSensorDefinition(
     "scene_summaries",
-    target=dg.AssetSelection.assets(NAME),
+    target=dg.AssetSelection.assets(NAME, "dashboard"),
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=60,
-    description="Brings the scene library up to the present when anything it is made of has changed, and every hour.",
+    description="Brings the scene library and the dashboard up to the present when anything they are made of has changed, and every hour.",
 )

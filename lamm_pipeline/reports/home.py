@@ -1,0 +1,68 @@
+"""The home page, and what it asks for again and again while somebody looks at it.
+
+| address | what |
+| --- | --- |
+| `/` | the dashboard |
+| `/api/dashboard` | everything on it, as it is now |
+| `/api/activity` | older entries of the feed; `before` is the place to go on from |
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from lamm_pipeline.orchestration.instance import open_instance
+from lamm_pipeline.orchestration.run_history import Remembered, RunHistory
+from lamm_pipeline.orchestration.workspace import Workspace
+from lamm_pipeline.reports.requests import page
+from lamm_pipeline.scenes.dashboard.activity import Cursor
+from lamm_pipeline.scenes.dashboard.dashboard import Known, feed_to_json, gather, gather_feed, published
+from lamm_pipeline.scenes.library.present import SceneLibrary
+
+
+class HomePage:
+    """Answers requests about the dashboard. Keeps what it has read, and asks one question after the other."""
+
+    def __init__(self, workspace: Workspace, library: SceneLibrary) -> None:
+        self.workspace = workspace
+        self.library = library
+        self._lock = threading.Lock()
+        self._known: Known | None = None
+        self._remembered = Remembered()
+
+    @property
+    def routes(self) -> list[Route]:
+        """The addresses."""
+        return [
+            Route("/", self.home),
+            Route("/api/dashboard", self.dashboard),
+            Route("/api/activity", self.activity),
+        ]
+
+    def home(self, _: Request) -> Response:
+        """The dashboard."""
+        return page("home.html")
+
+    def dashboard(self, _: Request) -> Response:
+        """Everything on it."""
+        with self._history() as history:
+            if self._known is None:
+                self._known = published(self.workspace.store)
+            found = gather(self.workspace, self.library, history, self._known)
+        return JSONResponse({**found.to_json(), "root": str(self.workspace.settings.root)})
+
+    def activity(self, request: Request) -> Response:
+        """Entries of the feed."""
+        given = request.query_params.get("before")
+        before = None if given is None else Cursor.parse(given)
+        with self._history() as history:
+            return JSONResponse(feed_to_json(gather_feed(self.workspace, self.library, history, before)))
+
+    @contextmanager
+    def _history(self) -> Iterator[RunHistory]:
+        with self._lock, open_instance(self.workspace.settings.root) as instance:
+            yield RunHistory(instance, self._remembered)
