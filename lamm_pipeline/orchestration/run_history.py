@@ -6,7 +6,7 @@ Every question looks at a limited number of runs, the newest, however many there
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -93,21 +93,14 @@ class RunDeeds:
     error: str | None = None
 
 
-@dataclass
-class Remembered:
-    """What need not be asked again; may be handed on to the next `RunHistory` of the same instance."""
-
-    deeds: OrderedDict[str, RunDeeds] = field(default_factory=OrderedDict)
-    settled: set[str] = field(default_factory=set)
-
-
 class RunHistory:
-    """Answers questions about the runs of an instance."""
+    """Answers questions about the runs of an instance. Remembers what cannot change any more."""
 
-    def __init__(self, instance: dg.DagsterInstance, remembered: Remembered | None = None) -> None:
+    def __init__(self, instance: dg.DagsterInstance) -> None:
         self.instance = instance
         self.home = Path(instance.root_directory)
-        self._remembered = Remembered() if remembered is None else remembered
+        self._deeds: OrderedDict[str, RunDeeds] = OrderedDict()
+        self._settled: set[str] = set()
 
     def under_way(self, limit: int) -> list[PastRun]:
         """Runs that work or wait for their turn, the newest first."""
@@ -143,7 +136,7 @@ class RunHistory:
 
     def deeds(self, run: PastRun) -> RunDeeds:
         """What a run did, or has done so far."""
-        kept = self._remembered.deeds
+        kept = self._deeds
         if run.run_id in kept:
             return kept[run.run_id]
         found = _deeds(self.instance, run.run_id)
@@ -198,10 +191,9 @@ class RunHistory:
         )
 
     def _is_settled(self, run: PastRun) -> bool:
-        settled = self._remembered.settled
-        if run.run_id not in settled and (self._made_since(run) or self._succeeded_since(run)):
-            settled.add(run.run_id)
-        return run.run_id in settled
+        if run.run_id not in self._settled and (self._made_since(run) or self._succeeded_since(run)):
+            self._settled.add(run.run_id)
+        return run.run_id in self._settled
 
     def _made_since(self, run: PastRun) -> bool:
         """Whether all that failed has been materialized since."""

@@ -9,14 +9,14 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lamm_pipeline.orchestration.instance import open_instance
-from lamm_pipeline.orchestration.run_history import Remembered, RunHistory
+from lamm_pipeline.orchestration.run_history import RunHistory
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reports.requests import page
 from lamm_pipeline.scenes.dashboard.activity import Cursor
@@ -25,14 +25,15 @@ from lamm_pipeline.scenes.library.present import SceneLibrary
 
 
 class HomePage:
-    """Answers requests about the dashboard. Keeps what it has read, and asks one question after the other."""
+    """Answers requests about the dashboard, one after the other. Keeps what it has read, and Dagster's instance, slow to open, open."""
 
     def __init__(self, workspace: Workspace, library: SceneLibrary) -> None:
         self.workspace = workspace
         self.library = library
         self._lock = threading.Lock()
         self._known: Known | None = None
-        self._remembered = Remembered()
+        self._runs: RunHistory | None = None
+        self._open = ExitStack()
 
     @property
     def routes(self) -> list[Route]:
@@ -64,5 +65,7 @@ class HomePage:
 
     @contextmanager
     def _history(self) -> Iterator[RunHistory]:
-        with self._lock, open_instance(self.workspace.settings.root) as instance:
-            yield RunHistory(instance, self._remembered)
+        with self._lock:
+            if self._runs is None:
+                self._runs = RunHistory(self._open.enter_context(open_instance(self.workspace.settings.root)))
+            yield self._runs

@@ -57,7 +57,7 @@ _log = logging.getLogger(__name__)
 
 
 class ReportServer:
-    """Answers requests. HTTP is here; what is read and said is in `home.py`, `reviews.py`, `clusters.py`, `files.py`, `scene_pages.py` and others."""
+    """Answers requests. HTTP is here; what is read and said is in `reviews.py`, `clusters.py`, `files.py`, `home.py` and others."""
 
     def __init__(self, workspace: Workspace, access: Access) -> None:
         self.workspace = workspace

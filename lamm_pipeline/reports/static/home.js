@@ -101,11 +101,11 @@ function labelling(slices, total) {
   chart.setAttribute("viewBox", "0 0 100 100");
   chart.setAttribute("role", "img");
   chart.setAttribute("aria-label", slices.map((each) => `${each.name}: ${each.scenes}`).join(", "));
-  for (const each of slices.filter(({ path }) => path)) {
-    const path = document.createElementNS(SVG, "path");
-    path.setAttribute("d", each.path);
-    path.setAttribute("class", `slice ${each.status}`);
-    chart.append(path);
+  for (const each of slices.filter(({ scenes }) => scenes)) {
+    const ring = document.createElementNS(SVG, "circle");
+    const attributes = { cx: 50, cy: 50, r: 40, pathLength: 100, "stroke-dasharray": `${100 * each.share + 0.3} 100`, "stroke-dashoffset": -100 * each.begin, transform: "rotate(-90 50 50)", class: `slice ${each.status}` };
+    for (const [name, value] of Object.entries(attributes)) ring.setAttribute(name, value);
+    chart.append(ring);
   }
   const done = slices.find((each) => each.status === "labelled");
   const middle = document.createElementNS(SVG, "text");

@@ -142,8 +142,8 @@ def read_feed(
         run_url: address of a run.
     """
     cursor = before or Cursor(None, catalog.start())
-    groups = itertools.islice(_groups(catalog.newest(cursor.place)), limit)
-    runs = history.newest(limit, cursor.runs)
+    groups = itertools.islice(_groups(catalog.newest(cursor.place)), limit + 1)  # one more tells whether there is more
+    runs = history.newest(limit + 1, cursor.runs)
     found: list[tuple[list[Entry], datetime | None, Place | None]] = [
         *(([_told(group, place_of)], None, group[-1].after) for group in groups),
         *((_run_entries(run, history.deeds(run), place_of, run_url), run.changed_at, None) for run in runs),
@@ -157,8 +157,7 @@ def read_feed(
         entries += some
         taken += 1
         cursor = Cursor(changed_at or cursor.runs, place or cursor.place)
-    more = taken < len(found) or len(runs) == limit
-    return Feed(tuple(entries), cursor if more else None)
+    return Feed(tuple(entries), cursor if taken < len(found) else None)
 
 
 def _groups(happenings: Iterator[Happening]) -> Iterator[list[Happening]]:

@@ -6,7 +6,7 @@ Dagster, with questions that look at a limited number of the newest. Nothing is 
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -169,10 +169,17 @@ class Dashboard:
 
 @dataclass
 class Known:
-    """What need not be read again: the scores that were counted, and the sizes of artifacts of datasets, by place and version."""
+    """What need not be read again.
+
+    Attributes:
+        tallies: the scores that were counted.
+        sizes: bytes of artifacts of datasets, by place and version.
+        numbers: of the scenes that these queries are about.
+    """
 
     tallies: Tallies = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+    numbers: tuple[SceneQueries, SceneNumbers] | None = None
 
 
 def published(store: ArtifactStore) -> Known:
@@ -198,8 +205,11 @@ def gather(workspace: Workspace, library: SceneLibrary, history: RunHistory, kno
         workers: threads, where many scores are to be read.
     """
     queries, url = library.queries(), workspace.settings.dagster_url
-    everything = _scene_numbers(queries)
-    known.tallies = evaluations.tally(workspace.store, queries.scenes.values(), known.tallies, workers)
+    scenes = queries.scenes.values()
+    if known.numbers is None or known.numbers[0] is not queries:
+        known.numbers = (queries, _scene_numbers(scenes))
+        known.tallies = evaluations.tally(workspace.store, scenes, known.tallies, workers)
+    everything = known.numbers[1]
     place_of = _places(workspace, queries)
 
     def rows(runs: Sequence[PastRun]) -> tuple[RunRow, ...]:
@@ -259,10 +269,7 @@ def _places(workspace: Workspace, queries: SceneQueries) -> Callable[[str | None
     return place_of
 
 
-@functools.lru_cache(maxsize=1)
-def _scene_numbers(queries: SceneQueries) -> SceneNumbers:
-    """Kept for as long as nothing changes."""
-    scenes = queries.scenes.values()
+def _scene_numbers(scenes: Collection[Scene]) -> SceneNumbers:
     statuses: dict[str, int] = {}
     for each in scenes:
         statuses[each.status] = statuses.get(each.status, 0) + 1

@@ -33,7 +33,6 @@ def quick_links(dagster_url: str) -> tuple[QuickLink, ...]:
     Args:
         dagster_url: where Dagster's UI is.
     """
-
     here = f"{dagster_url}/locations/{LOCATION}"
     return (
         QuickLink("here", "Review recordings", "what was found, to be kept or left out", "/recordings"),
