@@ -207,7 +207,6 @@ async function setActor() {
   await closed();
   if (name) localStorage.setItem("lamm.actor", (actor = name));
   byId("actor-button").textContent = actor || "Who are you?";
-if (address.get("builder") === "open") openBuilder(true);
 }
 
 // Filters
@@ -390,6 +389,7 @@ for (const id of ["train", "val", "test", "strategy", "balance", "seed", "respli
 byId("save").onclick = save;
 byId("actor-button").onclick = setActor;
 byId("actor-button").textContent = actor || "Who are you?";
+if (address.get("builder") === "open") openBuilder(true);
 
 try {
   await offer();
