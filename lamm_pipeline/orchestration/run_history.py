@@ -21,7 +21,7 @@ REFRESH_JOB = "refresh_scenes"
 ASSET_JOB = "__ASSET_JOB"
 """What Dagster calls runs that were launched for assets rather than for a job."""
 
-PAGE = 100
+PAGE = 50
 LOOKED_AT = 300
 KEPT = 2000
 _BY_CHANGE = "update_timestamp"

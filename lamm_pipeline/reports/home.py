@@ -20,7 +20,7 @@ from lamm_pipeline.orchestration.run_history import RunHistory
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reports.requests import page
 from lamm_pipeline.scenes.dashboard.activity import Cursor
-from lamm_pipeline.scenes.dashboard.dashboard import Known, feed_to_json, gather, gather_feed, published
+from lamm_pipeline.scenes.dashboard.dashboard import Known, feed_to_json, gather, older_feed, published
 from lamm_pipeline.scenes.library.present import SceneLibrary
 
 
@@ -57,11 +57,10 @@ class HomePage:
         return JSONResponse({**found.to_json(), "root": str(self.workspace.settings.root)})
 
     def activity(self, request: Request) -> Response:
-        """Entries of the feed."""
-        given = request.query_params.get("before")
-        before = None if given is None else Cursor.parse(given)
+        """Older entries of the feed."""
+        before = Cursor.parse(request.query_params.get("before", ""))
         with self._history() as history:
-            return JSONResponse(feed_to_json(gather_feed(self.workspace, self.library, history, before)))
+            return JSONResponse(feed_to_json(older_feed(self.workspace, self.library, history, before)))
 
     @contextmanager
     def _history(self) -> Iterator[RunHistory]:

@@ -1,7 +1,7 @@
 """The catalog's activity: audit trail and decisions as one stream, the newest first, that can be read on from any place."""
 
 from datetime import timedelta
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ def test_what_happened_comes_newest_first_and_goes_on_from_any_place(tmp_path: P
     everything = list(catalog.activity.newest(start))
     assert [(each.actor, each.action) for each in everything[:14]] == [("bob", DECISION), ("eve", "tag.add")] * 7
     assert [each.details.get("tag") for each in everything[1:14:2]] == [f"tag-{number}" for number in reversed(range(7))]
-    assert all(a.at >= b.at for a, b in zip(everything, everything[1:], strict=False))
+    assert all(a.at >= b.at for a, b in pairwise(everything))
     assert everything[0].at.utcoffset() == timedelta(0)
     for count in (1, 4, 9):
         some = list(islice(catalog.activity.newest(start), count))

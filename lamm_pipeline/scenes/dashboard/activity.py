@@ -11,7 +11,7 @@ from typing import Any
 
 from lamm_pipeline.catalog.activity import DECISION, ActivityCatalog, Happening, Place
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.orchestration.run_history import PastRun, RunDeeds, RunHistory
+from lamm_pipeline.orchestration.run_history import PastRun, RunDeeds
 from lamm_pipeline.orchestration.runs import RunState
 from lamm_pipeline.scenes.library.dataset_draft import BUILT
 
@@ -122,12 +122,22 @@ class Feed:
     after: Cursor | None
 
 
+@dataclass
+class Told:
+    """What people did as entries, each with the place after it, the newest `limit` before a place; it changes with the place alone."""
+
+    before: Place | None = None
+    limit: int = 0
+    entries: tuple[tuple[Entry, Place], ...] = ()
+
+
 def read_feed(
     catalog: ActivityCatalog,
-    history: RunHistory,
+    runs: Sequence[tuple[PastRun, RunDeeds]],
     limit: int,
     before: Cursor | None = None,
     *,
+    told: Told | None = None,
     place_of: Callable[[str], str | None],
     run_url: Callable[[str], str],
 ) -> Feed:
@@ -135,18 +145,22 @@ def read_feed(
 
     Args:
         catalog: what people did.
-        history: what runs did.
+        runs: what runs did, those that changed last first; one more than `limit`, where there are so many.
         limit: how many entries at most.
-        before: only what is older.
+        before: only what is older; `runs` are.
+        told: of the last time, brought up to the present.
         place_of: address of the page of a recording or dataset version; None where it has none.
         run_url: address of a run.
     """
     cursor = before or Cursor(None, catalog.start())
-    groups = itertools.islice(_groups(catalog.newest(cursor.place)), limit + 1)  # one more tells whether there is more
-    runs = history.newest(limit + 1, cursor.runs)
+    told = told or Told()
+    if (told.before, told.limit) != (cursor.place, limit):
+        groups = itertools.islice(_groups(catalog.newest(cursor.place)), limit + 1)  # one more tells whether there is more
+        told.entries = tuple((_told(group, place_of), group[-1].after) for group in groups)
+        told.before, told.limit = cursor.place, limit
     found: list[tuple[list[Entry], datetime | None, Place | None]] = [
-        *(([_told(group, place_of)], None, group[-1].after) for group in groups),
-        *((_run_entries(run, history.deeds(run), place_of, run_url), run.changed_at, None) for run in runs),
+        *(([entry], None, place) for entry, place in told.entries),
+        *((_run_entries(run, deeds, place_of, run_url), run.changed_at, None) for run, deeds in runs),
     ]
     found.sort(key=lambda each: each[0][0].at, reverse=True)
     entries: list[Entry] = []

@@ -17,7 +17,7 @@ from lamm_pipeline.orchestration.run_history import PastRun, RunHistory, failing
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.review.labelling_status import LabellingStatus
 from lamm_pipeline.scenes.dashboard import evaluations
-from lamm_pipeline.scenes.dashboard.activity import Cursor, Feed, read_feed, shortened
+from lamm_pipeline.scenes.dashboard.activity import Cursor, Feed, Told, read_feed, shortened
 from lamm_pipeline.scenes.dashboard.evaluations import EvaluationNumbers, Tallies
 from lamm_pipeline.scenes.dashboard.links import QuickLink, frame_in_3d, quick_links, run_page, scene_page, scenes_where
 from lamm_pipeline.scenes.dashboard.status_chart import Slice, slices
@@ -175,11 +175,13 @@ class Known:
         tallies: the scores that were counted.
         sizes: bytes of artifacts of datasets, by place and version.
         numbers: of the scenes that these queries are about.
+        told: what people did last.
     """
 
     tallies: Tallies = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     numbers: tuple[SceneQueries, SceneNumbers] | None = None
+    told: Told = field(default_factory=Told)
 
 
 def published(store: ArtifactStore) -> Known:
@@ -239,17 +241,24 @@ def gather(workspace: Workspace, library: SceneLibrary, history: RunHistory, kno
         waiting=_waiting(workspace, everything, len(history.paused(PAUSED)), url),
         uncertain=_uncertain(workspace.store, queries, known.tallies),
         evaluations=tuple(evaluations.numbers(known.tallies)),
-        feed=gather_feed(workspace, library, history),
+        feed=read_feed(
+            workspace.catalog.activity,
+            recent[: FEED + 1],
+            FEED,
+            told=known.told,
+            place_of=place_of,
+            run_url=functools.partial(run_page, url),
+        ),
         links=quick_links(url),
         library_refreshed=workspace.store.current_version(LIBRARY) is not None,
     )
 
 
-def gather_feed(workspace: Workspace, library: SceneLibrary, history: RunHistory, before: Cursor | None = None, limit: int = FEED) -> Feed:
-    """The feed alone, from the newest entries or from a place in it."""
-    url = workspace.settings.dagster_url
-    place_of = _places(workspace, library.queries())
-    return read_feed(workspace.catalog.activity, history, limit, before, place_of=place_of, run_url=functools.partial(run_page, url))
+def older_feed(workspace: Workspace, library: SceneLibrary, history: RunHistory, before: Cursor) -> Feed:
+    """The feed from a place in it."""
+    runs = [(run, history.deeds(run)) for run in history.newest(FEED + 1, before.runs)]
+    place_of, run_url = _places(workspace, library.queries()), functools.partial(run_page, workspace.settings.dagster_url)
+    return read_feed(workspace.catalog.activity, runs, FEED, before, place_of=place_of, run_url=run_url)
 
 
 def feed_to_json(feed: Feed) -> dict[str, Any]:

@@ -59,8 +59,8 @@ def slices(counts: Mapping[str, int]) -> tuple[Slice, ...]:
 def as_markdown(chart: Sequence[Slice]) -> str:
     """The chart as a picture within Markdown, with the numbers. Below 1,000 characters, so that Dagster shows it at once."""
     rings = "".join(
-        f'<circle cx="40" cy="40" r="30" stroke="{COLORS[each.status]}" pathLength="100" stroke-dasharray="{100 * each.share + SEAM:.2f} 100" '
-        f'stroke-dashoffset="{-100 * each.begin:.2f}"/>'
+        f'<circle cx="40" cy="40" r="30" stroke="{COLORS[each.status]}" pathLength="100" '
+        f'stroke-dasharray="{100 * each.share + SEAM:.2f} 100" stroke-dashoffset="{-100 * each.begin:.2f}"/>'
         for each in chart
         if each.scenes
     )

@@ -97,7 +97,8 @@ def test_only_what_has_changed_is_read_and_the_table_keeps_the_rest(tmp_path: Pa
 def test_scores_that_are_no_numbers_count_nowhere_and_none_at_all_is_no_evaluation(tmp_path: Path) -> None:
     world = World(tmp_path / "root")
     assert evaluations.numbers(tallied(world, {})) == []
-    publish_uncertainty(world.store, "drive", [("old", "1", 0.5), ("old", "1", float("nan")), ("new", "3", float("nan")), ("new", "4", 0.1)])
+    nan = float("nan")
+    publish_uncertainty(world.store, "drive", [("old", "1", 0.5), ("old", "1", nan), ("new", "3", nan), ("new", "4", 0.1)])
     found = evaluations.numbers(tallied(world, {}))
     assert [(each.evaluation, each.frames, each.mean, each.p95, each.mean_iou) for each in found] == [
         ("new", 1, 0.1, 0.1, None),

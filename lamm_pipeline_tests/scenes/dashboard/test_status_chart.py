@@ -1,6 +1,7 @@
 """The pie chart of labelling: slices that fill the circle, and a picture that is XML and fits Dagster's table."""
 
 import base64
+import itertools
 import re
 import xml.etree.ElementTree as ET
 
@@ -22,7 +23,7 @@ def test_slices_follow_each_other_and_the_picture_has_one_for_each_status_with_s
     assert {each.status: each.scenes for each in chart if each.scenes} == {name: count for name, count in counts.items() if count}
     total = sum(counts.values())
     assert sum(each.share for each in chart) == pytest.approx(1.0 if total else 0.0)
-    for one, next_one in zip(chart, chart[1:], strict=False):
+    for one, next_one in itertools.pairwise(chart):
         assert next_one.begin == pytest.approx(one.begin + one.share)
     told = as_markdown(chart)
     assert len(told) < 1000
