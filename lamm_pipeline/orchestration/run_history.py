@@ -5,10 +5,11 @@ Every question looks at a limited number of runs, the newest, however many there
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType
@@ -23,7 +24,7 @@ ASSET_JOB = "__ASSET_JOB"
 
 PAGE = 50
 LOOKED_AT = 300
-KEPT = 2000
+KEPT = 200
 _BY_CHANGE = "update_timestamp"
 _EVENTS = {
     DagsterEventType.ASSET_MATERIALIZATION,
@@ -93,14 +94,39 @@ class RunDeeds:
     error: str | None = None
 
 
-class RunHistory:
-    """Answers questions about the runs of an instance. Remembers what cannot change any more."""
+class Remembered:
+    """What cannot change any more of finished runs. Reading a run's events takes a while, because SQLite has a file for each run."""
 
-    def __init__(self, instance: dg.DagsterInstance) -> None:
+    def __init__(self) -> None:
+        self.deeds: OrderedDict[str, RunDeeds] = OrderedDict()
+        self.settled: set[str] = set()
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"deeds": {run: asdict(self.deeds[run]) for run in sorted(self.deeds)}, "settled": sorted(self.settled)}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Remembered":
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError: it is none.
+        """
+        found = cls()
+        for run, deeds in stored["deeds"].items():
+            checks = tuple(CheckOutcome(**check) for check in deeds["checks"])
+            found.deeds[run] = RunDeeds(tuple(deeds["assets"]), checks, tuple(deeds["failed_steps"]), deeds["error"])
+        found.settled = set(stored["settled"])
+        return found
+
+
+class RunHistory:
+    """Answers questions about the runs of an instance."""
+
+    def __init__(self, instance: dg.DagsterInstance, remembered: Remembered | None = None) -> None:
         self.instance = instance
         self.home = Path(instance.root_directory)
-        self._deeds: OrderedDict[str, RunDeeds] = OrderedDict()
-        self._settled: set[str] = set()
+        self.remembered = remembered or Remembered()
 
     def under_way(self, limit: int) -> list[PastRun]:
         """Runs that work or wait for their turn, the newest first."""
@@ -136,8 +162,9 @@ class RunHistory:
 
     def deeds(self, run: PastRun) -> RunDeeds:
         """What a run did, or has done so far."""
-        kept = self._deeds
+        kept = self.remembered.deeds
         if run.run_id in kept:
+            kept.move_to_end(run.run_id)
             return kept[run.run_id]
         found = _deeds(self.instance, run.run_id)
         if run.state not in (RunState.running, RunState.pending):
@@ -191,9 +218,10 @@ class RunHistory:
         )
 
     def _is_settled(self, run: PastRun) -> bool:
-        if run.run_id not in self._settled and (self._made_since(run) or self._succeeded_since(run)):
-            self._settled.add(run.run_id)
-        return run.run_id in self._settled
+        settled = self.remembered.settled
+        if run.run_id not in settled and (self._succeeded_since(run) or self._made_since(run)):
+            settled.add(run.run_id)
+        return run.run_id in settled
 
     def _made_since(self, run: PastRun) -> bool:
         """Whether all that failed has been materialized since."""

@@ -31,8 +31,7 @@ class HomePage:
         self.workspace = workspace
         self.library = library
         self._lock = threading.Lock()
-        self._known: Known | None = None
-        self._runs: RunHistory | None = None
+        self._reading: tuple[RunHistory, Known] | None = None
         self._open = ExitStack()
 
     @property
@@ -50,21 +49,21 @@ class HomePage:
 
     def dashboard(self, _: Request) -> Response:
         """Everything on it."""
-        with self._history() as history:
-            if self._known is None:
-                self._known = published(self.workspace.store)
-            found = gather(self.workspace, self.library, history, self._known)
+        with self._read() as (history, known):
+            found = gather(self.workspace, self.library, history, known)
         return JSONResponse({**found.to_json(), "root": str(self.workspace.settings.root)})
 
     def activity(self, request: Request) -> Response:
         """Older entries of the feed."""
         before = Cursor.parse(request.query_params.get("before", ""))
-        with self._history() as history:
+        with self._read() as (history, _):
             return JSONResponse(feed_to_json(older_feed(self.workspace, self.library, history, before)))
 
     @contextmanager
-    def _history(self) -> Iterator[RunHistory]:
+    def _read(self) -> Iterator[tuple[RunHistory, Known]]:
         with self._lock:
-            if self._runs is None:
-                self._runs = RunHistory(self._open.enter_context(open_instance(self.workspace.settings.root)))
-            yield self._runs
+            if self._reading is None:
+                known = published(self.workspace.store)
+                instance = self._open.enter_context(open_instance(self.workspace.settings.root))
+                self._reading = (RunHistory(instance, known.runs), known)
+            yield self._reading

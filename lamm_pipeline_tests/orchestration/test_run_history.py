@@ -1,11 +1,13 @@
 """What Dagster remembers of runs: the newest first, what failed until somebody has mended it, and what each run did."""
 
+import json
 from collections.abc import Iterator
 
 import dagster as dg
 import pytest
 
-from lamm_pipeline.orchestration.run_history import RunHistory, failing_now
+from lamm_pipeline.orchestration import run_history
+from lamm_pipeline.orchestration.run_history import Remembered, RunHistory, failing_now
 from lamm_pipeline.orchestration.runs import CANCELED_TAG, PARTITION_TAG, RunState
 from lamm_pipeline_tests.orchestration.small_runs import SmallRuns
 
@@ -60,6 +62,19 @@ def test_a_failure_is_told_until_what_failed_has_been_made(runs: SmallRuns) -> N
     runs.rows("drive")
     assert history.failed(5) == []
     assert RunHistory(runs.instance).failed(5) == []
+
+
+def test_what_finished_runs_did_is_not_read_again_from_what_was_stored(runs: SmallRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.rows("drive", fails="The disk is full.")
+    runs.rows("drive", sound=False)
+    history = RunHistory(runs.instance)
+    seen = {each.run_id: history.deeds(each) for each in history.newest(5)}
+    assert history.failed(5) == []
+    stored = Remembered.from_json(json.loads(json.dumps(history.remembered.to_json())))
+    monkeypatch.setattr(run_history, "_deeds", lambda *_: pytest.fail("read again"))
+    again = RunHistory(runs.instance, stored)
+    assert {each.run_id: again.deeds(each) for each in again.newest(5)} == seen
+    assert again.failed(5) == []
 
 
 @pytest.mark.requirement("CAT-05")

@@ -37,7 +37,7 @@ function show(found) {
   byId("empty-launchpad").href = found.links.find((each) => each.title === "Process a recording").href;
   put("tiles", [found.scenes, found.volume, found.active.length, found.failed.length, found.checks, found.waiting], () => tiles(found));
   put("labelling", found.labelling, () => labelling(found.labelling, found.scenes.scenes));
-  put("volume", found.volume, () => volume(found.volume));
+  put("volume", [found.volume, found.library_refreshed], () => volume(found.volume, found.library_refreshed));
   byId("active-box").hidden = found.active.length === 0;
   put("active", found.active, () => found.active.map(active));
   put("attention", [found.failed, found.checks, found.waiting], () => attention(found));
@@ -74,7 +74,8 @@ function tellTimes() {
 
 // Widgets
 
-function tiles({ scenes, volume: bytes, active: runs, failed, checks, waiting }) {
+function tiles({ scenes, volume: bytes, active: runs, failed, checks, waiting, most }) {
+  const more = (number, limit) => `${count(number)}${number === limit ? "+" : ""}`; // no more than these are looked for
   const running = runs.filter((each) => each.state === "running").length;
   const warnings = checks.filter((each) => each.severity === "WARN").length;
   const errors = failed.length + checks.length - warnings;
@@ -83,8 +84,8 @@ function tiles({ scenes, volume: bytes, active: runs, failed, checks, waiting })
   const all = [
     ["Scenes", count(scenes.scenes), [scenes.duration_s ? duration(scenes.duration_s) : null, ...known].filter(Boolean).join(", ") || "nothing extracted yet", "/scenes", ""],
     ["Data volume", size(bytes.total), `${size(bytes.recordings)} recorded`, "/scenes?sort=-storage_bytes", ""],
-    ["Active runs", count(runs.length), runs.length ? `${running} running, ${runs.length - running} waiting` : "nothing is running", runs.length ? "#active-title" : null, ""],
-    ["Failed", count(errors), [failed.length ? plural(failed.length, "run") : "", errors > failed.length ? plural(errors - failed.length, "check") : "", warnings ? `${plural(warnings, "check")} with warnings` : ""].filter(Boolean).join(", ") || "nothing in the latest runs", errors + warnings ? "#attention-title" : null, errors ? "bad" : warnings ? "warn" : ""],
+    ["Active runs", more(runs.length, most.active), runs.length ? `${running} running, ${runs.length - running} waiting` : "nothing is running", runs.length ? "#active-title" : null, ""],
+    ["Failed", failed.length === most.failed ? `${count(errors)}+` : count(errors), [failed.length ? plural(failed.length, "run") : "", errors > failed.length ? plural(errors - failed.length, "check") : "", warnings ? `${plural(warnings, "check")} with warnings` : ""].filter(Boolean).join(", ") || "nothing in the latest runs", errors + warnings ? "#attention-title" : null, errors ? "bad" : warnings ? "warn" : ""],
     ["Waits for people", count(waits), waits ? waiting.map((each) => each.what).join(", ") : "nothing", waits ? "#attention-title" : null, ""],
   ];
   return all.map(([title, value, note, href, kind]) => {
@@ -121,11 +122,12 @@ function labelling(slices, total) {
   return [element("div", { class: "chart" }, chart, element("ul", { class: "legend-rows" }, ...rows))];
 }
 
-function volume(bytes) {
+function volume(bytes, refreshed) {
+  const note = refreshed ? "What is in force; older versions are not counted." : "As this server has found it first; lamm scenes refresh counts anew.";
   const parts = Object.entries(VOLUME).map(([name, title]) => [name, title, bytes[name]]);
   const bar = element("div", { class: "bar", "aria-hidden": "true" }, ...parts.filter(([, , value]) => value).map(([name, , value]) => element("span", { class: name, style: { flex: `${value / bytes.total} 0 0` } })));
   const rows = parts.map(([name, title, value]) => element("li", {}, element("span", { class: `swatch ${name}` }), element("span", {}, title), element("span", { class: "number" }, size(value))));
-  return [bytes.total ? bar : "", element("ul", { class: "legend-rows" }, ...rows), element("p", { class: "quiet small" }, "What is in force; older versions are not counted.")];
+  return [bytes.total ? bar : "", element("ul", { class: "legend-rows" }, ...rows), element("p", { class: "quiet small" }, note)];
 }
 
 function active(run) {

@@ -46,8 +46,8 @@ def dashboard(context: dg.AssetExecutionContext, config: StageConfig, workspace:
     with sentences_as_failures():
         known = Known() if config.force else published(workspace.store)
         library = SceneLibrary(workspace.store, workspace.catalog, Path(workspace.root))
-        found = gather(workspace, library, RunHistory(context.instance), known, config.workers)
-        content = {**found.to_json(), "dataset_bytes": known.sizes}
+        found = gather(workspace, library, RunHistory(context.instance, known.runs), known, config.workers)
+        content = {**found.to_json(), "known": known.to_json()}
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
             (draft.directory / FILE_NAME).write_text(json.dumps(content, indent=1, sort_keys=True))

@@ -13,7 +13,7 @@ from typing import Any
 
 from lamm_pipeline.datasets.settings import ExportFormat
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.orchestration.run_history import PastRun, RunHistory, failing_now
+from lamm_pipeline.orchestration.run_history import PastRun, Remembered, RunHistory, failing_now
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.review.labelling_status import LabellingStatus
 from lamm_pipeline.scenes.dashboard import evaluations
@@ -164,6 +164,7 @@ class Dashboard:
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=lambda value: value.isoformat()))
         plain["volume"]["total"] = self.volume.total
         plain["feed"] = feed_to_json(self.feed)
+        plain["most"] = {"active": ACTIVE, "failed": FAILED}
         return plain
 
 
@@ -176,12 +177,18 @@ class Known:
         sizes: bytes of artifacts of datasets, by place and version.
         numbers: of the scenes that these queries are about.
         told: what people did last.
+        runs: what finished runs did.
     """
 
     tallies: Tallies = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     numbers: tuple[SceneQueries, SceneNumbers] | None = None
     told: Told = field(default_factory=Told)
+    runs: Remembered = field(default_factory=Remembered)
+
+    def to_json(self) -> dict[str, Any]:
+        """What is stored, but for the scores."""
+        return {"sizes": self.sizes, "runs": self.runs.to_json()}
 
 
 def published(store: ArtifactStore) -> Known:
@@ -190,8 +197,9 @@ def published(store: ArtifactStore) -> Known:
     if artifact is None:
         return Known()
     try:
-        sizes = json.loads(artifact.file(FILE_NAME).read_bytes())["dataset_bytes"]
-        return Known(evaluations.read(artifact.file(evaluations.FILE_NAME)), dict(sizes))
+        stored = json.loads(artifact.file(FILE_NAME).read_bytes())["known"]
+        tallies = evaluations.read(artifact.file(evaluations.FILE_NAME))
+        return Known(tallies, dict(stored["sizes"]), runs=Remembered.from_json(stored["runs"]))
     except (InputError, ValueError, KeyError, TypeError):
         return Known()
 
@@ -202,7 +210,7 @@ def gather(workspace: Workspace, library: SceneLibrary, history: RunHistory, kno
     Args:
         workspace: catalog, artifacts, and where the UI is.
         library: scenes.
-        history: runs.
+        history: runs; it remembers in `known.runs`.
         known: what need not be read again; what is read is put in.
         workers: threads, where many scores are to be read.
     """
