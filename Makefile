@@ -33,6 +33,7 @@ demo: $(VENV)/.base
 	$(LAMM) scenes refresh --root $(ROOT)
 	@echo
 	@echo "To see all of it: make up, then open http://127.0.0.1:$(PORT) (Dagster's UI) and"
+	@echo "http://127.0.0.1:$(REPORT_PORT)/ (dashboard: everything is a click from here),"
 	@echo "http://127.0.0.1:$(REPORT_PORT)/recordings/sample (what was found, to be reviewed by keyboard),"
 	@echo "http://127.0.0.1:$(REPORT_PORT)/scenes (all recordings, and datasets built of them),"
 	@echo "http://127.0.0.1:$(REPORT_PORT)/scenes/sample (where models are unsure in it; a click on a peak opens the frame in 3D)"

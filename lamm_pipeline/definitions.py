@@ -18,6 +18,7 @@ from lamm_pipeline.recordings.sensors import new_recordings
 from lamm_pipeline.review import assets as review
 from lamm_pipeline.review import jobs as review_jobs
 from lamm_pipeline.review.schedules import yesterdays_recordings
+from lamm_pipeline.scenes.dashboard.assets import dashboard
 from lamm_pipeline.scenes.hotspots.assets import hotspots, uncertainty_hotspots
 from lamm_pipeline.scenes.hotspots.schedules import weekly_proposals
 from lamm_pipeline.scenes.library.assets import scene_library, scene_summaries
@@ -85,8 +86,8 @@ scene = dg.define_asset_job(
 
 refresh_scenes = dg.define_asset_job(
     "refresh_scenes",
-    selection=dg.AssetSelection.assets("scene_library"),
-    description="The scene library, brought up to the present now.",
+    selection=dg.AssetSelection.assets("scene_library", "dashboard"),
+    description="The scene library and the dashboard, brought up to the present now.",
 )
 
 
@@ -102,6 +103,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             scenes.scene_view,
             scene_library,
             uncertainty_hotspots,
+            dashboard,
         ],
         asset_checks=[extraction_checks.disk_headroom],
         jobs=[

@@ -16,6 +16,7 @@
 | `LAMM_WATCH_EVALUATIONS` | folders whose evaluations the sensor `new_evaluations` takes in, separated like `PATH` | none |
 | `LAMM_WATCH_BATCH` | most files that a sensor takes in at one tick, 1 to 1000 | 100 |
 | `LAMM_REPORT_URL` | where people reach the report server, for links to it | `http://127.0.0.1:3001`, or where `lamm up` starts it |
+| `LAMM_DAGSTER_URL` | where people reach Dagster's UI, for links to it | `http://127.0.0.1:3000`, or where `lamm up` starts it |
 | `LAMM_REPORT_TOKEN` | what requests to the report server must know; needed where other machines reach it | none |
 | `LAMM_USER` | who acts, when `--as` does not say | the user of the operating system |
 
@@ -36,6 +37,7 @@ from lamm_pipeline.errors import InputError
 EXECUTORS = ("multiprocess", "in_process")
 DEVICES = ("cpu", "cuda")
 REPORT_URL = "http://127.0.0.1:3001"
+DAGSTER_URL = "http://127.0.0.1:3000"
 
 _ACTING: ContextVar[str | None] = ContextVar("acting", default=None)
 
@@ -58,6 +60,7 @@ class Settings:
     watch_evaluation_folders: tuple[Path, ...]
     watch_batch: int
     report_url: str
+    dagster_url: str
     report_token: str | None = field(repr=False)
 
     @classmethod
@@ -87,6 +90,7 @@ class Settings:
             watch_evaluation_folders=_folders(environment.get("LAMM_WATCH_EVALUATIONS", "")),
             watch_batch=_whole("LAMM_WATCH_BATCH", environment.get("LAMM_WATCH_BATCH") or "100", 1, 1000),
             report_url=(environment.get("LAMM_REPORT_URL") or REPORT_URL).rstrip("/"),
+            dagster_url=(environment.get("LAMM_DAGSTER_URL") or DAGSTER_URL).rstrip("/"),
             report_token=environment.get("LAMM_REPORT_TOKEN") or None,
         )
 

@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from lamm_pipeline.catalog.activity import ActivityCatalog
 from lamm_pipeline.catalog.decisions import UNDO, Decision, NewDecision, Watermark, decision_of, undone, utc
 from lamm_pipeline.catalog.evaluations import EvaluationCatalog
 from lamm_pipeline.catalog.exports import ExportCatalog
@@ -54,6 +55,11 @@ class Catalog:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         self._engine = sqlalchemy.create_engine(self.url, connect_args=arguments)
         self._migrate()
+
+    @property
+    def activity(self) -> ActivityCatalog:
+        """What happened, the newest first."""
+        return ActivityCatalog(self._session)
 
     @property
     def evaluations(self) -> EvaluationCatalog:

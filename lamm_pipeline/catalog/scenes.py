@@ -25,6 +25,11 @@ class SceneCatalog:
         with self._session() as session:
             return session.scalar(select(func.max(AuditEvent.id))) or 0
 
+    def missing(self) -> int:
+        """How many recordings have no file where it was found."""
+        with self._session() as session:
+            return session.scalar(select(func.count()).select_from(Recording).where(Recording.missing_since.is_not(None))) or 0
+
     def events_after(self, event_id: int, action: str) -> Sequence[AuditEvent]:
         """What happened since, of one action, oldest first."""
         query = select(AuditEvent).where(AuditEvent.id > event_id, AuditEvent.action == action).order_by(AuditEvent.id)

@@ -33,9 +33,10 @@ def up(
         access_for(LOCAL, session.settings.report_token)
     listener = listen(LOCAL, report_port)
     address = _url(LOCAL, listener)
-    environment = {"LAMM_REPORT_URL": address} | os.environ | {"LAMM_ROOT": str(chosen)}
-    options.say(f"Dagster's UI: http://{LOCAL}:{port} (root {chosen})")
-    options.say(f"Review pages and reports: {address}")
+    dagster = f"http://{LOCAL}:{port}"
+    environment = {"LAMM_REPORT_URL": address, "LAMM_DAGSTER_URL": dagster} | os.environ | {"LAMM_ROOT": str(chosen)}
+    options.say(f"Dagster's UI: {dagster} (root {chosen})")
+    options.say(f"Dashboard, review pages and reports: {address}")
     sys.stdout.flush()
     # shells start what runs in the background with SIGINT ignored, and Dagster stops its own processes with it
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -58,7 +59,7 @@ def reports(
     settings = Settings.from_environment(root=root)
     access = access_for(host, settings.report_token)
     listener = listen(host, port)
-    options.say(f"Review pages and reports: {_url(host, listener)} (root {settings.root})")
+    options.say(f"Dashboard, review pages and reports: {_url(host, listener)} (root {settings.root})")
     sys.stdout.flush()
     serve(Workspace(root=str(settings.root)), access, listener)
 

@@ -2,7 +2,8 @@
 
 | address | what |
 | --- | --- |
-| `/` | recordings with their progress |
+| `/` | dashboard, see `home.py` |
+| `/recordings` | recordings with their progress |
 | `/recordings/<key>` | review page of a recording |
 | `/recordings/<key>/clusters` | similar frames of a recording, at any thresholds |
 | `/recordings/<key>/images/<version>/<index>` | image of a frame; `?small=1` a thumbnail |
@@ -41,6 +42,7 @@ from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reports.clusters import Clusters, Order
 from lamm_pipeline.reports.downloads import dataset_versions, download
 from lamm_pipeline.reports.files import find_artifact, is_partition, published_file, thumbnail
+from lamm_pipeline.reports.home import HomePage
 from lamm_pipeline.reports.hotspots import HotspotPages
 from lamm_pipeline.reports.playback import FRAMES, playback
 from lamm_pipeline.reports.requests import PAGES, body_of, number_of, page
@@ -57,7 +59,7 @@ _log = logging.getLogger(__name__)
 
 
 class ReportServer:
-    """Answers requests. HTTP is here; what is read and said is in `reviews.py`, `clusters.py`, `files.py`, `scene_pages.py` and others."""
+    """Answers requests. HTTP is here; what is read and said is in `reviews.py`, `clusters.py`, `files.py`, `home.py` and others."""
 
     def __init__(self, workspace: Workspace, access: Access) -> None:
         self.workspace = workspace
@@ -67,15 +69,15 @@ class ReportServer:
         self.scene_viewer = SceneViewer(workspace, self._recording)
         self.scenes = ScenePages(workspace, self._recording, local=access.token is None)
         self.hotspots = HotspotPages(workspace, self.scenes.policy)
+        self.home = HomePage(workspace, self.scenes.scenes.library)
 
     def application(self) -> ASGIApp:
         """The ASGI application, guarded."""
         key = "{recording:str}"
         routes = [
-            Route("/", self.home),
             Route(LOGIN, self.login_page),
             Route(LOGIN, self.login, methods=["POST"]),
-            Route("/recordings", self.home),
+            Route("/recordings", self.recordings_page),
             Route(f"/recordings/{key}", self.review_page),
             Route(f"/recordings/{key}/clusters", self.clusters_page),
             Route(f"/recordings/{key}/images/{{version:str}}/{{index:int}}", self.image),
@@ -96,6 +98,7 @@ class ReportServer:
             Route(f"/api/recordings/{key}/decisions", self.decide, methods=["POST"]),
             Route(f"/api/recordings/{key}/undo", self.undo, methods=["POST"]),
             Route(f"/api/recordings/{key}/labelling", self.set_labelling, methods=["POST"]),
+            *self.home.routes,
             *self.scene_viewer.routes,
             *self.scenes.routes,
             *self.hotspots.routes,
@@ -111,9 +114,9 @@ class ReportServer:
         application.router.redirect_slashes = False  # an address that is nearly one is none
         return Guard(application, self.access)
 
-    def home(self, _: Request) -> Response:
+    def recordings_page(self, _: Request) -> Response:
         """The list of recordings."""
-        return page("home.html")
+        return page("recordings.html")
 
     def login_page(self, _: Request) -> Response:
         """Where a browser gives the token."""

@@ -234,7 +234,7 @@ def test_an_address_keeps_what_was_chosen(site: Site, browser: Browser) -> None:
 
 
 def test_the_other_pages_lead_here(site: Site, browser: Browser) -> None:
-    with opened(browser, site.url) as page:
+    with opened(browser, f"{site.url}/recordings") as page:
         page.get_by_role("link", name="similar ones").click()
         page.wait_for_url("**/recordings/drive/clusters")
         expect(page.locator("#kept")).to_have_text("1 of 4 frames stay")

@@ -255,7 +255,7 @@ def test_names_and_notes_are_text_and_never_markup(world: World, site: Site, bro
         expect(page.get_by_role("dialog")).to_contain_text("tag.add")
         expect(page.get_by_role("dialog")).to_contain_text(evil)
         assert page.evaluate("window.hacked") is None
-        page.goto(site.url)
+        page.goto(f"{site.url}/recordings")
         expect(page.get_by_role("row", name="drive")).to_contain_text(evil[:90])
         expect(page.get_by_role("row", name="drive")).to_contain_text("1 lost")
         assert page.evaluate("window.hacked") is None

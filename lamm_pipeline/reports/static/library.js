@@ -410,6 +410,7 @@ for (const id of ["train", "val", "test", "strategy", "balance", "seed", "respli
 byId("save").onclick = save;
 byId("actor-button").onclick = setActor;
 byId("actor-button").textContent = actor || "Who are you?";
+if (address.get("builder") === "open") openBuilder(true);
 
 try {
   await offer();

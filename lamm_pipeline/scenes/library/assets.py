@@ -133,8 +133,9 @@ def _as_json(scene: Scene) -> dict[str, Any]:
 
 scene_summaries = dg.AutomationConditionSensorDefinition(
     "scene_summaries",
-    target=dg.AssetSelection.assets(NAME, "uncertainty_hotspots"),
+    target=dg.AssetSelection.assets(NAME, "uncertainty_hotspots", "dashboard"),
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=60,
-    description="Brings the scene library and the hotspots up to the present when anything they are made of has changed, and every hour.",
+    description="Brings the scene library, the hotspots and the dashboard up to the present when anything they are made of has changed, "
+    "and every hour.",
 )
