@@ -328,7 +328,8 @@ function showDraft(found) {
   const which = hardTags.length ? ` tagged ${hardTags.join(" or ")}` : "";
   byId("hard-found").textContent = !hard ? "" : hard.problem || `${count(hard.frames)} ${hard.frames === 1 ? "frame" : "frames"} of ${count(hard.scenes)} ${hard.scenes === 1 ? "scene" : "scenes"}${which}`;
   byId("save").disabled = found.total === 0 || Boolean(hard && hard.problem);
-  byId("save").textContent = found.total ? `Save ${count(found.total)} ${found.total === 1 ? "scene" : "scenes"} as a version` : "Save as a version";
+  const saved = hard && !hard.problem ? [hard.frames, "frame"] : [found.total, "scene"];
+  byId("save").textContent = found.total ? `Save ${count(saved[0])} ${saved[1]}${saved[0] === 1 ? "" : "s"} as a version` : "Save as a version";
   const items = found.scenes.map((scene) => element("li", {},
     scene.image_preview ? element("img", { src: `/files/${scene.image_preview}`, alt: "", width: 48, height: 27, loading: "lazy" }) : element("span", { class: "nothing" }),
     element("a", { href: `/scenes/${encodeURIComponent(scene.scene_id)}` }, scene.scene_id),
