@@ -19,8 +19,8 @@ from lamm_pipeline.review import assets as review
 from lamm_pipeline.review import jobs as review_jobs
 from lamm_pipeline.review.schedules import yesterdays_recordings
 from lamm_pipeline.scenes.dashboard.assets import dashboard
-from lamm_pipeline.scenes.hotspots.assets import hotspots, uncertainty_hotspots
-from lamm_pipeline.scenes.hotspots.schedules import weekly_proposals
+from lamm_pipeline.scenes.hotspots.assets import uncertainty_hotspots
+from lamm_pipeline.scenes.jobs import refresh_scenes, weekly_proposals
 from lamm_pipeline.scenes.library.assets import scene_library, scene_summaries
 from lamm_pipeline.scenes.library.sensors import export_built_versions
 from lamm_pipeline.scenes.view import assets as scenes
@@ -84,12 +84,6 @@ scene = dg.define_asset_job(
     description="One recording in 3D, from what is there already; over many recordings as a backfill.",
 )
 
-refresh_scenes = dg.define_asset_job(
-    "refresh_scenes",
-    selection=dg.AssetSelection.assets("scene_library", "dashboard"),
-    description="The scene library and the dashboard, brought up to the present now.",
-)
-
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The whole graph for a root folder and an executor; tests and the command line build it with their own."""
@@ -115,7 +109,6 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             uncertainty,
             scene,
             refresh_scenes,
-            hotspots,
             review_jobs.decide,
             dataset_jobs.create_dataset,
             dataset_jobs.prepare,

@@ -34,7 +34,7 @@ def hotspots(
     """
     with open_session(root) as session:
         if refresh:
-            session.execute("hotspots", None, None, {})
+            session.execute("refresh_scenes", None, [KEY.asset], {})
         found = published(session.workspace.store)
         if found is None:
             raise InputError("There are no hotspots yet. Make them with `lamm hotspots --refresh`.")

@@ -68,7 +68,7 @@ def scenes(
 
 @options.command
 def refresh(root: options.Root = None, as_json: options.AsJson = False) -> None:
-    """Bring the published library up to the present: the asset `scene_library`, with previews for the report pages, and `dashboard`.
+    """Bring the summaries up to the present: the assets `scene_library` (with previews for pages), `uncertainty_hotspots`, `dashboard`.
 
     lamm scenes refresh
     """

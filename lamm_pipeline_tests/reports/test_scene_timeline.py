@@ -141,7 +141,9 @@ def wait_for_plot(page: Page, traces: int) -> None:
 
 def hovered(page: Page, trace: int, point: int) -> tuple[float, float]:
     """Move to a point of the plot and wait until Plotly says what it is; returns where that is."""
-    box = page.locator("#plot .cartesianlayer .scatterlayer .trace").nth(trace).locator(".points path").nth(point).bounding_box()
+    place = page.locator("#plot .cartesianlayer .scatterlayer .trace").nth(trace).locator(".points path").nth(point)
+    place.scroll_into_view_if_needed()
+    box = place.bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x - 3, y)

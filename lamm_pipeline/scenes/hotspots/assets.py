@@ -138,10 +138,3 @@ def _by_tag(views: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _picture(artifact: Artifact, name: str, caption: str) -> dg.MarkdownMetadataValue:
     encoded = base64.b64encode(artifact.file(name).read_bytes()).decode()
     return dg.MetadataValue.md(f"![{caption}](data:image/svg+xml;base64,{encoded})")
-
-
-hotspots = dg.define_asset_job(
-    "hotspots",
-    selection=dg.AssetSelection.assets(NAME),
-    description="Of which scenes models are least sure, and what to curate next, brought up to the present now.",
-)

@@ -279,7 +279,7 @@ def test_a_recording_that_never_finishes_does_not_hold_the_hotspots_up(root: Sco
         instance.report_runless_asset_event(dg.AssetMaterialization("frame_uncertainty", partition="drive"))
         assert wanted(first.cursor).total_requested == 1
         schedule = definitions.resolve_schedule_def("weekly_proposals")
-        assert (schedule.job_name, schedule.default_status) == ("hotspots", dg.DefaultScheduleStatus.STOPPED)
+        assert (schedule.job_name, schedule.default_status) == ("refresh_scenes", dg.DefaultScheduleStatus.STOPPED)
 
 
 def test_the_summary_is_plain_json(root: Scored) -> None:

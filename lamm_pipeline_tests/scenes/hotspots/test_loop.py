@@ -90,7 +90,7 @@ def loop(tmp_path: Path) -> Iterator[Loop]:
 @pytest.mark.requirement("UNC-03", "UNC-10", "NFR-09", "EXP-01")
 def test_from_uncertainty_to_an_export_of_exactly_the_hard_cases(loop: Loop) -> None:
     loop.predict("night", UNSURE)
-    assert loop.run("hotspots").success
+    assert loop.run("refresh_scenes").success
     assert loop.create(top=4).success
     version = loop.version("hard.v1")
     assert version.hard_cases is not None
@@ -131,13 +131,13 @@ def test_from_uncertainty_to_an_export_of_exactly_the_hard_cases(loop: Loop) -> 
 @pytest.mark.requirement("UNC-03", "DSB-05")
 def test_a_version_keeps_its_frames_and_their_ranking_whatever_is_ranked_later(loop: Loop) -> None:
     loop.predict("night", UNSURE)
-    loop.run("hotspots")
+    loop.run("refresh_scenes")
     loop.create(above=0.5, min_gap_frames=2)
     first = loop.version("hard.v1")
     assert first.hard_cases is not None
     assert list(first.hard_cases.frame_ids) == HARD
     loop.predict("later", {"calm": {0: 0.99, 1: 0.1, 2: 0.1, 3: 0.1}}, day=2)
-    loop.run("hotspots")
+    loop.run("refresh_scenes")
     assert loop.version("hard.v1") == first
     assert loop.create(above=0.5, min_gap_frames=2).success
     second = loop.version("hard.v2")
@@ -152,7 +152,7 @@ def test_a_version_keeps_its_frames_and_their_ranking_whatever_is_ranked_later(l
 
     # another ranking with the same hard cases is no other content
     loop.catalog.tag("calm", ["park"], "eve")
-    loop.run("hotspots")
+    loop.run("refresh_scenes")
     loop.create(above=0.5, min_gap_frames=2)
     assert [row.key for row in loop.catalog.versions("hard")] == ["hard.v1", "hard.v2"]
 
@@ -160,7 +160,7 @@ def test_a_version_keeps_its_frames_and_their_ranking_whatever_is_ranked_later(l
 @pytest.mark.requirement("UNC-03")
 def test_frames_that_were_extracted_again_since_are_refused_with_what_to_do(loop: Loop) -> None:
     loop.predict("night", UNSURE)
-    loop.run("hotspots")
+    loop.run("refresh_scenes")
     two = loop.worlds["two"]
     two.frames = two._publish("frames", {"again": True}, two._write_frames)
     two.detect({0: [], 1: [], 2: [], 3: []}, 0.6)
@@ -169,7 +169,7 @@ def test_frames_that_were_extracted_again_since_are_refused_with_what_to_do(loop
     assert "`lamm evaluation add`" in said
     assert loop.create(top=1).success  # of drive, whose frames are still the ones that were scored
     loop.run("uncertainty", "two")  # its predictions are stale now
-    loop.run("hotspots")
+    loop.run("refresh_scenes")
     assert loop.create(top=4).success
     assert loop.version("hard.v2").members == ["drive"]
 
@@ -177,10 +177,10 @@ def test_frames_that_were_extracted_again_since_are_refused_with_what_to_do(loop
 @pytest.mark.requirement("UNC-03")
 def test_conditions_that_find_nothing_are_refused_with_counts(loop: Loop) -> None:
     assert "There is no ranking of frames yet" in sentence_of(loop.create(top=4))
-    loop.run("hotspots")
+    loop.run("refresh_scenes")
     assert "of 3 recordings none has scores in the ranking" in sentence_of(loop.create(top=4))
     loop.predict("night", UNSURE)
-    loop.run("hotspots")
+    loop.run("refresh_scenes")
     said = sentence_of(loop.create(above=0.96))
     assert "of 12 scored frames of 3 recordings none is above 0.96, the highest is 0.95. Lower the threshold." in said
     assert "none has scores (by nobody) in the ranking" in sentence_of(loop.create(top=4, models=["nobody"]))
