@@ -36,7 +36,8 @@ demo: $(VENV)/.base
 	@echo "http://127.0.0.1:$(REPORT_PORT)/ (dashboard: everything is a click from here),"
 	@echo "http://127.0.0.1:$(REPORT_PORT)/recordings/sample (what was found, to be reviewed by keyboard),"
 	@echo "http://127.0.0.1:$(REPORT_PORT)/scenes (all recordings, and datasets built of them),"
-	@echo "http://127.0.0.1:$(REPORT_PORT)/scenes/sample (where models are unsure in it; a click on a peak opens the frame in 3D)"
+	@echo "http://127.0.0.1:$(REPORT_PORT)/scenes/sample (where models are unsure in it; a click on a peak opens the frame in 3D),"
+	@echo "http://127.0.0.1:$(REPORT_PORT)/hotspots (where they are least sure of all, and datasets of such frames)"
 
 up: $(VENV)/.base
 	$(LAMM) up --root $(ROOT) --port $(PORT) --report-port $(REPORT_PORT)
