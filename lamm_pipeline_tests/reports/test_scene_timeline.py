@@ -51,8 +51,8 @@ def need_plotly() -> None:
 
 
 def publish_view(world: SceneWorld, **made_from: str) -> None:
-    """A scene view, as far as other pages know it."""
-    world._publish("scene_view", {}, lambda folder: (folder / "scene.json").write_text("{}"), **made_from)
+    """A scene view, as far as other pages know it; of a viewer that is not installed."""
+    world._publish("scene_view", {}, lambda folder: (folder / "scene.json").write_text('{"rerun": "0.0.1"}'), **made_from)
 
 
 def versions(world: SceneWorld) -> dict[str, str]:
@@ -213,7 +213,7 @@ def test_without_a_scene_view_a_click_tells_how_it_is_made_and_the_table_leads_t
 @pytest.mark.requirement("UNC-05")
 def test_the_most_uncertain_frames_are_reached_by_keyboard(site: Site, browser: Browser, world: SceneWorld) -> None:
     publish_view(world, **versions(world))
-    with opened(browser, f"{site.url}/scenes/drive", expected="400") as page:  # this view's file is empty
+    with opened(browser, f"{site.url}/scenes/drive", expected="400") as page:  # this view is for another viewer
         link = page.locator("#top-frames table", has_text="mutual information").get_by_role("link", name=f"Frame {PEAK}")
         expect(link).to_be_visible()
         link.focus()
