@@ -96,6 +96,7 @@ class SceneWriter:
         self._stream.send_recording_name(self.recording)
         self._static(layout.WORLD, rr.ViewCoordinates.RDF, _annotation_context(self.classes))
         self._styles()
+        self._stream.flush()  # a viewer that is still loading knows names and colours first
         return self
 
     def __exit__(self, *_: object) -> None:
