@@ -20,8 +20,8 @@ from lamm_pipeline.review import jobs as review_jobs
 from lamm_pipeline.review.schedules import yesterdays_recordings
 from lamm_pipeline.scenes.dashboard.assets import dashboard
 from lamm_pipeline.scenes.hotspots.assets import uncertainty_hotspots
-from lamm_pipeline.scenes.jobs import refresh_scenes, weekly_proposals
-from lamm_pipeline.scenes.library.assets import scene_library, scene_summaries
+from lamm_pipeline.scenes.jobs import refresh_scenes, scene_summaries, weekly_proposals
+from lamm_pipeline.scenes.library.assets import scene_library
 from lamm_pipeline.scenes.library.sensors import export_built_versions
 from lamm_pipeline.scenes.view import assets as scenes
 from lamm_pipeline.segmentation import assets as segmentation

@@ -1,10 +1,21 @@
-"""The job `refresh_scenes`: all summaries of all scenes, and the schedule that shows what to curate next."""
+"""The summaries of all scenes: the sensor that keeps them fresh, the job for now, and the schedule that shows what to curate next."""
 
 import dagster as dg
 
+SUMMARIES = dg.AssetSelection.assets("scene_library", "uncertainty_hotspots", "dashboard")
+
+scene_summaries = dg.AutomationConditionSensorDefinition(
+    "scene_summaries",
+    target=SUMMARIES,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=60,
+    description="Brings the scene library, the hotspots and the dashboard up to the present when anything they are made of has changed, "
+    "and every hour.",
+)
+
 refresh_scenes = dg.define_asset_job(
     "refresh_scenes",
-    selection=dg.AssetSelection.assets("scene_library", "uncertainty_hotspots", "dashboard"),
+    selection=SUMMARIES,
     description="The scene library, the hotspots and the dashboard, brought up to the present now.",
 )
 

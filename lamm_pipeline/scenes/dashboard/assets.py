@@ -12,6 +12,7 @@ from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failur
 from lamm_pipeline.orchestration.metadata import table
 from lamm_pipeline.orchestration.produce import produce, result
 from lamm_pipeline.orchestration.run_history import RunHistory
+from lamm_pipeline.orchestration.summaries import WAITS_FOR_NOBODY
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.scenes.dashboard import evaluations
 from lamm_pipeline.scenes.dashboard.dashboard import FILE_NAME, Dashboard, Known, gather, published
@@ -33,11 +34,7 @@ GROUP = "scenes"
     group_name=GROUP,
     code_version=CODE_VERSION,
     retry_policy=IO_RETRIES,
-    # It waits for nobody, like the library, and takes in every hour what people have said and what failed meanwhile.
-    automation_condition=(
-        (dg.AutomationCondition.any_deps_updated().since_last_handled() | dg.AutomationCondition.cron_tick_passed("0 * * * *"))
-        & ~dg.AutomationCondition.in_progress()
-    ),
+    automation_condition=WAITS_FOR_NOBODY,
     description="The state of everything: scenes, labelling, volume, runs, what failed and what waits for people, recent activity, the "
     "scenes that models are least sure of. The report server's home page shows the same as it is now.",
 )

@@ -12,6 +12,7 @@ from lamm_pipeline.orchestration.config import StageConfig
 from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failures
 from lamm_pipeline.orchestration.metadata import MAX_ROWS, table
 from lamm_pipeline.orchestration.produce import produce, result
+from lamm_pipeline.orchestration.summaries import WAITS_FOR_NOBODY
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.scenes.hotspots.find_hotspots import digest, find_hotspots, scene_inputs, words
 from lamm_pipeline.scenes.hotspots.published import Hotspots, frame_page, published
@@ -37,11 +38,7 @@ class HotspotsConfig(HotspotSettings, StageConfig):
     group_name="scenes",
     code_version=CODE_VERSION,
     retry_policy=IO_RETRIES,
-    # As the library: it waits for no recording, and takes in every hour what people have said meanwhile.
-    automation_condition=(
-        (dg.AutomationCondition.any_deps_updated().since_last_handled() | dg.AutomationCondition.cron_tick_passed("0 * * * *"))
-        & ~dg.AutomationCondition.in_progress()
-    ),
+    automation_condition=WAITS_FOR_NOBODY,
     description="Of which scenes models are least sure: ranking over all models and by each, averages by tag with tests of their "
     "differences, what to curate next. Has the ranking of frames that hard cases are taken from.",
 )

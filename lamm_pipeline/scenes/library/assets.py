@@ -1,4 +1,4 @@
-"""The asset `scene_library`, and the sensor that keeps it fresh."""
+"""The asset `scene_library`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from lamm_pipeline.orchestration.failures import IO_RETRIES, sentences_as_failur
 from lamm_pipeline.orchestration.metadata import table
 from lamm_pipeline.orchestration.produce import produce, result
 from lamm_pipeline.orchestration.progress import StageProgress
+from lamm_pipeline.orchestration.summaries import WAITS_FOR_NOBODY
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.scenes.library.collect import collect, known, published
 from lamm_pipeline.scenes.library.scene_table import FILE_NAME, Scene, write
@@ -31,12 +32,7 @@ GROUP = "scenes"
     group_name=GROUP,
     code_version=CODE_VERSION,
     retry_policy=IO_RETRIES,
-    # It waits for no recording: one that is stuck or missing must not freeze the library of the others. Every hour it also takes in what
-    # people have said meanwhile.
-    automation_condition=(
-        (dg.AutomationCondition.any_deps_updated().since_last_handled() | dg.AutomationCondition.cron_tick_passed("0 * * * *"))
-        & ~dg.AutomationCondition.in_progress()
-    ),
+    automation_condition=WAITS_FOR_NOBODY,
     description="All recordings as scenes: length, place, points, labelling, tags, uncertainty, storage, datasets, previews. Read from "
     "manifests and the catalog; only what has changed is read again.",
 )
@@ -129,13 +125,3 @@ def _by_status(scenes: Sequence[Scene]) -> list[dict[str, Any]]:
 
 def _as_json(scene: Scene) -> dict[str, Any]:
     return asdict(scene) | {"captured_at": None if scene.captured_at is None else scene.captured_at.isoformat()}
-
-
-scene_summaries = dg.AutomationConditionSensorDefinition(
-    "scene_summaries",
-    target=dg.AssetSelection.assets(NAME, "uncertainty_hotspots", "dashboard"),
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    minimum_interval_seconds=60,
-    description="Brings the scene library, the hotspots and the dashboard up to the present when anything they are made of has changed, "
-    "and every hour.",
-)
