@@ -19,6 +19,8 @@ from lamm_pipeline.orchestration.produce import PROGRESS_TAG
 from lamm_pipeline.orchestration.runs import PARTITION_TAG, RunState, newest_run, state_of
 
 REFRESH_JOB = "refresh_scenes"
+"""Name of the job that makes nothing but summaries."""
+
 ASSET_JOB = "__ASSET_JOB"
 """What Dagster calls runs that were launched for assets rather than for a job."""
 

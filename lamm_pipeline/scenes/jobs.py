@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+from lamm_pipeline.orchestration.run_history import REFRESH_JOB
+
 SUMMARIES = dg.AssetSelection.assets("scene_library", "uncertainty_hotspots", "dashboard")
 
 scene_summaries = dg.AutomationConditionSensorDefinition(
@@ -14,7 +16,7 @@ scene_summaries = dg.AutomationConditionSensorDefinition(
 )
 
 refresh_scenes = dg.define_asset_job(
-    "refresh_scenes",
+    REFRESH_JOB,
     selection=SUMMARIES,
     description="The scene library, the hotspots and the dashboard, brought up to the present now.",
 )
