@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -230,6 +231,23 @@ def read_batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.Re
         if not file.schema_arrow.equals(SCHEMA):
             raise InputError(f"{path} is no table of samples of this release. Run the stage that writes it again.")
         yield from file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns)
+
+
+def replace_annotation_columns(batch: pa.RecordBatch, **columns: pa.Array) -> pa.RecordBatch:
+    """A batch whose annotations have other values in some columns.
+
+    Args:
+        batch: of the table.
+        columns: values for all annotations of the batch, by the column's name.
+    """
+    lists = batch.column("annotations")
+    found = lists.flatten()
+    fields = [columns.get(field.name, found.field(field.name)) for field in ANNOTATION]
+    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    place = SCHEMA.get_field_index("annotations")
+    replaced = pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(fields, fields=list(ANNOTATION)), SCHEMA.field(place).type)
+    return batch.set_column(place, SCHEMA.field(place), replaced)
 
 
 def to_row(sample: Sample) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from lamm_pipeline.review.decisions import FrameState
 from lamm_pipeline.sample_table import Annotation, ArtifactFolder, Sample
 from lamm_pipeline.storage.atomic import write_json
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft
-from lamm_pipeline.storage.tables import read_table, write_table
+from lamm_pipeline.storage.tables import read_table, write_batches, write_table
 from lamm_pipeline.streaming import Progress, map_ordered, no_progress
 
 SELECTION_FILE = "selection.parquet"
@@ -120,7 +120,7 @@ def curate_version(
     Raises:
         InputError: nothing is left, or sources differ in a frame and the settings say that this is an error.
     """
-    rows, samples = draft.log("selection.jsonl"), draft.log("samples.jsonl")
+    rows, samples = draft.log("selection.jsonl"), draft.row_log("samples.arrow", sample_table.SCHEMA)
     done = int(draft.state.get("done", 0))
     hard = None if manifest.hard_cases is None else frozenset(manifest.hard_cases.frame_ids)
     curated = curate(islice(source_frames(manifest, artifact_folder), done, None), manifest.settings, hard)
@@ -142,7 +142,7 @@ def curate_version(
             f"({_listed(summary['dropped_frames'])}). Loosen the filters, or add recordings."
         )
     write_table(draft.directory / SELECTION_FILE, SCHEMA, rows)
-    write_table(draft.directory / sample_table.FILE_NAME, sample_table.SCHEMA, samples)
+    write_batches(draft.directory / sample_table.FILE_NAME, sample_table.SCHEMA, samples.batches())
     write_json(draft.directory / SUMMARY_FILE, summary)
     return summary
 

@@ -76,9 +76,8 @@ def signature(image_bgr: NDArray[np.uint8]) -> Signature:
     return Signature(dhash, dhash64, np.asarray(cv2.GaussianBlur(np.rint(small).astype(np.uint8), (0, 0), sigma), np.uint8))
 
 
-def small_hash(image_bgr: NDArray[np.uint8]) -> int:
-    """`Signature.dhash64` of `image_bgr`, `(H, W, 3)` uint8, alone."""
-    grey = np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY), np.uint8)
+def small_hash(grey: Grey) -> int:
+    """`Signature.dhash64` of an image of the grey values `grey`, `(H, W)` uint8, alone."""
     columns = _resampled(_quarter(grey), grey.shape)[:, HASH_WIDTH:]
     return int(_dhash(columns, grey.shape[0], SMALL_HEIGHT)[0])
 

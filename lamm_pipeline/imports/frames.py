@@ -19,12 +19,26 @@ from lamm_pipeline.imports.problems import Problem
 from lamm_pipeline.imports.sam2_format import MAX_SIDE, NAMESPACE, number, parse, whole, within
 from lamm_pipeline.review.decisions import FrameState
 from lamm_pipeline.sample_table import Sample
-from lamm_pipeline.storage.draft import as_line
 from lamm_pipeline.storage.json_array import Span
 
 IMAGES = "images"
 
 _CAMERA = tuple(RectifiedCamera.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class ReadFrame:
+    """What became of a frame.
+
+    Attributes:
+        row: of the table, None where the frame is left out.
+        labels: class id by label.
+        problems: what is wrong with it.
+    """
+
+    row: dict[str, Any] | None
+    labels: dict[str, str]
+    problems: list[Problem]
 
 
 @dataclass(frozen=True)
@@ -57,14 +71,11 @@ class FrameReader:
     artifact: str
     folder: Path
 
-    def __call__(self, frame: tuple[int, Span | None]) -> tuple[bytes | None, list[Problem]]:
+    def __call__(self, frame: tuple[int, Span | None]) -> ReadFrame:
         """Read a frame, and write its image to the folder.
 
         Args:
             frame: its index, and the place of its entry in the document.
-
-        Returns:
-            A line of a log with its `row` of the table and what its `labels` mean, None where it is left out; and what is wrong with it.
 
         Raises:
             InputError: it is a clean image, but of another video.
@@ -73,13 +84,13 @@ class FrameReader:
         entry = {} if span is None else _entry(self.document, span)
         file = self.images.names.get(index)
         if file is None:
-            return None, [Problem("image_missing", f"Frame {index} has no image; it is left out.", index)]
+            return ReadFrame(None, {}, [Problem("image_missing", f"Frame {index} has no image; it is left out.", index)])
         try:
             content = self.images.read(index)
             image = check_image(content, self.max_pixels)
         except InputError as error:
             sentence = f"The image of frame {index}, {file}, is not usable, and the frame is left out: {error}"
-            return None, [Problem("image_damaged", sentence, index, file)]
+            return ReadFrame(None, {}, [Problem("image_damaged", sentence, index, file)])
         if self.clean and self.annotated_size not in {None, image.size}:
             raise _other_size(self, file, image.size)
         name = f"{IMAGES}/{index:06d}{image.suffix}"
@@ -87,7 +98,7 @@ class FrameReader:
         frame_id = f"{self.recording}:{index:06d}"
         found = read_objects(entry.get("objects"), frame_id, index, image.size, self.labels, by_rows=self.by_rows)
         row = sample_table.to_row(_sample(self, index, frame_id, name, image, entry, found))
-        return as_line({"row": row, "labels": found.labels}), [*_size_problems(self, index, file, image), *found.problems]
+        return ReadFrame(row, found.labels, [*_size_problems(self, index, file, image), *found.problems])
 
 
 def _other_size(reader: FrameReader, file: str, size: Size) -> InputError:

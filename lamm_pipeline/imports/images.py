@@ -101,6 +101,8 @@ def images_in(folder: Path) -> FolderImages:
 def check_image(content: bytes, max_pixels: float) -> CheckedImage:
     """Decode an image to see that it is whole.
 
+    To grey values, which are all that the hash needs: of a JPEG the whole file is read, but only half the work of colours is done.
+
     Args:
         content: of the file.
         max_pixels: a larger image is not decoded.
@@ -114,12 +116,12 @@ def check_image(content: bytes, max_pixels: float) -> CheckedImage:
     if _ENDS[kind] not in content[-_AFTER_END:]:
         raise InputError("It is cut off.")
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
     except cv2.error:
-        image = None
-    if image is None or image.shape[:2] != size:
+        grey = None
+    if grey is None or grey.shape != size:
         raise InputError("It cannot be decoded.")
-    return CheckedImage(SUFFIXES[kind], size, small_hash(np.asarray(image, np.uint8)))
+    return CheckedImage(SUFFIXES[kind], size, small_hash(np.asarray(grey, np.uint8)))
 
 
 def image_header(content: bytes) -> tuple[str, Size]:
@@ -134,6 +136,7 @@ def image_header(content: bytes) -> tuple[str, Size]:
             with Image.open(io.BytesIO(content), formats=list(SUFFIXES)) as image:
                 columns, rows = image.size
                 turned = image.getexif().get(_ORIENTATION) in _TURNED
-                return str(image.format), (columns, rows) if turned else (rows, columns)
+                kind = "PNG" if image.format == "PNG" else "JPEG"  # a JPEG that has more images behind it calls itself MPO
+                return kind, (columns, rows) if turned else (rows, columns)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError, TypeError, OverflowError):
         raise InputError("It is no PNG or JPEG that can be read.") from None

@@ -9,7 +9,7 @@ are left out and listed. Everything is streamed: memory does not grow with the n
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,19 +31,17 @@ from lamm_pipeline.imports.sam2_format import (
     read_documents,
 )
 from lamm_pipeline.imports.settings import ImportSettings, RunOrder, ZipLimits
+from lamm_pipeline.imports.tally import Tally
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.recordings.ingest import recording_slug
 from lamm_pipeline.storage import json_array
-from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline.storage.draft import Draft, RowLog
 from lamm_pipeline.storage.json_array import Span
-from lamm_pipeline.storage.tables import write_table
+from lamm_pipeline.storage.tables import write_batches
 from lamm_pipeline.streaming import Progress, map_ordered_in_processes, no_progress
 
 FILE_NAME = "import.json"
 FRAMES_PER_CHECKPOINT = 1000  # two seconds of work; a checkpoint waits for the disk
-HANDFUL = 5
-"""Scores that are the same for up to so many objects may be chance."""
-
 _DOCUMENT = ".annotations.json"
 
 
@@ -169,17 +167,30 @@ def _import_frames(
     reader: FrameReader, frames: Sequence[tuple[int, Span | None]], draft: Draft, workers: int | None, progress: Progress
 ) -> None:
     (draft.directory / IMAGES).mkdir(exist_ok=True)
-    log, problems = draft.log("frames.jsonl"), draft.log("problems.jsonl")
+    rows, labels, problems = _rows(draft), draft.log("labels.jsonl"), draft.log("problems.jsonl")
+    known = _labels(draft)
     done = int(draft.state.get("done", 0))
     with closing(map_ordered_in_processes(reader, frames[done:], workers)) as imported:
-        for count, (_, (record, found)) in enumerate(imported, start=done + 1):
-            if record is not None:
-                log.append_line(record)
-            for each in found:
+        for count, (_, frame) in enumerate(imported, start=done + 1):
+            if frame.row is not None:
+                rows.append(frame.row)
+            if not frame.labels.items() <= known.items():
+                labels.append(frame.labels)
+                known |= frame.labels
+            for each in frame.problems:
                 problems.append(vars(each))
             progress(count, len(frames))
             if count % FRAMES_PER_CHECKPOINT == 0:
                 draft.checkpoint({"done": count})
+
+
+def _rows(draft: Draft) -> RowLog:
+    return draft.row_log("samples.arrow", sample_table.SCHEMA)
+
+
+def _labels(draft: Draft) -> dict[str, str]:
+    """Class ids by label, of the frames that are read."""
+    return {label: class_id for labels in draft.log("labels.jsonl") for label, class_id in labels.items()}
 
 
 def _size_in_zip(archive: SafeZip, layout: Layout) -> Size | None:
@@ -189,15 +200,16 @@ def _size_in_zip(archive: SafeZip, layout: Layout) -> Size | None:
 
 
 def _finish(imported: _Import, layout: Layout, frame_count: int) -> dict[str, Any]:
-    log = imported.draft.log("frames.jsonl")
-    tally = _Tally(imported, log)
+    rows = _rows(imported.draft)
+    tally = Tally(rows.batches())
+    problems = Counter[str](each["kind"] for each in _problems(imported))
     if not tally.frames:
         first = next(_problems(imported), None)
         raise InputError(
             f"No frame of {imported.source.path.name} can be used"
             + (f": {first['sentence']}" if first is not None else ": it lists none and holds no images.")
         )
-    write_table(imported.draft.directory / sample_table.FILE_NAME, sample_table.SCHEMA, tally.rows(log))
+    write_batches(imported.draft.directory / sample_table.FILE_NAME, sample_table.SCHEMA, tally.completed(rows.batches()))
     source = imported.source
     counts = {
         "recording": imported.reader.recording,
@@ -210,8 +222,8 @@ def _finish(imported: _Import, layout: Layout, frame_count: int) -> dict[str, An
         "extra_classes": sorted(each for each in tally.classes if imported.reader.labels.is_extra(each)),
         "tracks": len(tally.track_lengths),
         "ignored_files": layout.ignored,
-        "problems": {kind: tally.problems[kind] for kind in KINDS if tally.problems[kind]},
-        "flags": tally.flags(),
+        "problems": {kind: problems[kind] for kind in KINDS if problems[kind]},
+        "flags": _flags(imported, tally),
     }
     video = imported.documents.video
     size = {"width": video.width or tally.sizes.most_common(1)[0][0][1], "height": video.height or tally.sizes.most_common(1)[0][0][0]}
@@ -220,7 +232,7 @@ def _finish(imported: _Import, layout: Layout, frame_count: int) -> dict[str, An
         "exporter": imported.documents.exporter,
         "video": asdict(video) | size,
         "counts": counts,
-        "labels": dict(sorted(tally.labels.items())),
+        "labels": dict(sorted(_labels(imported.draft).items())),
     }
     json_array.write(imported.draft.directory / FILE_NAME, head, "problems", _problems(imported))
     return counts
@@ -232,62 +244,17 @@ def _problems(imported: _Import) -> Iterator[dict[str, Any]]:
     yield from imported.draft.log("problems.jsonl")
 
 
-class _Tally:
-    """The sums over all frames, and what only they tell about each."""
-
-    def __init__(self, imported: _Import, log: Iterable[Mapping[str, Any]]) -> None:
-        self._imported = imported
-        self.frames = self.annotations = self._scores = 0
-        self.states, self.classes, self.problems = Counter[str](), Counter[str](), Counter[str]()
-        self.sizes, self.track_lengths = Counter[tuple[int, int]](), Counter[int]()
-        self.labels: dict[str, str] = {}
-        self._first_score: float | None = None
-        self._same_scores = True
-        self.problems.update(each["kind"] for each in _problems(imported))
-        for record in log:
-            self.labels |= record["labels"]
-            self._add(record["row"])
-
-    @property
-    def constant_score(self) -> float | None:
-        """The score that all objects have, None where they differ or are few."""
-        return self._first_score if self._same_scores and self._scores > HANDFUL else None
-
-    def rows(self, log: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-        """The rows of the table."""
-        constant = self.constant_score is not None
-        for record in log:
-            for each in record["row"]["annotations"]:
-                if each["score"] is not None and each["score_source"] is None:
-                    each["score_source"] = "constant" if constant else "model"
-                if each["track_id"] is not None and not each["track_length"]:
-                    each["track_length"] = self.track_lengths[each["track_id"]]
-            yield record["row"]
-
-    def flags(self) -> dict[str, str]:
-        """What is to be known before such data are used, a sentence each."""
-        found: dict[str, str] = {}
-        if self._imported.documents.exporter == DEMO_EXPORTER and self._imported.source.images is None:
-            found["burned_in_overlays"] = (
-                f"{DEMO_EXPORTER} paints the masks onto the images: a model would learn the paint. Import again with clean images "
-                "(images_folder or from_recording)."
-            )
-        if self.constant_score is not None:
-            found["constant_scores"] = f"All {self._scores} scores are {self.constant_score:g}: they were not measured, and say nothing."
-        if len(self.sizes) > 1:
-            shown = ", ".join(f"{columns} x {rows} ({count})" for (rows, columns), count in self.sizes.most_common(5))
-            found["several_sizes"] = f"The images have {len(self.sizes)} sizes: {shown}."
-        return found
-
-    def _add(self, row: Mapping[str, Any]) -> None:
-        self.frames += 1
-        self.states[row["state"]] += 1
-        self.sizes[row["height"], row["width"]] += 1
-        self.annotations += len(row["annotations"])
-        for each in row["annotations"]:
-            self.classes[each["class_id"]] += 1
-            if each["score"] is not None:
-                self._scores += 1
-                self._first_score = each["score"] if self._first_score is None else self._first_score
-                self._same_scores &= each["score"] == self._first_score
-        self.track_lengths.update({each["track_id"] for each in row["annotations"] if each["track_id"] is not None})
+def _flags(imported: _Import, tally: Tally) -> dict[str, str]:
+    """What is to be known before such data are used, a sentence each."""
+    found: dict[str, str] = {}
+    if imported.documents.exporter == DEMO_EXPORTER and imported.source.images is None:
+        found["burned_in_overlays"] = (
+            f"{DEMO_EXPORTER} paints the masks onto the images: a model would learn the paint. Import again with clean images "
+            "(images_folder or from_recording)."
+        )
+    if tally.constant_score is not None:
+        found["constant_scores"] = f"All {tally.scores} scores are {tally.constant_score:g}: they were not measured, and say nothing."
+    if len(tally.sizes) > 1:
+        shown = ", ".join(f"{columns} x {rows} ({count})" for (rows, columns), count in tally.sizes.most_common(5))
+        found["several_sizes"] = f"The images have {len(tally.sizes)} sizes: {shown}."
+    return found

@@ -27,7 +27,7 @@ from lamm_pipeline.streaming import Progress, default_workers, no_progress
 
 SCOPE = "annotation_exports"
 ASSET = "annotation_export"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import pyarrow as pa
+
 from lamm_pipeline.storage.atomic import sync_file_system, write_json
 
 CHECKPOINT_EVERY = 25
 BOOKKEEPING = ".draft"
 CHECKPOINT = "checkpoint.json"
-
-
-def as_line(record: Mapping[str, Any]) -> bytes:
-    """A record as a line of a log. Whoever computes records elsewhere encodes them there."""
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+ROWS_AT_ONCE = 1024
 
 
 class RecordLog:
@@ -37,11 +35,7 @@ class RecordLog:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one record."""
-        self.append_line(as_line(record))
-
-    def append_line(self, line: bytes) -> None:
-        """Add one record that `as_line` has encoded already."""
-        self._file.write(line)
+        self._file.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
         self._count += 1
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -64,6 +58,49 @@ class RecordLog:
         self._file.close()
 
 
+class RowLog:
+    """Append-only rows of an Arrow schema; for a table whose rows are so many that to write and read them as JSON would take long."""
+
+    def __init__(self, path: Path, offset: int, count: int, schema: pa.Schema) -> None:
+        self._path = path
+        self._schema = schema
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.truncate(path, offset)
+        self._file = path.open("ab")
+        self._count = count
+        self._rows: list[Mapping[str, Any]] = []
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one row, with every column of the schema."""
+        self._rows.append(row)
+        if len(self._rows) >= ROWS_AT_ONCE:
+            self._flush()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Stream all rows from the first, in batches of any length."""
+        self._flush()
+        with pa.OSFile(str(self._path)) as file:
+            while file.tell() < file.size():
+                yield pa.ipc.read_record_batch(pa.ipc.read_message(file), self._schema)
+
+    def position(self) -> tuple[int, int]:
+        """Offset in bytes and number of rows, after everything appended is handed to the operating system."""
+        self._flush()
+        return self._file.tell(), self._count
+
+    def close(self) -> None:
+        """Close the file; the log cannot be appended to afterwards."""
+        self._file.close()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._file.write(pa.RecordBatch.from_pylist(self._rows, schema=self._schema).serialize())
+            self._count += len(self._rows)
+            self._rows.clear()
+        self._file.flush()
+
+
 class Draft:
     """An artifact in the making. Get one from an artifact store, or from `Draft.open` for a plain folder.
 
@@ -78,6 +115,7 @@ class Draft:
         self.state = state
         self._stored_logs = dict(logs)
         self._logs: dict[str, RecordLog] = {}
+        self._row_logs: dict[str, RowLog] = {}
 
     @classmethod
     def open(cls, directory: Path, bookkeeping: Path | None = None) -> Self:
@@ -101,10 +139,17 @@ class Draft:
             self._logs[name] = RecordLog(self._bookkeeping / name, offset, count)
         return self._logs[name]
 
+    def row_log(self, name: str, schema: pa.Schema) -> RowLog:
+        """The log of rows `name`, cut back to the last checkpoint. The same object for the same name."""
+        if name not in self._row_logs:
+            offset, count = self._stored_logs.get(name, (0, 0))
+            self._row_logs[name] = RowLog(self._bookkeeping / name, offset, count, schema)
+        return self._row_logs[name]
+
     def checkpoint(self, state: Mapping[str, Any]) -> None:
         """Make everything written so far durable, then remember `state` and the length of every log."""
         self.state = dict(state)
-        self._stored_logs |= {name: log.position() for name, log in self._logs.items()}
+        self._stored_logs |= {name: log.position() for name, log in self._all_logs().items()}
         sync_file_system(self.directory)
         write_json(self._bookkeeping / CHECKPOINT, {"state": self.state, "logs": self._stored_logs})
 
@@ -115,6 +160,10 @@ class Draft:
 
     def close(self) -> None:
         """Close the logs; the checkpoint stays and the draft can be continued."""
-        for log in self._logs.values():
+        for log in self._all_logs().values():
             log.close()
         self._logs.clear()
+        self._row_logs.clear()
+
+    def _all_logs(self) -> Mapping[str, RecordLog | RowLog]:
+        return {**self._logs, **self._row_logs}

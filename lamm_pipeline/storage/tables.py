@@ -19,12 +19,27 @@ def write_table(path: Path, schema: pa.Schema, rows: Iterable[Mapping[str, Any]]
     Returns:
         The number of rows written.
     """
-    written = 0
     stream = iter(rows)
+    batches = (pa.RecordBatch.from_pylist(batch, schema=schema) for batch in iter(lambda: list(islice(stream, ROWS_AT_ONCE)), []))
+    return write_batches(path, schema, batches)
+
+
+def write_batches(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write record batches as a Parquet file, which does not depend on how the rows were divided among them.
+
+    Returns:
+        The number of rows written.
+    """
+    written, waiting = 0, schema.empty_table()
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        while batch := list(islice(stream, ROWS_AT_ONCE)):
-            writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
-            written += len(batch)
+        for batch in batches:
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch], schema)])
+            while waiting.num_rows >= ROWS_AT_ONCE:
+                writer.write_table(waiting.slice(0, ROWS_AT_ONCE).combine_chunks())
+                waiting = waiting.slice(ROWS_AT_ONCE)
+            written += batch.num_rows
+        if waiting.num_rows:
+            writer.write_table(waiting.combine_chunks())
     return written
 
 
