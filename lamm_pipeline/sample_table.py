@@ -19,6 +19,7 @@ artifact in which its image lies and the path there, so that a table is good on 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,16 @@ SCHEMA = pa.schema(
         ("annotations", pa.list_(ANNOTATION)),
     ]
 )
+
+
+class FrameState(StrEnum):
+    """What a frame is for a dataset (M-13)."""
+
+    kept = "kept"
+    reviewed_empty = "reviewed_empty"
+    unlabelled = "unlabelled"
+    excluded = "excluded"
+
 
 ArtifactFolder = Callable[[str], Path]
 """Tells where an artifact lies on this machine, by its reference `<scope>/<partition>/<asset>/<version>`."""

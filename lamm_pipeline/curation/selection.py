@@ -20,7 +20,8 @@ from lamm_pipeline.curation.settings import SelectionSettings
 from lamm_pipeline.extraction.diversity import DiversityMetrics
 from lamm_pipeline.extraction.frame_registry import FrameRecord
 from lamm_pipeline.extraction.in_frame_order import InFrameOrder
-from lamm_pipeline.review.decisions import Action, BoxXyxy, DecisionState, FrameState, Outcome, SubjectKind, frame_state, outcome
+from lamm_pipeline.review.decisions import Action, BoxXyxy, DecisionState, Outcome, SubjectKind, frame_state, outcome
+from lamm_pipeline.sample_table import FrameState
 from lamm_pipeline.segmentation.detections import Detection, FrameDetections
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.storage.tables import read_table, write_table

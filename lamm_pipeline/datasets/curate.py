@@ -26,8 +26,7 @@ from lamm_pipeline.datasets.settings import DatasetSettings, EmptyFrames, Filter
 from lamm_pipeline.datasets.versions import VersionManifest, content_id
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.diversity import signature
-from lamm_pipeline.review.decisions import FrameState
-from lamm_pipeline.sample_table import Annotation, ArtifactFolder, Sample
+from lamm_pipeline.sample_table import Annotation, ArtifactFolder, FrameState, Sample
 from lamm_pipeline.storage.atomic import write_json
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft
 from lamm_pipeline.storage.tables import read_table, write_batches, write_table

@@ -25,8 +25,7 @@ from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.geometry.boxes_3d import alpha
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
-from lamm_pipeline.review.decisions import FrameState
-from lamm_pipeline.sample_table import Annotation, ArtifactFolder, PlacedBox, Sample
+from lamm_pipeline.sample_table import Annotation, ArtifactFolder, FrameState, PlacedBox, Sample
 from lamm_pipeline.segmentation import detections
 from lamm_pipeline.segmentation.detections import FrameDetections
 from lamm_pipeline.storage.artifacts import ArtifactKey, ArtifactStore

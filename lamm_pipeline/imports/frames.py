@@ -17,8 +17,7 @@ from lamm_pipeline.imports.mask_forms import Size
 from lamm_pipeline.imports.objects import FrameObjects, read_objects
 from lamm_pipeline.imports.problems import Problem
 from lamm_pipeline.imports.sam2_format import MAX_SIDE, NAMESPACE, number, parse, whole, within
-from lamm_pipeline.review.decisions import FrameState
-from lamm_pipeline.sample_table import Sample
+from lamm_pipeline.sample_table import FrameState, Sample
 from lamm_pipeline.storage.json_array import Span
 
 IMAGES = "images"

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from lamm_pipeline.catalog.decisions import UNDO, Decision, undone
+from lamm_pipeline.sample_table import FrameState
 
 BoxXyxy = tuple[float, float, float, float]
 ANCHOR = "anchor"
@@ -171,15 +172,6 @@ class DecisionState:
         """All decisions in force, oldest first."""
         found = {each.id: each for kind in SubjectKind for verdict in self.of(kind).values() for each in verdict.in_force.values()}
         return [found[number] for number in sorted(found)]
-
-
-class FrameState(StrEnum):
-    """What a frame is for a dataset (M-13)."""
-
-    kept = "kept"
-    reviewed_empty = "reviewed_empty"
-    unlabelled = "unlabelled"
-    excluded = "excluded"
 
 
 def in_force(decisions: Iterable[Decision]) -> DecisionState:

@@ -122,11 +122,14 @@ class Turns:
         return Took(statistics.median(each.wall for each in self.rounds), statistics.median(each.cpu for each in self.rounds))
 
 
-def take_turns(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Turns]:
-    """Run every variant once a round, in an order that turns around each time."""
+def take_turns(
+    variants: Mapping[str, Callable[[], object]], rounds: int, *, before: Callable[[], object] = lambda: None
+) -> dict[str, Turns]:
+    """Run every variant once a round, in an order that turns around each time; what `before` takes, ahead of each, does not count."""
     took: dict[str, list[Took]] = {name: [] for name in variants}
     for number in range(rounds):
         for name in list(variants)[:: -1 if number % 2 else 1]:
+            before()
             gc.collect()
             os.sync()  # nobody is to wait for what another one wrote
             began = now()

@@ -1,5 +1,6 @@
 """Exports of every layout, sound and damaged, as tables of samples."""
 
+import io
 import json
 import random
 import zipfile
@@ -7,6 +8,7 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from lamm_pipeline import streaming
 from lamm_pipeline.errors import InputError
@@ -231,6 +233,17 @@ def test_missing_and_damaged_images_are_listed_with_their_names(tmp_path, out):
     }
     assert [each.frame_index for each in rows(out)] == [0, 4]
     assert sorted(each.name for each in (out / "images").iterdir()) == ["000000.png", "000004.png"]
+
+
+def test_of_a_jpeg_with_more_images_behind_it_the_first_is_taken(tmp_path, out):
+    """Cameras with two lenses write such files (MPO)."""
+    left, right = (Image.fromarray(np.full((HEIGHT, WIDTH, 3), shade, np.uint8)) for shade in (40, 200))
+    both = io.BytesIO()
+    left.save(both, "MPO", save_all=True, append_images=[right])
+    summary = imported(tmp_path, members([a_frame(0)], images=()) | {"images/frame_000000.jpg": both.getvalue()})
+    assert summary["problems"] == []
+    [sample] = rows(out)
+    assert (sample.image, (out / sample.image).read_bytes()) == ("images/000000.jpg", both.getvalue())
 
 
 def test_an_image_whose_checksum_is_wrong_is_listed(tmp_path, out):

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamm_pipeline.catalog.decisions import UNDO, Decision
-from lamm_pipeline.review.decisions import Action, FrameState, Verdict, frame_state, in_force, outcome
+from lamm_pipeline.review.decisions import Action, Verdict, frame_state, in_force, outcome
+from lamm_pipeline.sample_table import FrameState
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 CAR = "drive:000001:0"

@@ -2,6 +2,7 @@ import ctypes
 import os
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,11 +10,14 @@ from hypothesis import strategies as st
 from lamm_pipeline.storage import atomic
 from lamm_pipeline.storage import draft as draft_module
 from lamm_pipeline.storage.draft import BOOKKEEPING, Draft
+from lamm_pipeline.storage.tables import write_batches
+
+ROWS = pa.schema([("row", pa.int64()), ("texts", pa.list_(pa.string()))])
 
 
 def write_rows(draft: Draft, rows: int, checkpoint_every: int, *, stop_at: int | None = None) -> int:
-    """A stage in small: one log record and one file a row. Returns how many rows were computed."""
-    log = draft.log("rows.jsonl")
+    """A stage in small: one log record, one row of a table and one file a row. Returns how many rows were computed."""
+    log, table = draft.log("rows.jsonl"), draft.row_log("rows.arrow", ROWS)
     computed = 0
     for row in range(int(draft.state.get("done", 0)), rows):
         if row == stop_at:
@@ -21,10 +25,12 @@ def write_rows(draft: Draft, rows: int, checkpoint_every: int, *, stop_at: int |
             return computed
         (draft.directory / f"{row}.txt").write_text(f"row {row}")
         log.append({"row": row, "text": f"größe {row}"})
+        table.append({"row": row, "texts": [f"größe {row}"] * (row % 3)})
         computed += 1
         if (row + 1) % checkpoint_every == 0:
             draft.checkpoint({"done": row + 1})
     (draft.directory / "all.txt").write_text("\n".join(str(record) for record in log))
+    assert write_batches(draft.directory / "all.parquet", ROWS, table.batches()) == rows
     draft.finish()
     return computed
 
@@ -63,6 +69,21 @@ def test_a_log_can_be_read_while_it_grows(tmp_path: Path) -> None:
     assert list(log) == [{"n": 1}]
     log.append({"n": 2})
     assert list(log) == [{"n": 1}, {"n": 2}]
+
+
+def test_a_log_of_rows_can_be_read_while_it_grows_and_forgets_what_came_after_the_last_checkpoint(tmp_path: Path) -> None:
+    draft = Draft.open(tmp_path)
+    rows = [{"row": n, "texts": ["a"] * (n % 2)} for n in range(draft_module.ROWS_AT_ONCE + 3)]
+    log = draft.row_log("a", ROWS)
+    for row in rows[:-1]:
+        log.append(row)
+    assert [row for batch in log.batches() for row in batch.to_pylist()] == rows[:-1]
+    draft.checkpoint({})
+    log.append(rows[-1])
+    assert [row for batch in log.batches() for row in batch.to_pylist()] == rows
+    draft.close()
+    again = Draft.open(tmp_path).row_log("a", ROWS)
+    assert [row for batch in again.batches() for row in batch.to_pylist()] == rows[:-1]
 
 
 def test_finishing_leaves_only_the_outputs(tmp_path: Path) -> None:

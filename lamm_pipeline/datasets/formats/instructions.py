@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lamm_pipeline.ontology.ontology import ObjectClass
-from lamm_pipeline.review.decisions import FrameState
-from lamm_pipeline.sample_table import Annotation, Sample
+from lamm_pipeline.sample_table import Annotation, FrameState, Sample
 
 IMAGE_TOKEN = "<image>"  # noqa: S105  where LLaVA's readers put the image
 MOST_BOXES = 3

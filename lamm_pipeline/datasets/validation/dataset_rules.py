@@ -9,7 +9,7 @@ import numpy as np
 from lamm_pipeline.curation.near_duplicates import near_duplicates_across
 from lamm_pipeline.datasets.validation.rule import Failure, Seen, Verdict, share
 from lamm_pipeline.datasets.validation.settings import RuleName
-from lamm_pipeline.review.decisions import FrameState
+from lamm_pipeline.sample_table import FrameState
 
 NAMED_CLASSES = 3
 

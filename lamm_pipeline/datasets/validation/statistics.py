@@ -9,8 +9,7 @@ import numpy as np
 
 from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.datasets.validation.annotation_rules import object_area
-from lamm_pipeline.review.decisions import FrameState
-from lamm_pipeline.sample_table import Annotation
+from lamm_pipeline.sample_table import Annotation, FrameState
 
 MAP_COLUMNS, MAP_ROWS = 32, 18
 SIZE_EDGES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
