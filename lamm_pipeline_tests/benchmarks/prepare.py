@@ -1,6 +1,6 @@
 """Preparing training data from an annotation export, every image and mask decoded, against datumaro and against the floor.
 
-The floor reads images and annotations from the ZIP, decodes every image (OpenCV, colours) and every mask (pycocotools) on two threads and
+The floor reads images and annotations from the ZIP, decodes every image (to colours) and every mask on two threads and
 writes the same bytes. datumaro imports the same frames from a COCO folder and exports them to COCO with their images; it neither validates
 nor splits, nor decodes an image. Ours is the command that users type, its start included.
 """
@@ -15,8 +15,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pycocotools import mask as mask_codec
 
+from lamm_pipeline.geometry import rle
 from lamm_pipeline.streaming import map_ordered
 from lamm_pipeline_tests.benchmarks import prepare_worker
 from lamm_pipeline_tests.benchmarks.harness import Means, Row, emptied, take_turns
@@ -86,8 +86,8 @@ def _floor(archive: Path, folder: Path) -> None:
 
     def decode(entry: tuple[str, bytes, list[dict[str, Any]]]) -> None:
         assert cv2.imdecode(np.frombuffer(entry[1], np.uint8), cv2.IMREAD_COLOR) is not None
-        for mask in entry[2]:
-            mask_codec.decode(mask)
+        for mask in rle.decode_all(entry[2]):
+            assert mask.any()
 
     with zipfile.ZipFile(archive) as file:
         annotations = file.read("annotations.json")

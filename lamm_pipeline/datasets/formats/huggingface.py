@@ -15,6 +15,7 @@ length. The files are those that `DatasetDict.save_to_disk` writes; rows go stra
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,7 +108,6 @@ def write_huggingface(
     features = dataset_features(by_id)
     log = draft.log("frames.jsonl")
     done = int(draft.state.get("done", 0))
-    shards = _Shards(root, features.arrow_schema, draft.state)
 
     def image(item: SplitSample) -> tuple[dict[str, Any], str]:
         source = image_path(item.sample)
@@ -130,13 +130,15 @@ def write_huggingface(
     threads = min(MOST_THREADS, default_workers() if workers is None else workers)
     groups = map_ordered(compose, _groups(islice(samples, done, None)), threads)
     items = chain.from_iterable(zip(group, found, strict=True) for group, found in groups)
-    for number, (item, (row, content, counts)) in enumerate(items, start=done + 1):
-        shards.add(SPLIT_NAMES[item.split], row, content)
-        log.append(counts)
-        progress(number, total)
-        if shards.size >= ROUND_BYTES:
-            draft.checkpoint({"done": number, **shards.finish()})
-    shards.finish()
+    with ThreadPoolExecutor(1, "shards") as writer:
+        shards = _Shards(root, features.arrow_schema, draft.state, writer)
+        for number, (item, (row, content, counts)) in enumerate(items, start=done + 1):
+            shards.add(SPLIT_NAMES[item.split], row, content)
+            log.append(counts)
+            progress(number, total)
+            if shards.size >= ROUND_BYTES:
+                draft.checkpoint({"done": number, **shards.finish()})
+        shards.finish()
     statistics, summary = _summary(log, shards)
     _write_state(root, shards, features, manifest)
     write_card(root / "README.md", manifest, classes, features, statistics, embedded=settings.embed_images)
@@ -171,9 +173,11 @@ def _groups(items: Iterator[SplitSample]) -> Iterator[list[SplitSample]]:
 class _Shards:
     """The rows of all splits, in files of record batches. Where a round ends depends on the rows alone."""
 
-    def __init__(self, root: Path, schema: pa.Schema, state: Mapping[str, Any]) -> None:
+    def __init__(self, root: Path, schema: pa.Schema, state: Mapping[str, Any], writer: Executor) -> None:
         self.root = root
         self.schema = schema
+        self._writer = writer
+        self._written: Future[None] | None = None
         self.files = Counter[str](state.get("files", {}))
         self.bytes = Counter[str](state.get("bytes", {}))
         self.digests = dict[str, str](state.get("digests", {}))
@@ -197,6 +201,7 @@ class _Shards:
         """End the round; returns what a draft has to remember."""
         for split in list(self._rows):
             self._write(split)
+        self._wait()
         for split, (file, writer) in self._open.items():
             writer.close()
             self.bytes[split] += file.tell()
@@ -217,8 +222,15 @@ class _Shards:
         columns = [
             pa.array(images if name == "image" else [row[name] for row in rows], self.schema.field(name).type) for name in self.schema.names
         ]
-        self._open[split][1].write_batch(pa.RecordBatch.from_arrays(columns, schema=self.schema))
+        batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        self._wait()
+        self._written = self._writer.submit(self._open[split][1].write_batch, batch)
         del self._pending[split]
+
+    def _wait(self) -> None:
+        """Until the batch before is written: one is written while the next is made."""
+        if self._written is not None:
+            self._written.result()
 
 
 def shard_name(number: int) -> str:
