@@ -11,9 +11,10 @@ import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO, Protocol, Self, TypeVar, cast
@@ -72,7 +73,7 @@ def map_ordered(work: Callable[[Item], Result], items: Iterable[Item], workers: 
 
 
 def map_ordered_in_processes(
-    work: Callable[[Item], Result], items: Sequence[Item], workers: int | None = None
+    work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None, *, total: int | None = None
 ) -> Generator[tuple[Item, Result], None, None]:
     """`map_ordered`, computed by processes where there are items enough to be worth their start, else by threads.
 
@@ -82,17 +83,20 @@ def map_ordered_in_processes(
 
     Args:
         work: computed in the processes.
-        items: all of them.
+        items: consumed lazily.
         workers: number of processes or threads at most; None means `default_workers()`.
+        total: about how many items there are; None where `items` knows its length.
 
     Raises:
         ChildProcessError: a process died.
     """
-    count = min(default_workers() if workers is None else workers, len(items) // WORTH_A_PROCESS)
+    expected = len(cast("Sized", items)) if total is None else total
+    count = min(default_workers() if workers is None else workers, expected // WORTH_A_PROCESS)
     if count <= 1:
         yield from map_ordered(work, items, workers)
         return
-    groups = (items[start : start + ITEMS_AT_ONCE] for start in range(0, len(items), ITEMS_AT_ONCE))
+    stream = iter(items)
+    groups = iter(lambda: list(islice(stream, ITEMS_AT_ONCE)), [])
     idle: SimpleQueue[_Process] = SimpleQueue()
 
     def ask(group: Sequence[Item]) -> tuple[list[Result], Exception | None]:

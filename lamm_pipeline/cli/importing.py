@@ -90,9 +90,9 @@ def import_files(session: Session, files: Iterable[Path], values: Mapping[str, A
     parse(ImportSettings, given, "the import")
     catalog = session.workspace.catalog
     added = add_exports(catalog, files, session.actor)
-    add_export_partitions(session.instance, [each.key for each in added])
-    with ThreadPoolExecutor(1) as pool:  # the catalog keeps the digests for the runs; a large file's takes as long as the definitions
+    with ThreadPoolExecutor(1) as pool:  # the catalog keeps the digests for the runs; a large file's takes as long as to open the house
         digests = [pool.submit(current_digest, catalog, catalog.exports.get(each.key)) for each in added]
+        add_export_partitions(session.instance, [each.key for each in added])
         _ = session.definitions
         for digest in digests:
             digest.result()

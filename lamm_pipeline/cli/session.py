@@ -5,7 +5,7 @@ import logging
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -38,12 +38,17 @@ EXPORTS = {str(each): f"{each}_dataset" for each in ExportFormat}
 class Session:
     """What a command works with. Get one from `open_session`."""
 
-    def __init__(self, settings: Settings, workspace: Workspace, instance: dg.DagsterInstance) -> None:
+    def __init__(self, settings: Settings, workspace: Workspace, opened: ExitStack) -> None:
         self.settings = settings
         self.workspace = workspace
-        self.instance = instance
         self.actor = actor()
         self.home = dagster_home(settings.root)
+        self._opened = opened
+
+    @cached_property
+    def instance(self) -> dg.DagsterInstance:
+        """Dagster's instance; to open it takes a second, two where there is none yet."""
+        return self._opened.enter_context(open_instance(self.settings.root))
 
     @cached_property
     def definitions(self) -> dg.Definitions:
@@ -239,8 +244,8 @@ def open_session(root: Path | None) -> Iterator[Session]:
     """Open the house at `root` (default: the environment's) for one command."""
     settings = Settings.from_environment(root=root)
     os.environ["DAGSTER_HOME"] = str(dagster_home(settings.root))
-    with open_instance(settings.root) as instance:
-        yield Session(settings, Workspace(root=str(settings.root)), instance)
+    with ExitStack() as opened:
+        yield Session(settings, Workspace(root=str(settings.root)), opened)
 
 
 def _findings(report: Artifact) -> dict[str, Any]:

@@ -12,6 +12,7 @@ The same frames and settings give the same bytes.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -187,11 +188,12 @@ def validate(
         if (severity := validated.severity(rule.name)) is not Severity.off
     ]
     statistics = Statistics(validated.splits)
-    for number, one in enumerate(seen(frames(), validated.settings.masks), start=1):
-        statistics.add(one.frame)
-        for each in running:
-            each.look(one)
-        progress(number, total)
+    with closing(seen(frames(), validated.settings.masks, total or 0)) as looked_at:
+        for number, one in enumerate(looked_at, start=1):
+            statistics.add(one.frame)
+            for each in running:
+                each.look(one)
+            progress(number, total)
     results = [each.finish() for each in running]
     write_table(draft.directory / FAILURES_FILE, FAILURES_SCHEMA, _failure_rows(running, results))
     report = _report(validated, results, statistics.summary())

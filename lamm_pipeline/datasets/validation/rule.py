@@ -1,19 +1,23 @@
 """What a rule of validation is: an object that is shown one frame after the other and then says whether the rule holds."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import partial
 from itertools import islice
 from typing import Protocol
 
 from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.datasets.validation.masks import MaskFacts, look_at_masks
 from lamm_pipeline.datasets.validation.settings import MaskCheck, RuleName
+from lamm_pipeline.sample_table import Sample
+from lamm_pipeline.streaming import map_ordered_in_processes
 
 Number = int | float
 
-TOGETHER = 32
-"""Frames whose masks are decoded together; more of them are not faster."""
+TOGETHER = 16
+"""Frames whose masks are decoded together; more of them are hardly faster."""
 
 
 @dataclass(frozen=True)
@@ -52,42 +56,39 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Frames whose masks are looked at together, once a rule wants to know of one."""
-
-    frames: Sequence[SplitSample]
-    mask_check: MaskCheck
-
-    @cached_property
-    def masks(self) -> list[tuple[MaskFacts | None, ...]]:
-        """What the masks of each frame are like."""
-        return look_at_masks([each.sample for each in self.frames], decode=self.mask_check is MaskCheck.full)
-
-
-@dataclass(frozen=True)
 class Seen:
-    """A frame as rules see it; what several rules want to know of its masks is found out once."""
+    """A frame as rules see it; what several rules want to know of its masks is found out once.
 
-    group: Group
-    place: int
+    Attributes:
+        frame: the frame.
+        masks: what the masks are like, annotation by annotation; None for those that have none.
+    """
 
-    @property
-    def frame(self) -> SplitSample:
-        """The frame."""
-        return self.group.frames[self.place]
-
-    @property
-    def masks(self) -> tuple[MaskFacts | None, ...]:
-        """What the masks are like, annotation by annotation; None for those that have none."""
-        return self.group.masks[self.place]
+    frame: SplitSample
+    masks: tuple[MaskFacts | None, ...]
 
 
-def seen(frames: Iterable[SplitSample], mask_check: MaskCheck) -> Iterator[Seen]:
-    """Frames as rules see them."""
+def seen(frames: Iterable[SplitSample], mask_check: MaskCheck, total: int = 0) -> Generator[Seen, None, None]:
+    """Frames as rules see them; close it where it may not be read to its end.
+
+    Args:
+        frames: consumed lazily.
+        mask_check: how masks are looked at.
+        total: how many frames there are; with many of them, several processes decode.
+    """
+    decode = mask_check is MaskCheck.full
     stream = iter(frames)
-    while frames_together := list(islice(stream, TOGETHER)):
-        group = Group(frames_together, mask_check)
-        yield from (Seen(group, place) for place in range(len(frames_together)))
+    waiting: deque[list[SplitSample]] = deque()
+
+    def groups() -> Iterator[list[Sample]]:
+        while group := list(islice(stream, TOGETHER)):
+            waiting.append(group)
+            yield [each.sample for each in group]
+
+    look = partial(look_at_masks, decode=decode)
+    with closing(map_ordered_in_processes(look, groups(), total=total // TOGETHER if decode else 0)) as looked_at:
+        for _, masks in looked_at:
+            yield from map(Seen, waiting.popleft(), masks)
 
 
 class Rule(Protocol):
