@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.extraction.diversity import small_hash
+from lamm_pipeline.extraction.diversity import Grey, small_hash
 from lamm_pipeline.imports.layout import frame_index
 from lamm_pipeline.imports.mask_forms import Size
 from lamm_pipeline.imports.safe_zip import SafeZip
@@ -101,8 +101,6 @@ def images_in(folder: Path) -> FolderImages:
 def check_image(content: bytes, max_pixels: float) -> CheckedImage:
     """Decode an image to see that it is whole.
 
-    To grey values, which are all that the hash needs: of a JPEG the whole file is read, but only half the work of colours is done.
-
     Args:
         content: of the file.
         max_pixels: a larger image is not decoded.
@@ -116,12 +114,12 @@ def check_image(content: bytes, max_pixels: float) -> CheckedImage:
     if _ENDS[kind] not in content[-_AFTER_END:]:
         raise InputError("It is cut off.")
     try:
-        grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+        grey = _grey(content, kind)
     except cv2.error:
         grey = None
     if grey is None or grey.shape != size:
         raise InputError("It cannot be decoded.")
-    return CheckedImage(SUFFIXES[kind], size, small_hash(np.asarray(grey, np.uint8)))
+    return CheckedImage(SUFFIXES[kind], size, small_hash(grey))
 
 
 def image_header(content: bytes) -> tuple[str, Size]:
@@ -140,3 +138,18 @@ def image_header(content: bytes) -> tuple[str, Size]:
                 return kind, (columns, rows) if turned else (rows, columns)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError, TypeError, OverflowError):
         raise InputError("It is no PNG or JPEG that can be read.") from None
+
+
+def _grey(content: bytes, kind: str) -> Grey | None:
+    """The grey values of an image, None where it cannot be decoded.
+
+    A JPEG holds them beside its colours: the whole file is decoded, but to make colours of it would take as long again. A PNG's are made of
+    its colours, as those of extracted frames are, so that these keep their hash when they come back from an export.
+    """
+    encoded = np.frombuffer(content, np.uint8)
+    if kind == "JPEG":
+        grey = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
+    else:
+        colours = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        grey = None if colours is None else cv2.cvtColor(colours, cv2.COLOR_BGR2GRAY)
+    return None if grey is None else np.asarray(grey, np.uint8)
