@@ -70,6 +70,12 @@ CLASSES = """classes:
 PICTURE = (  # 4 x 3 pixels, PNG
     "iVBORw0KGgoAAAANSUhEUgAAAAQAAAADCAIAAAA7ljmRAAAAH0lEQVQIHWNkQAKMDGAQdYJrmcU3xv///zMyMjKAAQBR8AYEnvpxQAAAAABJRU5ErkJggg=="
 )
+PHOTOGRAPH = (  # 8 x 6 pixels, JPEG; its hash is another one if its grey values are made of its colours
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAFA3PEY8MlBGQUZaVVBfeMiCeG5uePWvuZHI////////////////////////////////////////////////////"
+    "2wBDAVVaWnhpeOuCguv/////////////////////////////////////////////////////////////////////////wAARCAAGAAgDASIAAhEBAxEB/8QA"
+    "FQABAQAAAAAAAAAAAAAAAAAAAAH/xAAXEAEBAQEAAAAAAAAAAAAAAAABAAID/8QAFQEBAQAAAAAAAAAAAAAAAAAAAQL/xAAUEQEAAAAAAAAAAAAAAAAAAAAA"
+    "/9oADAMBAAIRAxEAPwCO3PNSSSp//9k="
+)
 # every setting is named: a new default is another config, not another code version
 SETTINGS = {
     "filters": {
@@ -231,7 +237,8 @@ def imported(root: Path) -> Path:
         for n, (mask, label) in enumerate(zip(masks, ["car", "Person", "lynx", None, "SIGN"], strict=True))
     ]
     frames = [{"frame_index": n, "timestamp_sec": n / 4, "objects": objects[: 3 * n]} for n in range(4)]
-    members = {f"images/{n:04d}.png": base64.b64decode(PICTURE) for n in range(3)}
+    members = {f"images/{n:04d}.png": base64.b64decode(PICTURE) for n in range(1, 3)}
+    members["images/0000.jpg"] = base64.b64decode(PHOTOGRAPH)
     path = zips.write_zip(root / "drive.zip", {"annotations.json": json.dumps({"annotations": frames}).encode(), **members})
     zips.run_import(path, root / "annotation_export", run_order="rows")
     return root / "annotation_export"
@@ -246,7 +253,9 @@ def digest(folder: Path) -> str:
 
 
 def content(path: Path) -> str:
-    if path.suffix in {".png", ".npy", ".bin"} or path.name == "README.md":  # a card has sizes in bytes, and YAML as a library writes it
+    if (
+        path.suffix in {".png", ".jpg", ".npy", ".bin"} or path.name == "README.md"
+    ):  # a card has sizes in bytes, and YAML as a library writes it
         return ""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
