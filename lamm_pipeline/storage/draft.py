@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from lamm_pipeline.errors import InputError
 from lamm_pipeline.storage.atomic import sync_file_system, write_json
 
 CHECKPOINT_EVERY = 25
@@ -140,8 +141,14 @@ class Draft:
         return self._logs[name]
 
     def row_log(self, name: str, schema: pa.Schema) -> RowLog:
-        """The log of rows `name`, cut back to the last checkpoint. The same object for the same name."""
+        """The log of rows `name`, cut back to the last checkpoint. The same object for the same name.
+
+        Raises:
+            InputError: a release without this log began the draft.
+        """
         if name not in self._row_logs:
+            if self.state and name not in self._stored_logs:
+                raise InputError(f"{self.directory} was begun by another release, whose notes are no use. Begin it anew (`lamm restart`).")
             offset, count = self._stored_logs.get(name, (0, 0))
             self._row_logs[name] = RowLog(self._bookkeeping / name, offset, count, schema)
         return self._row_logs[name]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lamm_pipeline.errors import InputError
 from lamm_pipeline.storage import atomic
 from lamm_pipeline.storage import draft as draft_module
 from lamm_pipeline.storage.draft import BOOKKEEPING, Draft
@@ -84,6 +85,17 @@ def test_a_log_of_rows_can_be_read_while_it_grows_and_forgets_what_came_after_th
     draft.close()
     again = Draft.open(tmp_path).row_log("a", ROWS)
     assert [row for batch in again.batches() for row in batch.to_pylist()] == rows[:-1]
+
+
+def test_a_draft_of_a_release_that_kept_other_logs_is_refused(tmp_path: Path) -> None:
+    draft = Draft.open(tmp_path)
+    draft.log("a").append({"n": 1})
+    draft.checkpoint({"done": 1})
+    draft.close()
+    again = Draft.open(tmp_path)
+    assert list(again.log("a")) == [{"n": 1}]
+    with pytest.raises(InputError, match="another release"):
+        again.row_log("rows", ROWS)
 
 
 def test_finishing_leaves_only_the_outputs(tmp_path: Path) -> None:
