@@ -64,25 +64,33 @@ def occlusion_level(box: Box3D, depth: NDArray[np.floating], camera: RectifiedCa
         0 visible (less than a tenth of the projected box is covered), 1 partly, 2 largely (more than half), 3 unknown: too little depth is
         known there.
     """
-    outline = np.clip(image_outline(box, camera.projection_left), -_DRAWING_LIMIT_PX, _DRAWING_LIMIT_PX)
-    if len(outline) == 0:
+    measured = _depths(box, depth, camera)
+    if measured is None:
         return UNKNOWN
-    low = np.maximum(np.floor(outline.min(axis=0)), 0).astype(int)
-    high = np.minimum(np.ceil(outline.max(axis=0)) + 1, [depth.shape[1], depth.shape[0]]).astype(int)
-    if (high <= low).any():
-        return UNKNOWN
-    crop = depth[low[1] : high[1], low[0] : high[0]]
-    silhouette = np.zeros(crop.shape, dtype=np.uint8)
-    cv2.fillConvexPoly(silhouette, np.round(outline - low).astype(np.int32), 1)
-    inside = silhouette.astype(bool)
-    measured = inside & known(crop)
-    if measured.sum() < max(1.0, _MIN_KNOWN_SHARE * inside.sum()):
-        return UNKNOWN
-    nearest = float(corners(box)[:, 2].min())
-    covered = float((crop[measured] < nearest - _CLEARANCE_M - _CLEARANCE_SHARE * nearest).mean())
+    covered = float((measured < _reach(box)[0]).mean())
     if covered < _PARTLY_SHARE:
         return VISIBLE
     return PARTLY if covered < _LARGELY_SHARE else LARGELY
+
+
+def occupied_share(box: Box3D, depth: NDArray[np.floating], camera: RectifiedCamera) -> float:
+    """How much of what is not hidden of a box's place is filled by something, and not seen through.
+
+    Args:
+        box: in camera coordinates.
+        depth: `(H, W)` metres.
+        camera: rectified left camera of the depth map.
+
+    Returns:
+        Share of the depths in the projected box that lie in the box and not behind it, those of what is before it left out; 0 where all is
+        hidden or too little is known.
+    """
+    measured = _depths(box, depth, camera)
+    if measured is None:
+        return 0.0
+    nearest, farthest = _reach(box)
+    reached = measured[measured >= nearest]
+    return float((reached <= farthest).mean()) if len(reached) else 0.0
 
 
 def hidden_edges(box_xyxy: BoxXyxy, distance_m: float, depth: NDArray[np.floating]) -> tuple[bool, bool]:
@@ -103,6 +111,32 @@ def hidden_edges(box_xyxy: BoxXyxy, distance_m: float, depth: NDArray[np.floatin
         nearer = measured < distance_m * (1.0 - _BESIDE_NEARER_SHARE) - _CLEARANCE_M
         hidden.append(measured.size >= _MIN_BESIDE_PX**2 and float(nearer.mean()) > _BESIDE_HIDDEN_SHARE)
     return hidden[0], hidden[1]
+
+
+def _depths(box: Box3D, depth: NDArray[np.floating], camera: RectifiedCamera) -> NDArray[np.floating] | None:
+    """What is measured within the outline of a box, None when that is too little."""
+    outline = np.clip(image_outline(box, camera.projection_left), -_DRAWING_LIMIT_PX, _DRAWING_LIMIT_PX)
+    if len(outline) == 0:
+        return None
+    low = np.maximum(np.floor(outline.min(axis=0)), 0).astype(int)
+    high = np.minimum(np.ceil(outline.max(axis=0)) + 1, [depth.shape[1], depth.shape[0]]).astype(int)
+    if (high <= low).any():
+        return None
+    crop = depth[low[1] : high[1], low[0] : high[0]]
+    silhouette = np.zeros(crop.shape, dtype=np.uint8)
+    cv2.fillConvexPoly(silhouette, np.round(outline - low).astype(np.int32), 1)
+    inside = silhouette.astype(bool)
+    measured = inside & known(crop)
+    if measured.sum() < max(1.0, _MIN_KNOWN_SHARE * inside.sum()):
+        return None
+    return crop[measured]
+
+
+def _reach(box: Box3D) -> tuple[float, float]:
+    """Nearest and farthest depth that may belong to what is in a box."""
+    z = corners(box)[:, 2]
+    nearest, farthest = float(z.min()), float(z.max())
+    return nearest - _CLEARANCE_M - _CLEARANCE_SHARE * nearest, farthest + _CLEARANCE_M + _CLEARANCE_SHARE * nearest
 
 
 def _area(polygon: NDArray[np.float64]) -> float:

@@ -1,32 +1,29 @@
-"""Tracks seen as a whole: boxes refined over time, gaps filled, and what has too little support left out.
+"""Tracks seen as a whole: boxes refined over time, and what has too little support left out.
 
 A recording is over when this runs, so every track is judged by all of its detections. Constants of a scene (how far, how often, how sure)
 are settings; nothing here knows a road or its direction.
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.geometry.boxes_2d import iou_matrix
-from lamm_pipeline.geometry.boxes_3d import BoxXyxy, iou_bev, projected_box_xyxy
 from lamm_pipeline.geometry.camera import RectifiedCamera
 from lamm_pipeline.ontology.ontology import SizePrior
 from lamm_pipeline.reconstruction import surface_points
 from lamm_pipeline.reconstruction.object_points import depth_sigma_m
 from lamm_pipeline.reconstruction.surface_fit import SurfaceView
-from lamm_pipeline.reconstruction.visibility import PARTLY, occlusion_level
 from lamm_pipeline.tracking.camera_path import Pose, to_camera, to_world
 from lamm_pipeline.tracking.frame_views import FrameViews
-from lamm_pipeline.tracking.pooling import Observation, PooledTrack, pool
+from lamm_pipeline.tracking.pooling import Observation, pool
 from lamm_pipeline.tracking.settings import TrackingSettings
-from lamm_pipeline.tracking.tracks import FilledPoint, Track, TrackPoint, TrackSet
+from lamm_pipeline.tracking.tracks import Track, TrackPoint, TrackSet
+from lamm_pipeline.tracking.unseen_frames import RefinedTrack, SeenFrame, fill, rounded, seconds, shared_part
 
 LITTLE_EVIDENCE = "track with less evidence than min_evidence"
 RARELY_SEEN = "track detected in too small a share of its frames"
@@ -34,7 +31,6 @@ TOO_FAR = "track never nearer than max_range_m"
 OFF_THE_GROUND = "track not on the ground"
 SAME_OBJECT = "track of an object that a better track has"
 
-_MIN_FILLED_SIDE_PX = 4.0
 _BORDER_PX = 2.0
 _SUREST = 0.99
 
@@ -60,16 +56,6 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class SeenFrame:
-    """A frame the tracker saw, with the camera's pose."""
-
-    frame_id: str
-    frame_index: int
-    timestamp_ns: int
-    pose: Pose
-
-
-@dataclass(frozen=True)
 class TrackedObjects:
     """What is known of the objects besides their boxes.
 
@@ -80,13 +66,6 @@ class TrackedObjects:
 
     boxes_folder: Path
     size_priors: Mapping[str, SizePrior | None]
-
-
-@dataclass(frozen=True)
-class _Refined:
-    track: Track
-    pooled: PooledTrack
-    times: tuple[float, ...]
 
 
 def refine_tracks(
@@ -112,7 +91,7 @@ def refine_tracks(
     """
     by_index = {frame.frame_index: frame for frame in frames}
     dropped: Counter[str] = Counter(found.untracked)
-    supported: list[_Refined] = []
+    supported: list[RefinedTrack] = []
     for track in found.tracks:
         each = _refined(track, evidence, by_index, settings, views.camera, objects)
         reason = _lacks_support(each.track, evidence, by_index, settings)
@@ -122,8 +101,8 @@ def refine_tracks(
             dropped[reason] += len(track.points)
     kept = _without_duplicates(supported, settings)
     dropped[SAME_OBJECT] += sum(len(each.track.points) for each in supported) - sum(len(each.track.points) for each in kept)
-    filled = _filled(kept, frames, by_index, settings, views)
-    tracks = tuple(replace(each.track, filled=tuple(filled[each.track.track_id])) for each in kept)
+    filled = fill(kept, frames, settings, views)
+    tracks = tuple(replace(each.track, filled=filled[each.track.track_id]) for each in kept)
     return TrackSet(found.recording, found.total_frames, tracks, +dropped)
 
 
@@ -176,7 +155,7 @@ def _refined(
     settings: TrackingSettings,
     camera: RectifiedCamera,
     objects: TrackedObjects,
-) -> _Refined:
+) -> RefinedTrack:
     times = _times(track, by_index, settings)
     observations = []
     for point, time_s in zip(track.points, times, strict=True):
@@ -188,10 +167,10 @@ def _refined(
         observations.append(Observation(time_s, box, pose[:3, 3], score, known.truncated, known.occluded, typical, surface))
     pooled = pool(observations, settings, objects.size_priors.get(track.class_id))
     points = tuple(
-        replace(point, refined_box=_rounded(to_camera(box, by_index[point.frame_index].pose)))
+        replace(point, refined_box=rounded(to_camera(box, by_index[point.frame_index].pose)))
         for point, box in zip(track.points, pooled.boxes, strict=True)
     )
-    return _Refined(replace(track, points=points, static=pooled.static), pooled, times)
+    return RefinedTrack(replace(track, points=points, static=pooled.static), pooled, times)
 
 
 def _surface(point: TrackPoint, known: Evidence, pose: Pose, camera: RectifiedCamera, objects: TrackedObjects) -> SurfaceView | None:
@@ -214,24 +193,17 @@ def _surface(point: TrackPoint, known: Evidence, pose: Pose, camera: RectifiedCa
 
 
 def _times(track: Track, by_index: Mapping[int, SeenFrame], settings: TrackingSettings) -> tuple[float, ...]:
-    return tuple(_seconds(by_index[track.start_frame], by_index[point.frame_index], settings) for point in track.points)
+    return tuple(seconds(by_index[track.start_frame], by_index[point.frame_index], settings) for point in track.points)
 
 
-def _seconds(start: SeenFrame, frame: SeenFrame, settings: TrackingSettings) -> float:
-    if start.timestamp_ns and frame.timestamp_ns:
-        return (frame.timestamp_ns - start.timestamp_ns) / 1e9
-    return (frame.frame_index - start.frame_index) / settings.nominal_fps
-
-
-def _without_duplicates(supported: Sequence[_Refined], settings: TrackingSettings) -> list[_Refined]:
+def _without_duplicates(supported: Sequence[RefinedTrack], settings: TrackingSettings) -> list[RefinedTrack]:
     """No two things stand in one place, and none is of two classes: of tracks that are one object the best supported stays."""
-    groups = {name: number for number, group in enumerate(settings.class_groups) for name in group}
-    kept: list[_Refined] = []
+    kept: list[RefinedTrack] = []
     for each in sorted(supported, key=lambda one: (-_support(one.track), one.track.track_id)):
-        group = groups.get(each.track.class_id, each.track.class_id)
+        group = settings.group_of(each.track.class_id)
         if not any(
             _same_place(each.track, other.track, settings.merge_overlap)
-            if groups.get(other.track.class_id, other.track.class_id) == group
+            if settings.group_of(other.track.class_id) == group
             else _same_view(each.track, other.track, settings.merge_iou)
             for other in kept
         ):
@@ -249,7 +221,7 @@ def _same_place(track: Track, other: Track, limit: float) -> bool:
     for point in track.points:
         box = boxes.get(point.frame_index)
         if box is not None and point.refined_box is not None:
-            shares.append(_shared_part(point.refined_box, box))
+            shares.append(shared_part(point.refined_box, box))
     return bool(shares) and float(np.median(shares)) > limit
 
 
@@ -260,69 +232,3 @@ def _same_view(track: Track, other: Track, limit: float) -> bool:
         iou_matrix([point.box_xyxy], [boxes[point.frame_index]])[0, 0] if point.frame_index in boxes else 0.0 for point in track.points
     ]
     return float(np.median(overlaps)) > limit
-
-
-def _shared_part(a: Box3D, b: Box3D) -> float:
-    """Part of the smaller box's ground that both cover."""
-    iou = iou_bev(a, b)
-    areas = a.length * a.width, b.length * b.width
-    return iou * sum(areas) / (1.0 + iou) / min(areas)
-
-
-def _filled(
-    kept: Sequence[_Refined], frames: Sequence[SeenFrame], by_index: Mapping[int, SeenFrame], settings: TrackingSettings, views: FrameViews
-) -> dict[int, list[FilledPoint]]:
-    """Frames between detections in which a refined box is in view, by track id."""
-    filled: dict[int, list[FilledPoint]] = defaultdict(list)
-    for frame in frames:
-        missing = [
-            each
-            for each in kept
-            if each.track.start_frame < frame.frame_index < each.track.end_frame
-            and all(point.frame_index != frame.frame_index for point in each.track.points)
-        ]
-        depth = views.depth(frame.frame_id) if missing else None
-        if depth is None:
-            continue
-        for each in missing:
-            time_s = _seconds(by_index[each.track.start_frame], frame, settings)
-            box = _rounded(to_camera(each.pooled.at(each.times, time_s), frame.pose))
-            box_xyxy = _interpolated_xyxy(each.track, box, frame.frame_index, views)
-            if box_xyxy is not None and occlusion_level(box, depth, views.camera) <= PARTLY:
-                filled[each.track.track_id].append(FilledPoint(frame.frame_id, frame.frame_index, frame.timestamp_ns, box_xyxy, box))
-    return filled
-
-
-def _interpolated_xyxy(track: Track, box: Box3D, frame_index: int, views: FrameViews) -> BoxXyxy | None:
-    """The projected box, moved as the detections before and after it lie to their projections, in shares of its sides."""
-    projected = _project(box, views)
-    if projected is None:
-        return None
-    before = max((point for point in track.points if point.frame_index < frame_index), key=lambda point: point.frame_index)
-    after = min((point for point in track.points if point.frame_index > frame_index), key=lambda point: point.frame_index)
-    share = (frame_index - before.frame_index) / (after.frame_index - before.frame_index)
-    offset = np.zeros(4)
-    for point, weight in ((before, 1.0 - share), (after, share)):
-        there = None if point.refined_box is None else _project(point.refined_box, views)
-        if there is not None:
-            offset += weight * (np.array(point.box_xyxy) - there) / _sides(there)
-    limits = np.array([views.camera.width - 1, views.camera.height - 1] * 2)
-    x1, y1, x2, y2 = np.clip(projected + offset * _sides(projected), 0.0, limits)
-    if min(x2 - x1, y2 - y1) < _MIN_FILLED_SIDE_PX:
-        return None
-    return round(float(x1), 2), round(float(y1), 2), round(float(x2), 2), round(float(y2), 2)
-
-
-def _project(box: Box3D, views: FrameViews) -> NDArray[np.float64] | None:
-    camera = views.camera
-    found = projected_box_xyxy(box, camera.projection_left, camera.width, camera.height)
-    return None if found is None else np.array(found)
-
-
-def _sides(box_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.maximum(np.tile(box_xyxy[2:] - box_xyxy[:2], 2), 1.0)
-
-
-def _rounded(box: Box3D) -> Box3D:
-    x, y, z, length, width, height = (round(value, 4) for value in (box.x, box.y, box.z, box.length, box.width, box.height))
-    return Box3D(x, y, z, length, width, height, np.trunc(box.rotation_y * 1e6).item() / 1e6)

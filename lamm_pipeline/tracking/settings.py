@@ -148,6 +148,13 @@ class TrackingSettings(BaseModel):
         description="A track whose detections overlap those of a track of another class group by more than this IoU in the image, in most "
         "of its frames, is the same object taken for something else: the one with less support is left out. 1 keeps both.",
     )
+    max_extension_s: float = Field(
+        1.0,
+        ge=0.0,
+        le=60.0,
+        description="A track that stands still goes on before its first and after its last detection as long as depth shows it and it is "
+        "whole in view, for at most this time and at most the time between the two. 0 adds nothing.",
+    )
     nominal_fps: float = Field(30.0, gt=0.0, le=1000.0, description="Frame rate assumed where frames carry no time stamp.")
 
     @model_validator(mode="after")
@@ -162,6 +169,10 @@ class TrackingSettings(BaseModel):
         if len(named) != len(set(named)):
             raise ValueError("a class is named twice in class_groups; put each class into one group")
         return self
+
+    def group_of(self, class_id: str) -> str:
+        """Name of the group a class belongs to: that of the group's first class, or its own."""
+        return next((group[0] for group in self.class_groups if class_id in group), class_id)
 
     @property
     def rules(self) -> AssociationRules:

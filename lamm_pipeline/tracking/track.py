@@ -22,9 +22,10 @@ from lamm_pipeline.tracking.byte_track import ByteTracker, LiveTrack
 from lamm_pipeline.tracking.camera_path import Pose, to_camera, to_world
 from lamm_pipeline.tracking.frame_views import FrameView, FrameViews
 from lamm_pipeline.tracking.motion_3d import MEASURED, SpaceBoxMotion, box_of, measurement
-from lamm_pipeline.tracking.refinement import Evidence, SeenFrame, TrackedObjects, refine_tracks
+from lamm_pipeline.tracking.refinement import Evidence, TrackedObjects, refine_tracks
 from lamm_pipeline.tracking.settings import TrackingSettings
 from lamm_pipeline.tracking.tracks import Track, TrackPoint, TrackSet, point_from_json, point_to_json
+from lamm_pipeline.tracking.unseen_frames import SeenFrame
 
 LOW_SCORE = "score not above low_score"
 DUPLICATE = "in the same place as a better box"
@@ -149,8 +150,7 @@ class _Run:
 
     def _group(self, class_id: str) -> int:
         """Number of the class group, given out in the order of first appearance."""
-        name = next((group[0] for group in self.settings.class_groups if class_id in group), class_id)
-        return self._groups.setdefault(name, len(self._groups))
+        return self._groups.setdefault(self.settings.group_of(class_id), len(self._groups))
 
     def _row(self, frame: FrameBoxes, number: int, owner: LiveTrack | None, view: FrameView) -> dict[str, Any]:
         box = frame.boxes[number]

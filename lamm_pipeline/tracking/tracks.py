@@ -63,11 +63,11 @@ class TrackPoint:
 
 @dataclass(frozen=True, slots=True)
 class FilledPoint:
-    """A track in a frame within its span in which it was not detected, although the object was in view.
+    """A track in a frame in which it was not detected, although the object was in view.
 
     Attributes:
         frame_id, frame_index, timestamp_ns: of the frame.
-        box_xyxy: interpolated, pixels in the left rectified image.
+        box_xyxy: from the detections around the frame, pixels in the left rectified image.
         refined_box: rectified left camera.
     """
 
@@ -88,7 +88,8 @@ class Track:
         class_name: for people.
         points: in frame order, at least one; frames without a detection of the object have none.
         active: True when the track was still being followed at the end of the recording.
-        filled: frames between detections in which the object was in view, in frame order; interpolated, not detected.
+        filled: frames without a detection in which the object was in view, in frame order: between its detections, and before the first and
+            after the last one of what stands still.
         static: whether the object stands still; None where tracks were not refined.
     """
 

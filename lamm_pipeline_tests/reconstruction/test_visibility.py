@@ -9,7 +9,7 @@ import pytest
 from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.geometry.camera import RectifiedCamera
 from lamm_pipeline.reconstruction import kitti_labels
-from lamm_pipeline.reconstruction.visibility import LARGELY, PARTLY, UNKNOWN, VISIBLE, occlusion_level, truncated_share
+from lamm_pipeline.reconstruction.visibility import LARGELY, PARTLY, UNKNOWN, VISIBLE, occlusion_level, occupied_share, truncated_share
 from lamm_pipeline_tests.reconstruction.scenes import CAMERA, car, detection, render
 
 
@@ -51,6 +51,17 @@ def test_without_depth_the_occlusion_is_unknown():
     assert occlusion_level(car(0.0, 20.0, 0.0), np.full_like(depth, np.nan), CAMERA) == UNKNOWN
     assert occlusion_level(car(0.0, -20.0, 0.0), depth, CAMERA) == UNKNOWN
     assert occlusion_level(car(-60.0, 20.0, 0.0), depth, CAMERA) == UNKNOWN
+
+
+@pytest.mark.requirement("TRK-02")
+def test_a_place_is_occupied_by_what_is_there_whatever_stands_before_it():
+    target, blocker = car(0.0, 20.0, 0.0), Box3D(0.0, 1.6, 10.0, 0.5, 0.3, 2.0, 0.0)
+    shares = [occupied_share(target, render(scene)[0], CAMERA) for scene in ([target], [target, blocker], [blocker], [])]
+    assert min(shares[:2]) > 0.9
+    assert max(shares[2:]) < 0.5
+    unknown = np.full_like(render([])[0], np.nan)
+    assert occupied_share(target, unknown, CAMERA) == 0.0
+    assert occupied_share(target, np.full_like(unknown, 5.0), CAMERA) == 0.0
 
 
 @pytest.mark.requirement("REC-05")

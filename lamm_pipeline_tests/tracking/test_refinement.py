@@ -20,11 +20,16 @@ FRAMES = 40
 
 
 class Drive:
-    """Images of a camera that goes straight on, as `FrameViews` gives them; from `wall_at` on everything is behind a wall."""
+    """Images of a camera that goes straight on, as `FrameViews` gives them.
 
-    def __init__(self, wall_at=FRAMES):
+    From `wall_at` on everything is behind a wall. Depth sees the objects of `shown`, from frame number to their boxes, before a background
+    far away.
+    """
+
+    def __init__(self, wall_at=FRAMES, shown=lambda _: ()):
         self.camera = CAMERA
         self._wall_at = wall_at
+        self._shown = shown
 
     def look(self, frames, *, continued=False, workers=None):
         del workers
@@ -35,7 +40,12 @@ class Drive:
                 yield frame, FrameView(motion if n > 0 else None)
 
     def depth(self, frame_id):
-        return np.full((376, 1240), 3.0 if int(frame_id.split(":")[1]) >= self._wall_at else 80.0, dtype=np.float32)
+        n = int(frame_id.split(":")[1])
+        depth = np.full((376, 1240), 3.0 if n >= self._wall_at else 80.0, dtype=np.float32)
+        for each in self._shown(n):
+            x1, y1, x2, y2 = (round(value) for value in each.box_xyxy)
+            depth[y1:y2, x1:x2] = np.minimum(depth[y1:y2, x1:x2], each.box.z - each.box.length / 2.0)
+        return depth
 
 
 def detected(n, x, z, class_id="car", score=0.8):
@@ -90,6 +100,57 @@ def test_a_parked_car_has_one_box_in_the_world_also_where_it_was_not_detected(tm
 def test_no_box_is_filled_in_where_something_stands_before_it(tmp_path):
     (track,) = run(tmp_path, Drive(wall_at=17)).tracks
     assert [point.frame_index for point in track.filled] == [15, 16]
+
+
+def parked(n):
+    return (detected(n, 4.0, 45.0),)
+
+
+@pytest.mark.requirement("TRK-02")
+@pytest.mark.parametrize(
+    ("views", "filled"),
+    [
+        (Drive(shown=parked), range(12, 37)),
+        (Drive(shown=lambda n: parked(n) if n >= 16 else ()), range(16, 37)),
+        (Drive(shown=lambda n: parked(n) if n != 18 else ()), range(19, 37)),
+        (Drive(shown=parked, wall_at=28), range(12, 28)),
+        (Drive(), range(23, 26)),
+    ],
+    ids=["stands there all the time", "comes", "is not there for a moment", "is hidden", "was not seen to stand there"],
+)
+def test_what_stands_still_goes_on_as_long_as_depth_shows_it_and_as_it_was_detected(tmp_path, views, filled):
+    """Detected in nine frames, so it may go on for eight at either end."""
+    frames = [frame(n, *(parked(n) if 20 <= n <= 22 or 26 <= n <= 28 else ())) for n in range(FRAMES)]
+    (track,) = run(tmp_path, views, frames=frames).tracks
+    assert track.static
+    detections = {point.frame_index for point in track.points}
+    assert [point.frame_index for point in track.filled] == [n for n in filled if n not in detections]
+
+
+@pytest.mark.requirement("TRK-02")
+def test_what_moves_is_not_taken_to_have_been_there_before_it_was_detected(tmp_path):
+    def driving(n):
+        return (detected(n, 3.0, 30.0 + 0.5 * n),)
+
+    frames = [frame(n, *(driving(n) if 10 <= n <= 24 else ())) for n in range(FRAMES)]
+    (track,) = run(tmp_path, Drive(shown=driving), frames=frames).tracks
+    assert not track.static
+    assert track.filled == ()
+
+
+@pytest.mark.requirement("TRK-02")
+def test_a_track_goes_on_neither_beyond_the_image_nor_into_the_place_of_another(tmp_path):
+    """The object is lost for longer than a track lives, so that it has two tracks; then it leaves the image."""
+
+    def beside(n):
+        return (detected(n, 4.0, 24.0),)
+
+    frames = [frame(n, *(beside(n) if n < 10 or 22 <= n <= 30 else ())) for n in range(FRAMES)]
+    found = run(tmp_path, Drive(shown=beside), frames=frames)
+    assert len(found.tracks) == 2
+    shown = [index for track in found.tracks for index, _, _ in track.refined()]
+    assert sorted(shown) == sorted(set(shown))
+    assert sorted(shown) == list(range(32))  # in frame 32 its lower edge is outside
 
 
 @pytest.mark.requirement("TRK-02")
