@@ -18,7 +18,7 @@ from lamm_pipeline.extraction import diversity
 from lamm_pipeline.extraction.diversity import DiversityMetrics
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.storage.artifacts import ArtifactKey
-from lamm_pipeline_tests.browser import chromium, opened
+from lamm_pipeline_tests.browser import opened
 from lamm_pipeline_tests.command_line import lamm
 from lamm_pipeline_tests.curation.houses import FRAME, House
 from lamm_pipeline_tests.reports.sites import Site
@@ -175,12 +175,6 @@ def test_without_metrics_the_page_says_what_to_do(world: House, site: Site) -> N
 
 
 # --- what is seen ---
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from lamm_pipeline.reports import scene_timeline
-from lamm_pipeline_tests.browser import chromium, opened
+from lamm_pipeline_tests.browser import opened
 from lamm_pipeline_tests.reports.sites import Site, running
 from lamm_pipeline_tests.review.worlds import FRAMES, World
 from lamm_pipeline_tests.scenes.view.scene_world import EVALUATION, PEAK, EmptyWorld, SceneWorld, row
@@ -17,12 +17,6 @@ from lamm_pipeline_tests.scenes.view.scene_world import EVALUATION, PEAK, EmptyW
 pytestmark = pytest.mark.usefixtures("own_environment")
 
 ADDRESS = "/api/library/scenes/drive/timeline"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture
