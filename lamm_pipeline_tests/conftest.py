@@ -37,6 +37,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    """Libraries complain of what is left over at the end, so it is thrown away as ever."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real recordings and ground truth that is not part of the project: `LAMM_SHARED_DATA`, or `../shared/data`."""
