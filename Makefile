@@ -43,7 +43,7 @@ up: $(VENV)/.base
 	$(LAMM) up --root $(ROOT) --port $(PORT) --report-port $(REPORT_PORT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist loadscope
+	$(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
 test-sam: $(SAM_VENV)/.sam
 	LAMM_TEST_NO_SKIPS=1 $(SAM_VENV)/bin/python -m pytest -m "sam and not stress" lamm_pipeline_tests/sam

@@ -1,10 +1,18 @@
-"""Datasets for the browser: which versions there are, and each of their formats as one ZIP."""
+"""Datasets for the browser: which versions there are, and each of their formats as one ZIP.
+
+| address | what |
+| --- | --- |
+| `/datasets` | dataset versions with their downloads |
+| `/datasets/<version>/<format>.zip` | a dataset version in one format |
+| `/api/datasets` | a page of the list |
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from lamm_pipeline.catalog.models import DatasetVersion
@@ -12,7 +20,38 @@ from lamm_pipeline.datasets.downloads import find_export, zip_entries
 from lamm_pipeline.datasets.settings import ExportFormat
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reports.files import is_partition
+from lamm_pipeline.reports.requests import file_or_missing, number_of, page
 from lamm_pipeline.storage.zip_stream import ZipEntry, zip_bytes, zip_length
+
+PAGE_ROWS = 50
+
+
+class DatasetPages:
+    """Answers requests about dataset versions."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    @property
+    def routes(self) -> list[Route]:
+        """The addresses."""
+        return [
+            Route("/datasets", self.datasets_page),
+            Route("/datasets/{version:str}/{name:str}.zip", self.dataset_zip),
+            Route("/api/datasets", self.datasets),
+        ]
+
+    def datasets_page(self, _: Request) -> Response:
+        """The list of dataset versions."""
+        return page("datasets.html")
+
+    def dataset_zip(self, request: Request) -> Response:
+        """A dataset version in one format, as a ZIP."""
+        return file_or_missing(download(request, self.workspace, request.path_params["version"], request.path_params["name"]))
+
+    def datasets(self, request: Request) -> Response:
+        """A page of the list of dataset versions."""
+        return JSONResponse({**dataset_versions(self.workspace, number_of(request, "offset") or 0, PAGE_ROWS), "rows": PAGE_ROWS})
 
 
 def dataset_versions(workspace: Workspace, offset: int, rows: int) -> dict[str, Any]:

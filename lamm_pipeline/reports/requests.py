@@ -9,9 +9,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.reports.files import is_partition
 
 PAGES = Path(__file__).parent / "pages"
+MAX_ACTOR = 200
 
 
 async def body_of(request: Request) -> Mapping[str, Any]:
@@ -23,6 +26,26 @@ async def body_of(request: Request) -> Mapping[str, Any]:
     if not isinstance(content, dict):
         raise HTTPException(400, "The request is no JSON object.")
     return content
+
+
+def actor_of(content: Mapping[str, Any]) -> str:
+    """Who sends a request that changes something.
+
+    Raises:
+        InputError: it does not say.
+    """
+    name = content.get("actor")
+    if not isinstance(name, str) or not name.strip() or len(name) > MAX_ACTOR or not name.isprintable():
+        raise InputError(f"`actor` says who decides: a name of 1 to {MAX_ACTOR} characters.")
+    return name.strip()
+
+
+def recording_of(request: Request, catalog: Catalog) -> str:
+    """Key of the recording that an address names; refuses those that are none."""
+    key = str(request.path_params["recording"])
+    if not is_partition(key) or not catalog.has_recording(key):
+        raise HTTPException(404, "There is no such recording.")
+    return key
 
 
 def number_of(request: Request, name: str) -> int | None:
@@ -47,3 +70,10 @@ def page(name: str, policy: str | None = None) -> Response:
         policy: content security policy, where it is not that of all.
     """
     return FileResponse(PAGES / name, headers={} if policy is None else {"Content-Security-Policy": policy})
+
+
+def file_or_missing(response: Response | None) -> Response:
+    """The file that was asked for; refuses where there is none."""
+    if response is None:
+        raise HTTPException(404, "There is no such file.")
+    return response

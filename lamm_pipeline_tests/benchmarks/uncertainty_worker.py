@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lamm_pipeline.extraction.frame_registry import FrameRecord
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import no_progress
 from lamm_pipeline.uncertainty.evaluation_files import Evaluation, frame_files
 from lamm_pipeline.uncertainty.predictions import PredictionWriter
 from lamm_pipeline.uncertainty.score_frame import FrameScorer
 from lamm_pipeline.uncertainty.score_recording import EvaluationInput, score_recording
+from lamm_pipeline_tests.extraction.frame_records import frame_record
 
 KEY = "drive"
 MEMBERS = 5
@@ -39,7 +39,7 @@ def write_frames(folder: Path, frames: int, points: int) -> list[Path]:
 
 def main() -> None:
     folder, points = Path(sys.argv[1]), int(sys.argv[2])
-    records = {index: _record(index) for index, _ in frame_files(folder / KEY)}
+    records = {index: frame_record(KEY, index, index, point_cloud=f"velodyne/{index:06d}.bin") for index, _ in frame_files(folder / KEY)}
     sizes = {f"velodyne/{index:06d}.bin": 16 * points for index in records}
     scorer = FrameScorer(EVALUATION, KEY, records, sizes, None, keep_points=False)
     given = EvaluationInput(EVALUATION, folder / KEY, {}, None, None, scorer, None)
@@ -49,21 +49,6 @@ def main() -> None:
     assert counts["rows"] == len(records)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     sys.stdout.write(json.dumps({"peak_mb": peak, "seconds": seconds}) + "\n")
-
-
-def _record(index: int) -> FrameRecord:
-    nothing = dict.fromkeys(("image_left", "image_right", "depth", "imu", "sensor_json", "source_name", "valid_depth_ratio", "drop_reason"))
-    return FrameRecord(
-        **nothing,  # type: ignore[arg-type]
-        frame_id=f"{KEY}:{index:06d}",
-        sequence_index=index,
-        svo2_frame_index=index,
-        svo2_file="drive.svo2",
-        timestamp_ns=index,
-        filename_base=f"{index:06d}",
-        point_cloud=f"velodyne/{index:06d}.bin",
-        selected=True,
-    )
 
 
 if __name__ == "__main__":

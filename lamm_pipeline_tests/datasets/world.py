@@ -29,6 +29,7 @@ from lamm_pipeline.segmentation.detections import Detection, FrameDetections
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.tracking import tracks
 from lamm_pipeline.tracking.tracks import Track, TrackPoint, TrackSet
+from lamm_pipeline_tests.extraction.frame_records import frame_record
 
 WIDTH, HEIGHT = 64, 48
 CAMERA = RectifiedCamera(WIDTH, HEIGHT, fx=60.0, fy=60.0, cx=31.5, cy=23.5, baseline_m=0.12)
@@ -197,20 +198,16 @@ def box_xyxy_of(class_id: str) -> tuple[float, float, float, float]:
 
 def _record(recording: str, sequence: int, index: int, file_index: int, selected: bool, rectified: bool) -> FrameRecord:
     name = f"{file_index:06d}"
-    return FrameRecord(
-        frame_id=f"{recording}:{index:06d}",
+    return frame_record(
+        recording,
+        index,
+        1_700_000_000_000_000_000 + index * FRAME_NS,
         sequence_index=sequence,
-        svo2_frame_index=index,
-        svo2_file=f"{recording}.svo2",
-        timestamp_ns=1_700_000_000_000_000_000 + index * FRAME_NS,
         filename_base=name,
         image_left=f"image_left/{name}.png" if selected else None,
         image_right=f"image_right/{name}.png" if selected else None,
         depth=f"depth/{name}.npy" if selected and rectified else None,
         point_cloud=f"velodyne/{name}.bin" if selected and rectified else None,
-        imu=None,
-        sensor_json=None,
-        source_name=None,
         valid_depth_ratio=1.0 if rectified else None,
         selected=selected,
         drop_reason=None if selected else f"similar to frame {max(0, index - 1)}",

@@ -9,7 +9,7 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.evaluation.evaluate import evaluate
 from lamm_pipeline.evaluation.inputs import BoxSource
 from lamm_pipeline.extraction import frame_registry
-from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
+from lamm_pipeline.extraction.frame_registry import FrameRegistry
 from lamm_pipeline.geometry.box_3d import Box3D
 from lamm_pipeline.reconstruction import frame_boxes
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes, ObjectBox
@@ -19,6 +19,7 @@ from lamm_pipeline.tracking.masklets.masklet_table import MaskletRow, MaskletTab
 from lamm_pipeline.tracking.tracks import Track, TrackPoint, TrackSet
 from lamm_pipeline_tests.evaluation import kitti_truth
 from lamm_pipeline_tests.evaluation.kitti_truth import FRAMES, predictions_of, thing, truth_of
+from lamm_pipeline_tests.extraction.frame_records import frame_record
 
 
 @pytest.fixture
@@ -311,23 +312,13 @@ def as_root(root, recording, truth_stems, too_far_m=0.0):
         found.append(Track(track_id + 1, "x", "X", tuple(points)))
     tracks.write(folders["tracks"] / "tracks.json", TrackSet(recording, len(FRAMES), tuple(found)))
     records = tuple(
-        FrameRecord(
-            frame_id=f"{recording}:{frame:06d}",
-            sequence_index=frame,
-            svo2_frame_index=frame,
+        frame_record(
+            recording,
+            frame,
+            frame,
             svo2_file="a.svo2",
-            timestamp_ns=frame,
-            filename_base=f"{frame:06d}",
             image_left=f"image_left/{frame:06d}.png",
-            image_right=None,
-            depth=None,
-            point_cloud=None,
-            imu=None,
-            sensor_json=None,
             source_name=None if stem is None else f"image_0/{stem}.png",
-            valid_depth_ratio=None,
-            selected=True,
-            drop_reason=None,
         )
         for frame, stem in zip(FRAMES, truth_stems, strict=True)
     )

@@ -27,27 +27,19 @@ from lamm_pipeline.segmentation import detections as detections_file
 from lamm_pipeline.segmentation.detections import FailedFrame, FrameDetections
 from lamm_pipeline.storage import draft as draft_module
 from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline_tests.extraction.frame_records import frame_record
 from lamm_pipeline_tests.reconstruction.scenes import CAMERA, car, detection, person, render
 
 ONTOLOGY = load_ontology()
 
 
 def record(index: int, *, selected: bool = True, depth: bool = True) -> FrameRecord:
-    name = f"{index:06d}"
-    return FrameRecord(
-        frame_id=f"drive:{name}",
-        sequence_index=index,
-        svo2_frame_index=index,
-        svo2_file="drive.svo2",
-        timestamp_ns=1_700_000_000_000_000_000 + index,
-        filename_base=name,
-        image_left=f"image_left/{name}.png",
-        image_right=None,
-        depth=f"depth/{name}.npy" if depth and selected else None,
-        point_cloud=None,
-        imu=None,
-        sensor_json=None,
-        source_name=None,
+    return frame_record(
+        "drive",
+        index,
+        1_700_000_000_000_000_000 + index,
+        image_left=f"image_left/{index:06d}.png",
+        depth=f"depth/{index:06d}.npy" if depth and selected else None,
         valid_depth_ratio=1.0,
         selected=selected,
         drop_reason=None if selected else "duplicate",

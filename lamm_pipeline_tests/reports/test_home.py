@@ -1,7 +1,6 @@
 """The home page: over HTTP, and in Chromium as a person uses it."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from lamm_pipeline.orchestration.instance import open_instance
-from lamm_pipeline_tests.browser import chromium, opened
+from lamm_pipeline_tests.browser import opened
 from lamm_pipeline_tests.orchestration.small_runs import SmallRuns
 from lamm_pipeline_tests.reports.sites import running
 from lamm_pipeline_tests.review.worlds import World
@@ -20,12 +19,6 @@ from lamm_pipeline_tests.scenes.library.scene_worlds import populate, scene
 pytestmark = pytest.mark.usefixtures("own_environment")
 
 EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.mark.requirement("CAT-01", "CAT-05", "CAT-06")

@@ -1,6 +1,5 @@
 """The page of the hotspots: over HTTP, and in Chromium as a person uses it, down to a dataset of hard cases."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,18 +7,12 @@ import yaml
 from playwright.sync_api import Browser, expect
 
 from lamm_pipeline.datasets.versions import read_version
-from lamm_pipeline_tests.browser import chromium, opened
+from lamm_pipeline_tests.browser import opened
 from lamm_pipeline_tests.reports.sites import running
 from lamm_pipeline_tests.review.worlds import World
 from lamm_pipeline_tests.scenes.hotspots.scored import ENTROPY, MI, Evaluated, Scored
 
 pytestmark = pytest.mark.usefixtures("own_environment")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

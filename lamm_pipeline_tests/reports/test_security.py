@@ -267,7 +267,7 @@ def test_faults_and_bugs_are_told_without_details(site: Site, monkeypatch: pytes
         def failing(*_: object) -> None:
             raise error
 
-        monkeypatch.setattr("lamm_pipeline.reports.reviews.Reviews.state", failing)
+        monkeypatch.setattr("lamm_pipeline.reports.reviews.reviews.Reviews.state", failing)
 
     for error, status in ((OSError(5, secret, secret), 503), (RuntimeError(secret), 500), (KeyError(secret), 500)):
         fail(error)

@@ -10,7 +10,7 @@ import numpy as np
 
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.extraction import frame_registry
-from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
+from lamm_pipeline.extraction.frame_registry import FrameRegistry
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.ontology.ontology import load_ontology
 from lamm_pipeline.recordings.ingest import add_files
@@ -19,6 +19,7 @@ from lamm_pipeline.segmentation import detections
 from lamm_pipeline.segmentation.detections import Detection, FrameDetections
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity
 from lamm_pipeline.storage.local_store import LocalStore
+from lamm_pipeline_tests.extraction.frame_records import frame_record
 
 WIDTH, HEIGHT = 160, 120
 FRAMES = 4
@@ -102,26 +103,6 @@ class World:
         records = []
         for n in range(FRAMES):
             cv2.imwrite(str(folder / "image_left" / f"{n:06d}.png"), np.full((HEIGHT, WIDTH, 3), 40 * n, np.uint8))
-            image = f"image_left/{n:06d}.png"
-            records.append(
-                FrameRecord(
-                    frame_id=f"{self.key}:{n:06d}",
-                    sequence_index=n,
-                    svo2_frame_index=n,
-                    svo2_file=f"{self.key}.svo2",
-                    timestamp_ns=START_NS + n * STEP_NS,
-                    filename_base=f"{n:06d}",
-                    image_left=image,
-                    image_right=None,
-                    depth=None,
-                    point_cloud=None,
-                    imu=None,
-                    sensor_json=None,
-                    source_name=None,
-                    valid_depth_ratio=None,
-                    selected=True,
-                    drop_reason=None,
-                )
-            )
+            records.append(frame_record(self.key, n, START_NS + n * STEP_NS, image_left=f"image_left/{n:06d}.png"))
         registry = FrameRegistry(self.key, f"{self.key}.svo2", "0", FRAMES, FRAMES, (), {}, {}, False, None, WIDTH, HEIGHT, tuple(records))
         frame_registry.write(folder / frame_registry.FILE_NAME, registry)

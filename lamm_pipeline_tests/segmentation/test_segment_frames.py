@@ -19,6 +19,7 @@ from lamm_pipeline.segmentation.segment_frames import segment_frames
 from lamm_pipeline.segmentation.segmenter import RawDetection, Segmentation
 from lamm_pipeline.segmentation.settings import SegmentationSettings
 from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline_tests.extraction.frame_records import frame_record
 
 WIDTH, HEIGHT = 80, 60
 CAMERA = RectifiedCamera(WIDTH, HEIGHT, 70.0, 70.0, 40.0, 30.0, 0.12)
@@ -52,22 +53,12 @@ class KilledError(Exception):
 
 
 def frame(index: int, *, depth: bool = True, selected: bool = True) -> FrameRecord:
-    base = f"{index:06d}"
-    return FrameRecord(
-        frame_id=f"drive:{base}",
-        sequence_index=index,
-        svo2_frame_index=index,
-        svo2_file="drive.svo2",
-        timestamp_ns=1_700_000_000_000_000_000 + index,
-        filename_base=base,
-        image_left=f"image_left/{base}.png" if selected else None,
-        image_right=None,
-        depth=f"depth/{base}.npy" if depth and selected else None,
-        point_cloud=None,
-        imu=None,
-        sensor_json=None,
-        source_name=None,
-        valid_depth_ratio=None,
+    return frame_record(
+        "drive",
+        index,
+        1_700_000_000_000_000_000 + index,
+        image_left=f"image_left/{index:06d}.png" if selected else None,
+        depth=f"depth/{index:06d}.npy" if depth and selected else None,
         selected=selected,
         drop_reason=None if selected else "duplicate",
     )

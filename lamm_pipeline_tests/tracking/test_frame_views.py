@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from lamm_pipeline.extraction import depth_map
-from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
+from lamm_pipeline.extraction.frame_registry import FrameRegistry
 from lamm_pipeline.geometry.camera import RectifiedCamera
 from lamm_pipeline.reconstruction.frame_boxes import FrameBoxes
 from lamm_pipeline.tracking.frame_views import FrameViews
+from lamm_pipeline_tests.extraction.frame_records import frame_record
 
 CAMERA = RectifiedCamera(320, 192, 300.0, 300.0, 160.0, 96.0, 0.5)
 WALL_M = 10.0
@@ -31,13 +32,7 @@ def folder(tmp_path):
 
 
 def views_of(folder):
-    records = tuple(
-        FrameRecord(
-            *(f"wall:{n:06d}", n, n, "wall.svo2", n, f"{n:06d}", f"{n}.png", None, f"depth/{n}.npy"),
-            *(None, None, None, None, 1.0, True, None),
-        )
-        for n in range(FRAMES)
-    )
+    records = tuple(frame_record("wall", n, n, image_left=f"{n}.png", depth=f"depth/{n}.npy", valid_depth_ratio=1.0) for n in range(FRAMES))
     return FrameViews.of(FrameRegistry("wall", "wall.svo2", "0", FRAMES, FRAMES, (), {}, {}, True, CAMERA, 320, 192, records), folder)
 
 

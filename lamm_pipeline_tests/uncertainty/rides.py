@@ -23,6 +23,7 @@ from lamm_pipeline.storage.local_store import LocalStore
 from lamm_pipeline.uncertainty.assets import frame_uncertainty
 from lamm_pipeline.uncertainty.evaluation_files import Evaluation
 from lamm_pipeline.uncertainty.predictions import PredictionWriter
+from lamm_pipeline_tests.extraction.frame_records import frame_record
 
 KEY = "drive"
 FRAMES, POINTS = 6, 400
@@ -149,21 +150,4 @@ def street_depth() -> NDArray[np.float32]:
 
 
 def _record(n: int) -> FrameRecord:
-    return FrameRecord(
-        frame_id=f"{KEY}:{n:06d}",
-        sequence_index=n,
-        svo2_frame_index=n,
-        svo2_file=f"{KEY}.svo2",
-        timestamp_ns=START_NS + n,
-        filename_base=f"{n:06d}",
-        image_left=None,
-        image_right=None,
-        depth=f"depth/{n:06d}.npy",
-        point_cloud=f"velodyne/{n:06d}.bin",
-        imu=None,
-        sensor_json=None,
-        source_name=None,
-        valid_depth_ratio=None,
-        selected=True,
-        drop_reason=None,
-    )
+    return frame_record(KEY, n, START_NS + n, depth=f"depth/{n:06d}.npy", point_cloud=f"velodyne/{n:06d}.bin")

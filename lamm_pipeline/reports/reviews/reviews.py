@@ -13,8 +13,9 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction import frame_registry
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reports.files import is_version
-from lamm_pipeline.reports.review_data import ReviewData, Shown, mask_runs, read_review_data, shown
-from lamm_pipeline.reports.review_state import changes_to_json, corrected_masks, progress, state_to_json
+from lamm_pipeline.reports.requests import actor_of
+from lamm_pipeline.reports.reviews.data import ReviewData, Shown, mask_runs, read_review_data, shown
+from lamm_pipeline.reports.reviews.state import changes_to_json, corrected_masks, progress, state_to_json
 from lamm_pipeline.review.carry_over import Carried, extended
 from lamm_pipeline.review.deciding import ASSETS, carried_to, decide
 from lamm_pipeline.review.decision_log import decision_rows
@@ -27,7 +28,6 @@ SUMMARIES_KEPT = 1000
 MAX_DECISIONS = 500
 MAX_MASK_FRAMES = 64
 MAX_ROWS = 100
-MAX_ACTOR = 200
 SHOWN_ASSETS = (*ASSETS.values(), "review_gifs", "tracks", "identities")
 
 _T = TypeVar("_T")
@@ -300,18 +300,6 @@ class Reviews:
             mine = [each for each in self._kept if each[0] == key[0]]
             for oldest in mine[: -(SUMMARIES_KEPT if key[0] == "progress" else RECORDINGS_KEPT)]:
                 del self._kept[oldest]
-
-
-def actor_of(request: Mapping[str, Any]) -> str:
-    """Who sends a request that changes something.
-
-    Raises:
-        InputError: it does not say.
-    """
-    name = request.get("actor")
-    if not isinstance(name, str) or not name.strip() or len(name) > MAX_ACTOR or not name.isprintable():
-        raise InputError(f"`actor` says who decides: a name of 1 to {MAX_ACTOR} characters.")
-    return name.strip()
 
 
 def _new_decision(given: Mapping[str, Any]) -> NewDecision:

@@ -14,7 +14,7 @@ from lamm_pipeline.review.deciding import decisions_now
 from lamm_pipeline.review.decisions import outcome
 from lamm_pipeline.review.sequence_annotations import SequenceAnnotation, SequenceBox
 from lamm_pipeline.segmentation.detections import Detection
-from lamm_pipeline_tests.browser import chromium, opened
+from lamm_pipeline_tests.browser import opened
 from lamm_pipeline_tests.reports.sites import Site, decision, publish_gifs, publish_sequences, running
 from lamm_pipeline_tests.review.worlds import FRAMES, World, detection
 
@@ -31,12 +31,6 @@ def many() -> dict[int, list[Detection]]:
     return {
         frame: [detection(frame, n, "car", box) for n, box in enumerate(boxes)] if frame < FRAMES - 1 else [] for frame in range(FRAMES)
     }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

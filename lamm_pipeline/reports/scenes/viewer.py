@@ -10,8 +10,6 @@
 
 import json
 import threading
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -23,9 +21,9 @@ from starlette.routing import Route
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reports.files import FOREVER, find_artifact
-from lamm_pipeline.reports.requests import number_of
-from lamm_pipeline.reports.rerun_viewer import FILES, viewer_file
-from lamm_pipeline.reports.scene_timeline import view_state
+from lamm_pipeline.reports.requests import number_of, page, recording_of
+from lamm_pipeline.reports.scenes.rerun_viewer import FILES, viewer_file
+from lamm_pipeline.reports.scenes.timeline import view_state
 from lamm_pipeline.scenes.view.scene_layout import FRAME_TIMELINE
 from lamm_pipeline.scenes.view.scene_view import ABOUT_FILE, SCENE_FILE
 from lamm_pipeline.scenes.view.scene_writer import rerun_version
@@ -34,7 +32,6 @@ from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey
 ASSET = "scene_view"
 VIEWER_FOLDER = "rerun-viewer"
 
-_PAGE = Path(__file__).parent / "pages" / "scene.html"
 _POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -47,12 +44,10 @@ class SceneViewer:
 
     Args:
         workspace: what is shown.
-        recording: the recording that a request names; refuses those that are none.
     """
 
-    def __init__(self, workspace: Workspace, recording: Callable[[Request], str]) -> None:
+    def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._recording = recording
         self._taking_out = threading.Lock()
 
     @property
@@ -67,15 +62,15 @@ class SceneViewer:
 
     def page(self, request: Request) -> Response:
         """The page that shows a scene; where there is none, the page that tells all else, which says how it is made."""
-        recording = self._recording(request)
+        recording = recording_of(request, self._workspace.catalog)
         if self._workspace.store.current_version(ArtifactKey("recordings", recording, ASSET)) is None:
             frame = number_of(request, "frame")
             return RedirectResponse(f"/scenes/{quote(recording)}" + ("" if frame is None else f"?frame={frame}"), 303)
-        return FileResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
+        return page("scene.html", _POLICY)
 
     def about(self, request: Request) -> Response:
         """Where the scene in force and its viewer are, and what `scene.json` says."""
-        recording = self._recording(request)
+        recording = recording_of(request, self._workspace.catalog)
         artifact = self._workspace.store.current(ArtifactKey("recordings", recording, ASSET))
         if artifact is None:
             raise InputError(f"There is no scene view of {recording!r} yet. `lamm scenes view {recording}` makes it.")
@@ -96,7 +91,9 @@ class SceneViewer:
 
     def scene(self, request: Request) -> Response:
         """The scene's file, from this server wherever it is stored: the page may ask no other."""
-        artifact = find_artifact(self._workspace.store, "recordings", self._recording(request), ASSET, request.path_params["version"])
+        artifact = find_artifact(
+            self._workspace.store, "recordings", recording_of(request, self._workspace.catalog), ASSET, request.path_params["version"]
+        )
         if artifact is None:
             raise HTTPException(404, "There is no such scene.")
         return _scene_file(artifact)

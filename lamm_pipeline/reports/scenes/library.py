@@ -17,7 +17,7 @@ from lamm_pipeline.orchestration.config import parse
 from lamm_pipeline.orchestration.instance import add_version_partitions, open_instance
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reports.hotspots import hard_cases_of, preview
-from lamm_pipeline.reports.reviews import actor_of
+from lamm_pipeline.reports.requests import actor_of
 from lamm_pipeline.review.labelling_status import LabellingStatus
 from lamm_pipeline.scenes.library.changes import change_labelling, change_tag
 from lamm_pipeline.scenes.library.collect import KEY

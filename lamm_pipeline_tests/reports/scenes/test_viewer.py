@@ -11,12 +11,12 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.reports import rerun_viewer, scene_viewer
+from lamm_pipeline.reports.scenes import rerun_viewer, viewer
 from lamm_pipeline.scenes.view.scene_view import write_scene
 from lamm_pipeline.scenes.view.settings import SceneViewSettings
 from lamm_pipeline_tests.browser import SOFTWARE_WEBGL, chromium, opened
+from lamm_pipeline_tests.reports.scenes.test_timeline import hovered, need_plotly, wait_for_plot
 from lamm_pipeline_tests.reports.sites import Site, running
-from lamm_pipeline_tests.reports.test_scene_timeline import hovered, need_plotly, wait_for_plot
 from lamm_pipeline_tests.review.worlds import FRAMES
 from lamm_pipeline_tests.scenes.view.scene_files import need_rerun
 from lamm_pipeline_tests.scenes.view.scene_world import CLASSES, PEAK, SceneWorld
@@ -61,7 +61,7 @@ def test_the_scene_and_the_viewer_come_from_this_server(site: Site, world: Scene
     assert gzip.decompress(wasm.body)[:4] == b"\0asm"
     script = site.get(f"{told['viewer']}/re_viewer.js")
     assert b"wasm_bindgen" in gzip.decompress(script.body)
-    kept = sorted(path.name for path in (world.root / scene_viewer.VIEWER_FOLDER).rglob("*") if path.is_file())
+    kept = sorted(path.name for path in (world.root / viewer.VIEWER_FOLDER).rglob("*") if path.is_file())
     assert kept == ["re_viewer.js.gz", "re_viewer_bg.wasm.gz"]
 
 
@@ -101,7 +101,7 @@ def test_a_recording_without_a_scene_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_scene_of_another_rerun_is_to_be_made_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scene_viewer, "rerun_version", lambda: "9.9.9")
+    monkeypatch.setattr(viewer, "rerun_version", lambda: "9.9.9")
     assert "Rerun 9.9.9 is installed here" in site.get("/api/scenes/drive").content["error"]
 
 

@@ -9,7 +9,7 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.instance import dagster_home, open_instance
 from lamm_pipeline.orchestration.runs import PARTITION_TAG, state_of
 from lamm_pipeline.orchestration.workspace import Workspace
-from lamm_pipeline.reports.scene_timeline import view_state
+from lamm_pipeline.reports.scenes.timeline import view_state
 from lamm_pipeline.review import gifs
 from lamm_pipeline.scenes.library.present import SceneLibrary
 from lamm_pipeline.storage.artifacts import ArtifactKey

@@ -18,7 +18,7 @@ from lamm_pipeline.extraction import diversity
 from lamm_pipeline.extraction.diversity import DiversityMetrics
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.storage.artifacts import ArtifactKey
-from lamm_pipeline_tests.browser import chromium, opened
+from lamm_pipeline_tests.browser import opened
 from lamm_pipeline_tests.command_line import lamm
 from lamm_pipeline_tests.curation.houses import FRAME, House
 from lamm_pipeline_tests.reports.sites import Site
@@ -130,8 +130,8 @@ def test_frames_come_by_size_or_in_time_and_in_parts(world: House, site: Site, m
     query = "similarity=0.95"
     assert [(each["index"], each["members"]) for each in site.get(f"{API}?{query}").content["kept"]] == [(1, 2), (0, 0)]
     assert [each["index"] for each in site.get(f"{API}?{query}&order=time").content["kept"]] == [0, 1]
-    monkeypatch.setattr("lamm_pipeline.reports.clusters.CLUSTERS_AT_ONCE", 1)
-    monkeypatch.setattr("lamm_pipeline.reports.clusters.MEMBERS_AT_ONCE", 1)
+    monkeypatch.setattr("lamm_pipeline.reports.reviews.clusters.CLUSTERS_AT_ONCE", 1)
+    monkeypatch.setattr("lamm_pipeline.reports.reviews.clusters.MEMBERS_AT_ONCE", 1)
     second = site.get(f"{API}?{query}&offset=1").content
     assert ([each["index"] for each in second["kept"]], second["total"], second["rows"]) == ([0], 2, 1)
     members = site.get(f"{API}/1?{query}&offset=1").content
@@ -175,12 +175,6 @@ def test_without_metrics_the_page_says_what_to_do(world: House, site: Site) -> N
 
 
 # --- what is seen ---
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from lamm_pipeline.reports import scene_timeline
-from lamm_pipeline_tests.browser import chromium, opened
+from lamm_pipeline.reports.scenes import timeline
+from lamm_pipeline_tests.browser import opened
 from lamm_pipeline_tests.reports.sites import Site, running
 from lamm_pipeline_tests.review.worlds import FRAMES, World
 from lamm_pipeline_tests.scenes.view.scene_world import EVALUATION, PEAK, EmptyWorld, SceneWorld, row
@@ -17,12 +17,6 @@ from lamm_pipeline_tests.scenes.view.scene_world import EVALUATION, PEAK, EmptyW
 pytestmark = pytest.mark.usefixtures("own_environment")
 
 ADDRESS = "/api/library/scenes/drive/timeline"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture
@@ -61,8 +55,8 @@ def versions(world: SceneWorld) -> dict[str, str]:
     return {asset: version for asset, version in found.items() if version is not None}
 
 
-def key_of(world: SceneWorld, asset: str) -> scene_timeline.ArtifactKey:
-    return scene_timeline.ArtifactKey("recordings", world.key, asset)
+def key_of(world: SceneWorld, asset: str) -> timeline.ArtifactKey:
+    return timeline.ArtifactKey("recordings", world.key, asset)
 
 
 @pytest.mark.requirement("UNC-04")
@@ -129,7 +123,7 @@ def test_the_script_that_draws_is_the_installed_one_and_has_an_address_for_each_
     answer = site.get(address)
     assert (answer.status, answer.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
     assert b"plotly.js" in answer.body[:200]
-    assert site.get(address.replace(scene_timeline.plot_version(), "0.0.1")).status == 404
+    assert site.get(address.replace(timeline.plot_version(), "0.0.1")).status == 404
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert site.get(ADDRESS).content["plot"] is None
 
@@ -222,7 +216,7 @@ def test_the_most_uncertain_frames_are_reached_by_keyboard(site: Site, browser: 
 
 
 def test_without_plotly_the_page_says_so_and_has_the_table(site: Site, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scene_timeline, "plot_script", lambda: None)
+    monkeypatch.setattr(timeline, "plot_script", lambda: None)
     with opened(browser, f"{site.url}/scenes/drive") as page:
         expect(page.locator("#uncertainty-note")).to_contain_text("pip install 'lamm-pipeline[view]'")
         expect(page.locator("#plot")).to_be_hidden()

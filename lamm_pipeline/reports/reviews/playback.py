@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.reports.review_data import ReviewData
+from lamm_pipeline.reports.reviews.data import ReviewData
 
 FRAMES, MOST_FRAMES = 24, 100
 

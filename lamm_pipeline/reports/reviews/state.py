@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lamm_pipeline.catalog.decisions import Decision
-from lamm_pipeline.reports.review_data import ReviewData, plain_runs
+from lamm_pipeline.reports.reviews.data import ReviewData, plain_runs
 from lamm_pipeline.review.carry_over import Carried
 from lamm_pipeline.review.decision_log import said
 from lamm_pipeline.review.decisions import DecisionState, SubjectKind, Verdict, outcome

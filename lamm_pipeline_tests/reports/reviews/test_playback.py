@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from lamm_pipeline.reports.review_data import ReviewData
-from lamm_pipeline.reports.reviews import Reviews
+from lamm_pipeline.reports.reviews.data import ReviewData
+from lamm_pipeline.reports.reviews.reviews import Reviews
 from lamm_pipeline_tests.reports.sites import Site, running
 from lamm_pipeline_tests.review.worlds import START_NS, STEP_NS, World
 

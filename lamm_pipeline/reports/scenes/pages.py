@@ -24,30 +24,28 @@ from starlette.routing import Route
 
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.reports.files import FOREVER
-from lamm_pipeline.reports.requests import body_of, number_of, page
-from lamm_pipeline.reports.scene_details import details, runs
-from lamm_pipeline.reports.scene_timeline import PLOT_SCRIPT, SceneTimelines, plot_script, plot_version
-from lamm_pipeline.reports.scenes import Scenes
+from lamm_pipeline.reports.requests import body_of, number_of, page, recording_of
+from lamm_pipeline.reports.scenes.details import details, runs
+from lamm_pipeline.reports.scenes.library import Scenes
+from lamm_pipeline.reports.scenes.timeline import PLOT_SCRIPT, SceneTimelines, plot_script, plot_version
 from lamm_pipeline.reports.security import page_policy
 from lamm_pipeline.settings import actor
 
 
 class ScenePages:
-    """Answers requests about scenes. HTTP is here; what is read and said is in `scenes.py`, `scene_details.py`, `scene_timeline.py`."""
+    """Answers requests about scenes. HTTP is here; what is read and said is in `library.py`, `details.py`, `timeline.py`."""
 
-    def __init__(self, workspace: Workspace, recording: Callable[[Request], str], *, local: bool) -> None:
+    def __init__(self, workspace: Workspace, *, local: bool) -> None:
         """Made by the server.
 
         Args:
             workspace: what is shown.
-            recording: the recording that a request names; refuses those that are none.
             local: whoever asks sits at this machine, so that the system's user is offered as their name.
         """
         self.workspace = workspace
         self.local = local
         self.scenes = Scenes(workspace)
         self.timelines = SceneTimelines(workspace)
-        self._recording = recording
 
     @property
     def routes(self) -> list[Route]:
@@ -75,7 +73,7 @@ class ScenePages:
 
     def scene_page(self, request: Request) -> Response:
         """One scene."""
-        self._recording(request)
+        recording_of(request, self.workspace.catalog)
         return page("details.html", self.policy())
 
     def library(self, request: Request) -> Response:
@@ -109,15 +107,15 @@ class ScenePages:
 
     def scene(self, request: Request) -> Response:
         """All that is known of a scene."""
-        return JSONResponse(details(self.workspace, self.scenes.library, self._recording(request)))
+        return JSONResponse(details(self.workspace, self.scenes.library, recording_of(request, self.workspace.catalog)))
 
     def runs(self, request: Request) -> Response:
         """The runs of a scene."""
-        return JSONResponse({"runs": runs(self.workspace, self._recording(request))})
+        return JSONResponse({"runs": runs(self.workspace, recording_of(request, self.workspace.catalog))})
 
     def timeline(self, request: Request) -> Response:
         """The uncertainty of a scene, frame by frame."""
-        return JSONResponse(self.timelines.timeline(self._recording(request)))
+        return JSONResponse(self.timelines.timeline(recording_of(request, self.workspace.catalog)))
 
     def plot_script(self, request: Request) -> Response:
         """What draws the timeline."""

@@ -10,18 +10,12 @@ from playwright.sync_api import Browser, expect
 from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.scenes.library.collect import collect, known
 from lamm_pipeline.scenes.library.dataset_draft import BUILT, change_draft, read_draft
-from lamm_pipeline_tests.browser import chromium, opened
+from lamm_pipeline_tests.browser import opened
 from lamm_pipeline_tests.reports.sites import Site, running
 from lamm_pipeline_tests.review.worlds import World
 from lamm_pipeline_tests.scenes.library.scene_worlds import populate, publish_library, publish_uncertainty, scene
 
 pytestmark = pytest.mark.usefixtures("own_environment")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture
