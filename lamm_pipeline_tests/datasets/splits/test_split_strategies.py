@@ -15,7 +15,7 @@ from lamm_pipeline.curation.near_duplicates import near_clusters, near_duplicate
 from lamm_pipeline.datasets.settings import SplitSettings
 from lamm_pipeline.datasets.splits.split_frames import NEWCOMER, SPLITS
 from lamm_pipeline.datasets.splits.split_plans import plan_splits
-from lamm_pipeline.datasets.splits.split_summary import summarize
+from lamm_pipeline.datasets.splits.split_summary import summarize, why_in_no_split
 from lamm_pipeline.errors import InputError
 from lamm_pipeline_tests.datasets.splits.split_worlds import frames_of, nearest_of_two_splits, sizes, splits_of, where
 
@@ -328,6 +328,9 @@ def test_a_newcomer_that_looks_like_old_frames_of_two_splits_is_in_none():
     assert (found["x:000000"], found["x:000002"], found["x:000005"]) == ("train", None, "train")
     summary = summarize("d.v2", settings, more, plan)
     assert summary["unassigned_frames"] == {"near_duplicate": 1}
+    [why, moved] = why_in_no_split(summary | {"newcomers": {"kept": plan.kept}})
+    assert why.startswith("1 frames are in no split because they look like frames of another one. A smaller near_duplicate_radius")
+    assert "--resplit" in moved
     assert len(near_duplicates_across(more.image_hash, plan.codes)) == 0
 
 
