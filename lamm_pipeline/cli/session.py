@@ -162,7 +162,7 @@ class Session:
         from lamm_pipeline.curation.assets import refreshed  # noqa: PLC0415
 
         workspace, chosen, imported = self.workspace, list(recordings), list(imports)
-        for artifact, planned in refresh_selections(workspace.store, workspace.catalog, workspace.ontology, chosen, imported):
+        for artifact, planned in refresh_selections(workspace.store, workspace.catalog, workspace.ontology, chosen, imported, hard_cases):
             note(f"  selection of {planned.recording} renewed")
             self.instance.report_runless_asset_event(refreshed(artifact, planned))
         version, new = create_dataset_version(
