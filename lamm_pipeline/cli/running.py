@@ -22,7 +22,7 @@ from lamm_pipeline.orchestration.instance import add_recording_partitions
 from lamm_pipeline.orchestration.stages import STAGES, USUAL, assets_of, needs_of
 from lamm_pipeline.recordings.ingest import add_files
 from lamm_pipeline.segmentation.settings import TileProfile
-from lamm_pipeline.storage.artifacts import ArtifactKey
+from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey
 
 FAILED = 1
 
@@ -198,15 +198,25 @@ def _settings_in_force(session: Session, key: str, assets: Iterable[str], config
         artifact = session.workspace.store.current(ArtifactKey("recordings", key, asset))
         if artifact is None:
             continue
-        usual = science(_config_classes()[asset].model_validate({})) if asset in _config_classes() else {}
+        defaults = _config_classes().get(asset, StageConfig).model_validate({})
+        usual = science(defaults)
         made_with = {name: value for name, value in artifact.manifest.identity.config.items() if name in usual}
+        made_with |= {name: value for name, value in _asked_for(session, artifact).items() if name in defaults.OPERATIONAL}
         given = config.get(asset, {})
-        others = {name: value for name, value in made_with.items() if value != usual[name] and name not in given}
+        others = {name: value for name, value in made_with.items() if value != usual.get(name) and name not in given}
         if others:
             told = ", ".join(f"{name} {json.dumps(value)}" for name, value in others.items())
             options.note(f"  {asset} keep the settings they were made with: {told} (--set gives others)")
         found[asset] = _over(made_with, given)
     return found
+
+
+def _asked_for(session: Session, artifact: Artifact) -> Mapping[str, Any]:
+    """The config of the run that made an artifact, which has the files and weights that its version knows only by their content."""
+    run = session.instance.get_run_by_id(str((session.workspace.store.run(artifact) or {}).get("run_id")))
+    config: Any = {} if run is None else run.run_config
+    asked: Mapping[str, Any] = config.get("ops", {}).get(artifact.key.asset, {}).get("config", {})
+    return asked
 
 
 def _over(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

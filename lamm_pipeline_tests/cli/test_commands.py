@@ -233,7 +233,12 @@ def test_what_a_stage_needs_keeps_the_settings_it_was_made_with_unless_others_ar
     def frames_of(*arguments: object) -> str:
         return str(printed("run", *arguments, "--root", tmp_path / "root")["recordings"][0]["artifacts"]["frames"]["version"])
 
-    first = frames_of(recording, "--stage", "extraction", "--stereo", "half", "--end", "2", "--set", "frames.point_cloud=false")
+    [calibration] = recording.parent.glob("*.conf")
+    alone = tmp_path / "no-calibration-beside" / recording.name
+    alone.parent.mkdir()
+    shutil.copy(recording, alone)
+    calibrated = ("--calibration", calibration)
+    first = frames_of(alone, "--stage", "extraction", "--stereo", "half", "--end", "2", "--set", "frames.point_cloud=false", *calibrated)
     assert frames_of("street", "--stage", "segmentation", "--tiles", "fast") == first
     told = lamm("run", "street", "--stage", "review", "--root", tmp_path / "root").stderr
     assert 'detections keep the settings they were made with: tiles "fast"' in told
@@ -241,6 +246,7 @@ def test_what_a_stage_needs_keeps_the_settings_it_was_made_with_unless_others_ar
     one_less = frames_of("street", "--stage", "segmentation", "--tiles", "fast", "--end", "1")
     registry = read(tmp_path / "root/recordings/street/frames" / one_less / "frame_registry.json")
     assert (registry.config["end_frame"], registry.config["point_cloud"], registry.config["stereo"]["quality"]) == (1, False, "half")
+    assert registry.rectified
     assert frames_of("street", "--stage", "extraction", "--end", "1") != one_less  # the stage itself has the settings that are given
 
 
