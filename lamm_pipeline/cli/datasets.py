@@ -43,6 +43,9 @@ def create(
     ] = SplitStrategy.auto,
     group: Annotated[StratifiedGroup, typer.Option(help="What --strategy stratified keeps together.")] = StratifiedGroup.auto,
     seed: Annotated[int, typer.Option(help="Seed of the split; the same seed gives the same split.")] = 42,
+    guard_frames: Annotated[
+        int, typer.Option(help="Frames of a recording that lie at least between two of its blocks in different splits.")
+    ] = 10,
     formats: Formats = None,
     include: Annotated[list[str] | None, typer.Option("--class", help="Class to keep; may be repeated. Default: all.")] = None,
     exclude: Annotated[list[str] | None, typer.Option("--exclude-class", help="Class to leave out; may be repeated.")] = None,
@@ -107,6 +110,7 @@ def create(
         strategy=strategy,
         group=group,
         seed=seed,
+        guard_frames=guard_frames,
         filters={
             "include_classes": include or [],
             "excluded_classes": exclude or [],
@@ -389,6 +393,8 @@ def show_version(session: Session, key: str, *, as_json: bool) -> None:
         f"  frames       {statistics['total_frames']} (train {statistics['train_frames']}, val {statistics['val_frames']}, "
         f"test {statistics['test_frames']})"
     )
+    for sentence in (facts["in_no_split"] or {"why": []})["why"]:
+        options.say(f"    {sentence}")
     options.say(f"  annotations  {statistics['total_annotations']}")
     for name, folder in facts["exports"].items():
         options.say(f"  {name:<12} {folder}")

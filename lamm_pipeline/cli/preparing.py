@@ -35,6 +35,9 @@ def prepare(
         StratifiedGroup | None, typer.Option(help="What a stratified split keeps together. Default: auto.", show_default=False)
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the split. Default: 42.", show_default=False)] = None,
+    guard_frames: Annotated[
+        int | None, typer.Option(help="Frames of a video that lie at least between two of its blocks. Default: 10.", show_default=False)
+    ] = None,
     resplit: Annotated[
         bool, typer.Option("--resplit", help="Divide all frames anew; else those of the version before stay where they are.")
     ] = False,
@@ -67,7 +70,7 @@ def prepare(
     values = {
         "split": {
             **(ratios_of(split) if split else {}),
-            **_given(strategy=strategy, group=group, seed=seed),
+            **_given(strategy=strategy, group=group, seed=seed, guard_frames=guard_frames),
         },
         "validation": _given(level=validation, masks=masks),
         "filters": _given(empty_frames=empty_frames),

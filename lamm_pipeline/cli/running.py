@@ -1,6 +1,7 @@
 """`lamm run`, `lamm status`, `lamm up`."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -15,12 +16,13 @@ from lamm_pipeline.cli.datasets import Formats, Ratios, dataset_settings, show_v
 from lamm_pipeline.cli.session import Session, open_session
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.settings import StereoQuality
-from lamm_pipeline.orchestration.config import StageConfig
+from lamm_pipeline.orchestration.config import StageConfig, science
 from lamm_pipeline.orchestration.failures import FAULTS, fault_sentence
 from lamm_pipeline.orchestration.instance import add_recording_partitions
-from lamm_pipeline.orchestration.stages import STAGES, USUAL, assets_of
+from lamm_pipeline.orchestration.stages import STAGES, USUAL, assets_of, needs_of
 from lamm_pipeline.recordings.ingest import add_files
 from lamm_pipeline.segmentation.settings import TileProfile
+from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey
 
 FAILED = 1
 
@@ -73,6 +75,7 @@ def run(
 
     Reads and checks each recording, extracts frames and depth, detects objects, rebuilds 3D boxes and tracks them; then makes a dataset
     version of the recordings and exports it. What is published already is not computed again, and an interrupted run goes on where it was.
+    With --stage, what these stages need keeps the settings that it was made with, unless others are given.
 
         lamm run drive.svo2 --root data
         lamm run data/*.svo2 --root data --fps 5 --dataset night_drives --split 0.8/0.1/0.1
@@ -109,7 +112,7 @@ def run(
             return
         options.note(expected.sentence)
         keys = _keys(session, targets)
-        failed = _run_recordings(session, keys, assets, asset_config)
+        failed = _run_recordings(session, keys, assets, asset_config, keep=needs_of(stages or []))
         done = [key for key in keys if key not in failed]
         version = session.create_version(dataset or done[0].replace(".", "_"), done, exports) if exports is not None and done else None
         if as_json:
@@ -172,17 +175,54 @@ def _keys(session: Session, targets: list[str]) -> list[str]:
     return list(keys)
 
 
-def _run_recordings(session: Session, keys: list[str], assets: list[str], config: Mapping[str, Any]) -> dict[str, str]:
-    """Run each recording; returns the sentences of those that failed. One bad recording does not stop the others."""
+def _run_recordings(session: Session, keys: list[str], assets: list[str], config: Mapping[str, Any], keep: Iterable[str]) -> dict[str, str]:
+    """Run each recording; returns the sentences of those that failed. One bad recording does not stop the others.
+
+    Assets to `keep` have the settings that those in force were made with, where no others are given.
+    """
     failed = {}
     for number, key in enumerate(keys, start=1):
         options.note(f"[{number}/{len(keys)}] {key}")
         try:
-            session.materialize("production", key, assets, config)
+            session.materialize("production", key, assets, {**config, **_settings_in_force(session, key, keep, config)})
         except (InputError, *FAULTS) as error:
             failed[key] = str(error) if isinstance(error, InputError) else fault_sentence(error)
             options.note(f"  failed: {failed[key]}")
     return failed
+
+
+def _settings_in_force(session: Session, key: str, assets: Iterable[str], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a recording's assets in force were made with, and those given over them; says which are no defaults."""
+    found = {}
+    for asset in assets:
+        artifact = session.workspace.store.current(ArtifactKey("recordings", key, asset))
+        if artifact is None:
+            continue
+        defaults = _config_classes().get(asset, StageConfig).model_validate({})
+        usual = science(defaults)
+        made_with = {name: value for name, value in artifact.manifest.identity.config.items() if name in usual}
+        made_with |= {name: value for name, value in _asked_for(session, artifact).items() if name in defaults.OPERATIONAL}
+        given = config.get(asset, {})
+        others = {name: value for name, value in made_with.items() if value != usual.get(name) and name not in given}
+        if others:
+            told = ", ".join(f"{name} {json.dumps(value)}" for name, value in others.items())
+            options.note(f"  {asset} keep the settings they were made with: {told} (--set gives others)")
+        found[asset] = _over(made_with, given)
+    return found
+
+
+def _asked_for(session: Session, artifact: Artifact) -> Mapping[str, Any]:
+    """The config of the run that made an artifact, which has the files and weights that its version knows only by their content."""
+    run = session.instance.get_run_by_id(str((session.workspace.store.run(artifact) or {}).get("run_id")))
+    config: Any = {} if run is None else run.run_config
+    asked: Mapping[str, Any] = config.get("ops", {}).get(artifact.key.asset, {}).get("config", {})
+    return asked
+
+
+def _over(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with those given in their place, also within parts of them."""
+    parts = {name: _over(settings[name], value) for name, value in given.items() if isinstance(settings.get(name), Mapping) and value}
+    return {**settings, **given, **parts}
 
 
 def _row(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,6 +266,18 @@ def asset_config_of(file: Path | None, sets: list[str], given: Mapping[str, Any]
 
 def _check(config: Mapping[str, Any]) -> None:
     """Refuse wrong settings before any work, with the sentence their asset would fail with."""
+    known = assets_of(STAGES)
+    for asset, values in config.items():
+        if asset not in known:
+            raise InputError(f"There is no asset {asset!r} to configure; there are {', '.join(known)}.")
+        try:
+            _config_classes().get(asset, StageConfig)(**values)
+        except dg.Failure as error:
+            raise InputError(str(error.description)) from None
+
+
+def _config_classes() -> dict[str, type[StageConfig]]:
+    """The config class of each asset that has settings of its own."""
     # the assets read the environment when they load, and a wrong variable is to end in a sentence
     from lamm_pipeline.curation.assets import SelectionConfig  # noqa: PLC0415
     from lamm_pipeline.extraction.assets import FramesConfig  # noqa: PLC0415
@@ -235,7 +287,7 @@ def _check(config: Mapping[str, Any]) -> None:
     from lamm_pipeline.segmentation.assets import DetectionsConfig, MaskCandidatesConfig  # noqa: PLC0415
     from lamm_pipeline.tracking.assets import IdentitiesConfig, MaskletsConfig, TracksConfig  # noqa: PLC0415
 
-    special = {
+    return {
         "recording": RecordingConfig,
         "frames": FramesConfig,
         "detections": DetectionsConfig,
@@ -247,14 +299,6 @@ def _check(config: Mapping[str, Any]) -> None:
         "sequence_annotations": SequenceAnnotationsConfig,
         "selection": SelectionConfig,
     }
-    known = assets_of(STAGES)
-    for asset, values in config.items():
-        if asset not in known:
-            raise InputError(f"There is no asset {asset!r} to configure; there are {', '.join(known)}.")
-        try:
-            special.get(asset, StageConfig)(**values)
-        except dg.Failure as error:
-            raise InputError(str(error.description)) from None
 
 
 def _get(config: Mapping[str, Any], path: str) -> Any:

@@ -19,6 +19,8 @@ from lamm_pipeline.cli.run_log import sentences
 from lamm_pipeline.datasets.creation import create_dataset_version, refresh_selections
 from lamm_pipeline.datasets.hard_cases import HardCases
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
+from lamm_pipeline.datasets.splits.split_summary import why_in_no_split
+from lamm_pipeline.datasets.splits.split_table import SUMMARY_FILE, read_summary
 from lamm_pipeline.datasets.validation.report import REPORT_FILE, read_report
 from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
@@ -165,7 +167,7 @@ class Session:
         from lamm_pipeline.curation.assets import refreshed  # noqa: PLC0415
 
         workspace, chosen, imported = self.workspace, list(recordings), list(imports)
-        for artifact, planned in refresh_selections(workspace.store, workspace.catalog, workspace.ontology, chosen, imported):
+        for artifact, planned in refresh_selections(workspace.store, workspace.catalog, workspace.ontology, chosen, imported, hard_cases):
             note(f"  selection of {planned.recording} renewed")
             self.instance.report_runless_asset_event(refreshed(artifact, planned))
         version, new = create_dataset_version(
@@ -213,7 +215,9 @@ class Session:
         """What is known of a dataset version, as JSON values."""
         version = read_version(self.settings.root, key)
         row = self.workspace.catalog.version(key)
-        lineage, report = (self.workspace.store.current(ArtifactKey("datasets", key, asset)) for asset in ("lineage", "validation_report"))
+        lineage, report, split = (
+            self.workspace.store.current(ArtifactKey("datasets", key, asset)) for asset in ("lineage", "validation_report", "splits")
+        )
         exports = {
             name: f"{artifact.location}/{name}"
             for name, asset in EXPORTS.items()
@@ -234,6 +238,7 @@ class Session:
             "training_dataset_id": content.get("training_dataset_id"),
             "curated_dataset_id": content.get("curated_dataset_id"),
             "statistics": content.get("statistics"),
+            "in_no_split": None if split is None else _in_no_split(split),
             "exports": exports,
             "lineage": str(lineage.file("lineage.json")) if lineage is not None else None,
         }
@@ -246,6 +251,12 @@ def open_session(root: Path | None) -> Iterator[Session]:
     os.environ["DAGSTER_HOME"] = str(dagster_home(settings.root))
     with ExitStack() as opened:
         yield Session(settings, Workspace(root=str(settings.root)), opened)
+
+
+def _in_no_split(split: Artifact) -> dict[str, Any]:
+    """How many frames are in no split, by reason, and what there is to say of it."""
+    summary = read_summary(split.file(SUMMARY_FILE).parent)
+    return {"frames": summary["unassigned_frames"], "why": why_in_no_split(summary)}
 
 
 def _findings(report: Artifact) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from lamm_pipeline.datasets.formats.export import export_version
 from lamm_pipeline.datasets.lineage import LINEAGE_FILE, write_lineage
 from lamm_pipeline.datasets.samples import pinned_folders
 from lamm_pipeline.datasets.settings import ExportFormat
+from lamm_pipeline.datasets.splits.split_summary import why_in_no_split
 from lamm_pipeline.datasets.splits.split_table import leaks, read_summary, split_version
 from lamm_pipeline.datasets.validation.assets import require_validated, validation_report
 from lamm_pipeline.datasets.versions import PreviousSplit, VersionManifest, read_version
@@ -32,7 +33,7 @@ from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
 CURATION_VERSION = "3"
-SPLITS_VERSION = "3"
+SPLITS_VERSION = "4"
 KITTI_VERSION = "2"
 COCO_VERSION = "3"
 HUGGINGFACE_VERSION = "1"
@@ -138,6 +139,8 @@ def splits(context: dg.AssetExecutionContext, config: StageConfig, workspace: Wo
             artifact,
             {
                 **artifact.counts,
+                "frames_in_no_split": sum(summary["unassigned_frames"].values()),
+                "in_no_split": dg.MetadataValue.md("\n".join(f"- {why}" for why in why_in_no_split(summary)) or "none"),
                 "splits": table(rows),
                 "classes": table([{"class": name, **numbers} for name, numbers in summary["classes"].items()]),
                 "shares": table(_shares(summary)),

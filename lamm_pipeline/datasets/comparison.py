@@ -79,7 +79,7 @@ class Comparison:
 
     Attributes:
         old, new: keys of the versions.
-        settings: by setting, its old and its new value.
+        settings: by setting, its old and its new value; what hard cases had to fulfil is among them.
         artifacts: by recording and asset, the old and the new version pinned; None where there is none.
         frames, annotations: in the order of recordings and frames.
         classes: by class `before`, `in`, `out`, `from_other_class`, `to_other_class`, `corrected` (box or mask), `after`; before + in - out
@@ -169,7 +169,7 @@ def compare(old: Curated, new: Curated) -> Comparison:
     result = Comparison(
         old.manifest.key,
         new.manifest.key,
-        _settings_changed(*(_flat(version.manifest.settings.model_dump(mode="json")) for version in (old, new))),
+        _settings_changed(*(_chosen(version.manifest) for version in (old, new))),
         _artifacts_changed(*pins),
     )
     kept = Counter[str]()
@@ -303,6 +303,12 @@ def _pins(manifest: VersionManifest) -> dict[str, dict[str, str | None]]:
 def _annotated_by(pins: Mapping[str, str | None]) -> dict[str, str | None]:
     """What the ids of annotations depend on."""
     return {asset: version for asset, version in pins.items() if asset == "detections" or asset.startswith("import ")}
+
+
+def _chosen(manifest: VersionManifest) -> dict[str, Any]:
+    """What people chose for a version, by setting: its settings, and the condition of its hard cases."""
+    condition = {} if manifest.hard_cases is None else {"hard_cases": manifest.hard_cases.condition.model_dump(mode="json")}
+    return _flat(manifest.settings.model_dump(mode="json") | condition)
 
 
 def _settings_changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

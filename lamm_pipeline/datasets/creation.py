@@ -55,7 +55,12 @@ def wanted_recordings(store: ArtifactStore, catalog: Catalog, recordings: Iterab
 
 
 def refresh_selections(
-    store: ArtifactStore, catalog: Catalog, ontology: Ontology, recordings: Iterable[str], imports: Sequence[str] = ()
+    store: ArtifactStore,
+    catalog: Catalog,
+    ontology: Ontology,
+    recordings: Iterable[str],
+    imports: Sequence[str] = (),
+    hard_cases: HardCases | None = None,
 ) -> Iterator[tuple[Artifact, SelectionPlan]]:
     """Bring the selections of recordings up to the latest decisions, so that the next version pins them.
 
@@ -67,12 +72,18 @@ def refresh_selections(
         ontology: the classes in force.
         recordings: keys; none means all recordings that have detections, or none at all where imports are named.
         imports: keys.
+        hard_cases: the condition of the version; only recordings with such frames get in.
 
     Yields:
         Each selection that was renewed, and what it was made of.
+
+    Raises:
+        InputError: a recording is unknown, or there are no hard cases; nothing is renewed then.
     """
-    for key in wanted_recordings(store, catalog, recordings, imports):
+    keys, _, _ = _with_hard_cases(store, catalog, wanted_recordings(store, catalog, recordings, imports), imports, hard_cases)
+    for key in keys:
         catalog.recording(key)
+    for key in keys:
         ready = all(store.current_version(ArtifactKey("recordings", key, asset)) for asset in NEEDED)
         if ready and (renewed := refresh(store, catalog, ontology, key)) is not None:
             yield renewed
@@ -123,15 +134,7 @@ def create_dataset_version(
     check_name(name)
     imported = list(dict.fromkeys(imports))
     keys = wanted_recordings(store, catalog, recordings, imported)
-    hard: HardCaseFrames | None = None
-    scored: Mapping[str, str] = {}
-    if hard_cases is not None and hard_cases.wanted:
-        if imported:
-            raise InputError("Hard cases are frames of recordings; nobody knows the uncertainty of imports. Leave the imports out.")
-        for key in keys:
-            catalog.recording(key)
-        hard, scored = choose(store, hard_cases, keys)
-        keys = list(scored)
+    keys, hard, scored = _with_hard_cases(store, catalog, keys, imported, hard_cases)
     rows = catalog.versions(name, deleted=True)
     known = [row.number for row in rows]
     gone = {row.number for row in rows if row.deleted_at is not None}
@@ -179,6 +182,24 @@ class _Content:
     extra_classes: tuple[str, ...]
     previous_split: PreviousSplit | None
     hard_cases: HardCaseFrames | None
+
+
+def _with_hard_cases(
+    store: ArtifactStore, catalog: Catalog, keys: list[str], imports: Sequence[str], condition: HardCases | None
+) -> tuple[list[str], HardCaseFrames | None, Mapping[str, str]]:
+    """The recordings that have hard cases, what a manifest keeps of them, and the versions of `frames` that were scored.
+
+    Raises:
+        InputError: a recording is unknown, imports are named beside a condition, or no frame fulfils it.
+    """
+    if condition is None or not condition.wanted:
+        return keys, None, {}
+    if imports:
+        raise InputError("Hard cases are frames of recordings; nobody knows the uncertainty of imports. Leave the imports out.")
+    for key in keys:
+        catalog.recording(key)
+    hard, scored = choose(store, condition, keys)
+    return list(scored), hard, scored
 
 
 def _refuse_other_frames(recordings: Iterable[RecordingInputs], scored: Mapping[str, str]) -> None:

@@ -137,7 +137,7 @@ def _write_version(
     formats: Sequence[ExportFormat] = (),
     hard_cases: HardCases | None = None,
 ) -> str:
-    for artifact, planned in refresh_selections(workspace.store, workspace.catalog, workspace.ontology, recordings, imports):
+    for artifact, planned in refresh_selections(workspace.store, workspace.catalog, workspace.ontology, recordings, imports, hard_cases):
         context.log_event(refreshed(artifact, planned))
     values = config.model_dump(mode="json", include=set(DatasetSettings.model_fields))
     values["formats"] = values["formats"] or list(formats)

@@ -58,6 +58,12 @@ def assets_of(names: Iterable[str]) -> list[str]:
     return [asset for name in with_needs(names) for asset in STAGES[name].assets]
 
 
+def needs_of(names: Iterable[str]) -> list[str]:
+    """Assets that the stages asked for need and do not have themselves."""
+    named = list(names)
+    return [asset for name in with_needs(named) if name not in named for asset in STAGES[name].assets]
+
+
 def progress_spans(names: Iterable[str]) -> dict[str, tuple[float, float]]:
     """Where in the progress of a run (0 to 100 per cent) each of exactly these stages lies, by the weights renormalised over them."""
     wanted = set(names)

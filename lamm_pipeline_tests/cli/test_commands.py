@@ -228,6 +228,28 @@ def test_fast_is_small_stereo_and_few_looks_and_refuses_what_contradicts_it(reco
     assert asset_config_of(None, [], {}, fast=True) == {"frames": {"stereo": {"quality": "half"}}, "detections": {"tiles": "fast"}}
 
 
+@pytest.mark.requirement("CFG-03", "CFG-04")
+def test_what_a_stage_needs_keeps_the_settings_it_was_made_with_unless_others_are_given(recording: Path, tmp_path: Path) -> None:
+    def frames_of(*arguments: object) -> str:
+        return str(printed("run", *arguments, "--root", tmp_path / "root")["recordings"][0]["artifacts"]["frames"]["version"])
+
+    [calibration] = recording.parent.glob("*.conf")
+    alone = tmp_path / "no-calibration-beside" / recording.name
+    alone.parent.mkdir()
+    shutil.copy(recording, alone)
+    calibrated = ("--calibration", calibration)
+    first = frames_of(alone, "--stage", "extraction", "--stereo", "half", "--end", "2", "--set", "frames.point_cloud=false", *calibrated)
+    assert frames_of("street", "--stage", "segmentation", "--tiles", "fast") == first
+    told = lamm("run", "street", "--stage", "review", "--root", tmp_path / "root").stderr
+    assert 'detections keep the settings they were made with: tiles "fast"' in told
+    assert "end_frame 2" in told
+    one_less = frames_of("street", "--stage", "segmentation", "--tiles", "fast", "--end", "1")
+    registry = read(tmp_path / "root/recordings/street/frames" / one_less / "frame_registry.json")
+    assert (registry.config["end_frame"], registry.config["point_cloud"], registry.config["stereo"]["quality"]) == (1, False, "half")
+    assert registry.rectified
+    assert frames_of("street", "--stage", "extraction", "--end", "1") != one_less  # the stage itself has the settings that are given
+
+
 @pytest.mark.requirement("ING-08", "ING-09")
 @pytest.mark.parametrize("mode", ["copy", "hardlink", "symlink"])
 def test_a_prepared_recording_runs_and_what_is_made_of_it_names_its_origin(recording: Path, tmp_path: Path, mode: str) -> None:

@@ -38,6 +38,21 @@ def create(root: Path, *options: str) -> str:
     return str(made["version"])
 
 
+@pytest.mark.requirement("SPL-08", "SPL-10")
+def test_frames_in_no_split_are_counted_with_the_reason_and_how_to_change_it(tmp_path: Path) -> None:
+    root = tmp_path / "house"
+    House(root)
+    create(root)
+    halves = ("--split", "0.5/0.5/0", "--strategy", "blocks", "--empty-frames", "keep_as_negative", "--format", "coco", "--root", root)
+    made = printed("dataset", "create", "halves", "drive", "--guard-frames", "1", *halves)
+    assert made["in_no_split"]["frames"] == {"guard_gap": 1}
+    shown = lamm("dataset", "show", "halves.v1", "--root", root).stdout
+    assert "1 frames are in no split because they lie in gaps of 1 frames between two splits of their recording." in shown
+    assert "--guard-frames" in shown
+    assert "in no split" not in lamm("dataset", "show", "night.v1", "--root", root).stdout
+    assert "--resplit" in lamm("dataset", "create", "halves", "drive", "--guard-frames", "2", *halves).stdout
+
+
 @pytest.mark.requirement("CUR-09", "STA-04")
 def test_a_decision_taken_after_a_version_is_in_the_next_and_the_difference_tells_what_and_why(root: Path) -> None:
     found = printed("dataset", "diff", "night.v1", "night.v2", "--root", root)

@@ -84,6 +84,25 @@ def test_a_dataset_of_hard_cases_is_made_and_shown(root: Path) -> None:
     assert "say how many hard cases" in refused("dataset", "create", "hard", "--hard-cases-tag", "rain", *at)
 
 
+def test_a_wrong_condition_is_refused_before_anything_is_renewed(root: Path) -> None:
+    at = ("--root", root)
+    for condition in (("--hard-cases-above", "0.95"), ("--import", "x", "--hard-cases-top", "1")):
+        told = lamm("dataset", "create", "hard", "drive", *condition, *at, code=2).stderr
+        assert "renewed" not in told
+        assert not list(root.glob("recordings/*/selection"))
+
+
+def test_the_difference_of_versions_shows_a_changed_condition_of_hard_cases(root: Path) -> None:
+    at = ("--split", "1/0/0", "--format", "coco", "--root", root)
+    lamm("hotspots", "--refresh", "--root", root)
+    for condition in ((), ("--hard-cases-top", "3"), ("--hard-cases-top", "3", "--hard-cases-tag", "rain")):
+        lamm("dataset", "create", "hard", *condition, *at)
+    found = printed("dataset", "diff", "hard.v2", "hard.v3", "--root", root)["settings"]
+    assert found == {"hard_cases.tags": [[], ["rain"]]}
+    assert "hard_cases.tags: [] -> ['rain']" in lamm("dataset", "diff", "hard.v2", "hard.v3", "--root", root).stdout
+    assert printed("dataset", "diff", "hard.v1", "hard.v2", "--root", root)["settings"]["hard_cases.top"] == [None, 3]
+
+
 def test_gc_keeps_the_ranking_that_a_version_was_made_of(root: Path) -> None:
     at = ("--root", root)
     lamm("hotspots", "--refresh", *at)

@@ -1,12 +1,14 @@
 import pytest
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.orchestration.stages import assets_of, progress_after, progress_spans, with_needs
+from lamm_pipeline.orchestration.stages import assets_of, needs_of, progress_after, progress_spans, with_needs
 
 
 @pytest.mark.requirement("AV-01", "CFG-03", "CFG-04")
 def test_asking_for_tracking_runs_all_it_needs() -> None:
     assert with_needs(["tracking"]) == ["extraction", "segmentation", "reconstruction", "tracking"]
+    assert needs_of(["segmentation", "tracking"]) == ["recording", "frames", "diversity_metrics", "boxes_3d"]
+    assert needs_of([]) == []
     assert assets_of(["segmentation"]) == ["recording", "frames", "diversity_metrics", "detections"]
 
 

@@ -4,6 +4,7 @@ Orders depend on names and the seed alone.
 """
 
 import hashlib
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,37 +70,70 @@ def cut_row(ends: Places, ratios: Sequence[float]) -> list[int]:
     return list(best[1][1]) if parts > 1 else []
 
 
-def cut_recording(count: int, shares: Mapping[str, float], guard: int) -> tuple[Block, ...]:
+def cut_recording(frame_index: Places, shares: Mapping[str, float], guard: int) -> tuple[Block, ...]:
     """Cut a recording into blocks in time order, one a split, with a gap between them.
 
+    Of the frames within a gap none is in a block; where the selected frames are farther apart than that anyway, a gap takes none of them.
+
     Args:
-        count: its frames.
+        frame_index: `(N,)` places of the selected frames in the recording, ascending.
         shares: of the splits, summing to 1.
-        guard: frames of a gap.
+        guard: frames of the recording that lie between two blocks at least.
 
     Returns:
-        The blocks; none when there is not a frame for every block.
+        The blocks, with as many frames as fit beside the gaps; none when there is not a frame for every block.
     """
-    free = count - guard * (len(shares) - 1)
-    if free < len(shares):
-        return ()
-    targets = {split: share * free for split, share in shares.items()}
-    sizes = {split: max(1, int(target)) for split, target in targets.items()}
-    while (rest := free - sum(sizes.values())) != 0:
-        step = 1 if rest > 0 else -1
-        candidates = [split for split in shares if step > 0 or sizes[split] > 1]
-        sizes[max(candidates, key=lambda name: step * (targets[name] - sizes[name]))] += step
-    blocks = []
-    start = 0
-    for split in shares:
-        blocks.append(Block(start, start + sizes[split], split))
-        start += sizes[split] + guard
-    return tuple(blocks)
+    totals = range(len(shares), len(frame_index) + 1)
+    fitting = bisect_left(totals, True, key=lambda total: not _blocks(frame_index, _sizes(total, shares), guard))
+    return _blocks(frame_index, _sizes(totals[fitting - 1], shares), guard) if fitting else ()
+
+
+def widest_cut(frame_index: Places, shares: Mapping[str, float], guard: int) -> tuple[tuple[Block, ...], int]:
+    """Cut a recording with gaps that leave out no more than half of its selected frames.
+
+    Args:
+        frame_index: `(N,)` places of the selected frames in the recording, ascending.
+        shares: of the splits, summing to 1.
+        guard: of the widest gap that is wanted.
+
+    Returns:
+        The blocks as `cut_recording` makes them, and the gap; a gap of one frame may leave out more.
+    """
+
+    def loses_more_than_half(gap: int) -> bool:
+        return 2 * sum(block.frames for block in cut_recording(frame_index, shares, gap)) < len(frame_index)
+
+    width = max(1, bisect_left(range(1, guard + 1), True, key=loses_more_than_half))
+    return cut_recording(frame_index, shares, width), width
 
 
 def shuffled(recordings: Mapping[str, int], seed: int) -> list[str]:
     """An order that depends on names and seed alone: not on the order given, the process, or the version of a random generator."""
     return sorted(recordings, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+
+
+def _sizes(total: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """Whole numbers of frames with a sum, in shares, at least 1 each."""
+    targets = {split: share * total for split, share in shares.items()}
+    sizes = {split: max(1, int(target)) for split, target in targets.items()}
+    while (rest := total - sum(sizes.values())) != 0:
+        step = 1 if rest > 0 else -1
+        candidates = [split for split in shares if step > 0 or sizes[split] > 1]
+        sizes[max(candidates, key=lambda name: step * (targets[name] - sizes[name]))] += step
+    return sizes
+
+
+def _blocks(frame_index: Places, sizes: Mapping[str, int], guard: int) -> tuple[Block, ...]:
+    """Blocks of these sizes from the start on, the last with all that is left; none where something does not fit."""
+    blocks: list[Block] = []
+    start, count = 0, len(frame_index)
+    for number, (split, size) in enumerate(sizes.items(), start=1):
+        if start + size > count:
+            return ()
+        stop = count if number == len(sizes) else start + size
+        blocks.append(Block(start, stop, split))
+        start = int(np.searchsorted(frame_index, frame_index[stop - 1] + guard, side="right"))
+    return tuple(blocks)
 
 
 def _deal(sizes: Mapping[str, int], lacking: Mapping[str, float], without: Sequence[str], seed: int) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """Which frame goes into which split: pure functions of the frames' recordings, classes and hashes, of ratios and a seed.
 
 Neighbouring frames of a recording look alike, so a split never cuts between neighbours unless it is asked to (`random`, or `stratified` by
-frames): whole recordings are dealt out, or a recording is cut into contiguous blocks with a gap between them that belongs to no split.
+frames): whole recordings are dealt out, or a recording is cut into contiguous blocks with a gap between them that belongs to no split. A
+gap is so many frames of the recording, whether they are in the version or not: selected frames that are farther apart need none left out.
 
 Given a previous split, every frame of it stays where it is, and frames that it put nowhere stay there. New frames of a recording that it
-knows go where the nearest known frame of that recording is; the others are placed by what the splits then lack of their shares of all.
+knows go where the nearest known frame of that recording is, or nowhere where a gap is to be; the others are placed by what the splits then
+lack of their shares of all.
 """
 
 from collections import Counter
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from lamm_pipeline.datasets.settings import BalanceBy, SplitSettings, SplitStrategy, StratifiedGroup
 from lamm_pipeline.datasets.splits.balance import deal_frames
-from lamm_pipeline.datasets.splits.recording_plans import Block, cut_recording, cut_row, deal_recordings, shuffled
+from lamm_pipeline.datasets.splits.recording_plans import Block, cut_recording, cut_row, deal_recordings, shuffled, widest_cut
 from lamm_pipeline.datasets.splits.split_frames import NEWCOMER, NOWHERE, SPLITS, Codes, Places, SplitFrames
 from lamm_pipeline.datasets.splits.stratified import stratify
 from lamm_pipeline.errors import InputError
@@ -33,7 +35,7 @@ class SplitPlan:
         strategy: the one that was used, never `auto`.
         codes: `(N,)` place of each frame's split in `SPLITS`, `NOWHERE` for those in none.
         group: what a stratified split kept together, None for other strategies.
-        guard_frames: for each recording that was cut, the frames left out where the split changes.
+        guard_frames: for each recording that was cut, the frames of it that lie at least between two splits.
         look_alikes: places of the frames that are in no split because they look like a frame in another one, not because of a gap.
         notes: sentences for people.
         kept: frames that are where the previous split had them.
@@ -72,12 +74,11 @@ def plan_splits(frames: SplitFrames, settings: SplitSettings, dataset: str, prev
     elif strategy is SplitStrategy.stratified and settings.group is StratifiedGroup.frame:
         plan = SplitPlan(strategy, stratify(frames, settings, dataset, codes, new).codes, settings.group)
     else:
-        codes = _with_their_neighbours(frames, codes)
+        codes = _with_their_neighbours(frames, codes, settings.guard_frames)
         plan = _WHOLE[strategy](frames, settings, dataset, codes, new)
         planned = plan.guard_frames
-        known = {name: gap for name, gap in _gaps(frames, plan.codes).items() if name not in planned}
-        guards = {name: min(max(gap, 1), settings.guard_frames) for name, gap in known.items()}
-        plan = replace(plan, guard_frames=dict(sorted((guards | dict(planned)).items())))
+        known = {name: gap for name, gap in _gaps(frames, plan.codes, settings.guard_frames).items() if name not in planned}
+        plan = replace(plan, guard_frames=dict(sorted((known | dict(planned)).items())))
     return replace(plan, kept=int(np.count_nonzero(~new)), placed=int(np.count_nonzero(new)))
 
 
@@ -143,11 +144,11 @@ def _stratify(frames: SplitFrames, settings: SplitSettings, dataset: str, codes:
     notes = []
     guards = {}
     if found.guard_frames:
-        fresh = {frames.recordings[number] for number in np.unique(frames.recording[new])}
-        guards = {name: found.guard_frames for name in _gaps(frames, found.codes) if name in fresh}
+        dealt = {frames.recordings[number] for number in np.unique(frames.recording[codes == NEWCOMER])}
+        guards = {name: found.guard_frames for name in _gaps(frames, found.codes, found.guard_frames) if name in dealt}
         if found.guard_frames < settings.guard_frames:
             notes.append(
-                f"There are only {len(frames)} selected frames, so the gaps between blocks are {found.guard_frames} frames instead of "
+                f"The recordings are short, so the gaps between blocks are {found.guard_frames} frames instead of "
                 f"{settings.guard_frames}: the splits are less independent."
             )
     return SplitPlan(SplitStrategy.stratified, found.codes, found.group, guards, np.flatnonzero(found.look_alikes), tuple(notes))
@@ -176,26 +177,28 @@ def _to_be_placed(frames: SplitFrames, settings: SplitSettings, codes: Codes) ->
 
 def _cut_blocks(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: Codes, _: NDArray[np.bool_]) -> SplitPlan:
     wanted = _wanted(settings)
-    gaps = len(wanted) - 1
+    shares = {split: settings.ratios[split] for split in wanted}
+    starts, index = np.cumsum(frames.sizes) - frames.sizes, frames.frame_index[frames.order]
     numbers = np.unique(frames.recording[codes == NEWCOMER]).tolist()
     counts = {frames.recordings[number]: int(frames.sizes[number]) for number in numbers}
     held = Counter({split: int(np.count_nonzero(codes == SPLITS.index(split))) for split in wanted})
     blocks: dict[str, tuple[Block, ...]] = {}
     guards: dict[str, int] = {}
     notes: list[str] = []
-    for recording, count in counts.items():
-        guard = settings.guard_frames
-        if settings.strategy is SplitStrategy.auto and gaps:
-            guard = min(guard, max(1, count // (2 * gaps)))
-        cut = cut_recording(count, {split: settings.ratios[split] for split in wanted}, guard)
+    for number, (recording, count) in zip(numbers, counts.items(), strict=True):
+        guard, places = settings.guard_frames, index[starts[number] :][:count]
+        if settings.strategy is SplitStrategy.auto:
+            cut, guard = widest_cut(places, shares, guard)
+        else:
+            cut = cut_recording(places, shares, guard)
         if not cut:
             continue
         blocks[recording] = cut
         guards[recording] = guard
         if guard < settings.guard_frames:
             notes.append(
-                f"Recording {recording!r} has only {count} selected frames, so the gap between its blocks is {guard} frames instead of "
-                f"{settings.guard_frames}: its splits are less independent."
+                f"Recording {recording!r} has only {count} selected frames, so the gap between its blocks is {guard} frames of it instead "
+                f"of {settings.guard_frames}, which would take more than half of them: its splits are less independent."
             )
     if not blocks and not all(held[split] for split in wanted):
         raise InputError(
@@ -226,8 +229,11 @@ def _place_short_recordings(
         notes.append(f"Recording {recording!r} is too short to be cut ({short[recording]} selected frames); all of it is in {split}.")
 
 
-def _with_their_neighbours(frames: SplitFrames, codes: Codes) -> Codes:
-    """New frames of a recording that has known ones go where the nearest of these is, the one before of two that are as near."""
+def _with_their_neighbours(frames: SplitFrames, codes: Codes, guard: int) -> Codes:
+    """New frames of a recording that has known ones go where the nearest of these is, the one before of two that are as near.
+
+    Those that would narrow the gap to another split go nowhere, where the known frames keep a gap.
+    """
     order, row = frames.order, np.arange(len(frames))
     known = codes[order] != NEWCOMER
     before = np.maximum.accumulate(np.where(known, row, -1))
@@ -237,18 +243,38 @@ def _with_their_neighbours(frames: SplitFrames, codes: Codes) -> Codes:
     to_before = np.where(recording[before] == recording[:-1], index[:-1] - index[before], far)
     to_after = np.where(recording[after] == recording[:-1], index[after] - index[:-1], far)
     nearest = np.where(to_before <= to_after, before, after)
+    placed = np.where(np.minimum(to_before, to_after) < far, np.append(codes[order], NEWCOMER)[nearest], NEWCOMER)
+    gaps = _gaps(frames, codes, guard)
+    required = np.array([gaps.get(name, 0) for name in frames.recordings], np.int64)[frames.recording[order]]
     found = codes.copy()
-    found[order] = np.where(np.minimum(to_before, to_after) < far, np.append(codes[order], NEWCOMER)[nearest], NEWCOMER)
+    found[order] = np.where(_in_a_gap(frames, placed, known, required) & ~known, NOWHERE, placed)
     return found
 
 
-def _gaps(frames: SplitFrames, codes: Codes) -> dict[str, int]:
-    """The smallest number of frames in no split between two splits, of each recording that is in more than one."""
+def _in_a_gap(frames: SplitFrames, placed: Codes, known: NDArray[np.bool_], required: Places) -> NDArray[np.bool_]:
+    """Which frames are so near to another split that they would narrow the gap: to any frame ahead of them, or to a known one behind.
+
+    Of two new frames that are too near to each other the earlier one is meant. All is in the order of `frames.order`.
+    """
+    recording, index = frames.recording[frames.order], frames.frame_index[frames.order]
+    inside = np.flatnonzero(placed >= 0)
+    begins = inside[np.flatnonzero((np.diff(placed[inside]) != 0) | (np.diff(recording[inside]) != 0)) + 1]
+    ahead = np.append(begins, -1)[np.searchsorted(begins, np.arange(len(placed)), side="right")]
+    behind = np.maximum.accumulate(np.where(known & (placed >= 0), np.arange(len(placed)), -1))
+    too_near = np.zeros(len(placed), np.bool_)
+    for other in (ahead, behind):
+        another = (other >= 0) & (placed >= 0) & (placed[other] != placed) & (recording[other] == recording)
+        too_near |= another & (np.abs(index[other] - index) <= required)
+    return too_near
+
+
+def _gaps(frames: SplitFrames, codes: Codes, guard: int) -> dict[str, int]:
+    """The smallest number of frames of the recording between two splits, from 1 to `guard`, of each recording that is in more than one."""
     inside = np.flatnonzero(codes[frames.order] >= 0)
-    code, recording = codes[frames.order][inside], frames.recording[frames.order][inside]
+    code, recording, index = (column[frames.order][inside] for column in (codes, frames.recording, frames.frame_index))
     change = np.flatnonzero((np.diff(code) != 0) & (np.diff(recording) == 0))
-    smallest = np.full(len(frames.recordings), len(frames), np.int64)
-    np.minimum.at(smallest, recording[change], np.diff(inside)[change] - 1)
+    smallest = np.full(len(frames.recordings), guard, np.int64)
+    np.minimum.at(smallest, recording[change], np.maximum(np.diff(index)[change] - 1, 1))
     return {frames.recordings[number]: int(smallest[number]) for number in np.unique(recording[change]).tolist()}
 
 

@@ -1,5 +1,6 @@
 """What `splits.json` says of a split: settings, ratios reached, and counts by split, recording and class."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,31 @@ def summarize(dataset: str, settings: SplitSettings, frames: SplitFrames, plan: 
         "unassigned_frames": {reason: count for reason, count in sorted(reasons.items()) if count},
         "notes": notes,
     }
+
+
+def why_in_no_split(summary: Mapping[str, Any]) -> list[str]:
+    """Sentences on the frames that are in no split: how many, why, and how that is changed. None where all are in one.
+
+    Args:
+        summary: content of `splits.json`.
+    """
+    left_out = summary["unassigned_frames"]
+    found = []
+    if GUARD_GAP in left_out:
+        widths = sorted({*summary["guard_frames_used"].values()} or {summary["guard_frames"]})
+        width = str(widths[0]) if len(widths) == 1 else f"{widths[0]} to {widths[-1]}"
+        found.append(
+            f"{left_out[GUARD_GAP]} frames are in no split because they lie in gaps of {width} frames between two splits of their "
+            "recording. A smaller guard_frames (--guard-frames) leaves out fewer, whole recordings (strategy recording) none."
+        )
+    if NEAR_DUPLICATE in left_out:
+        found.append(
+            f"{left_out[NEAR_DUPLICATE]} frames are in no split because they look like frames of another one. A smaller "
+            "near_duplicate_radius leaves out fewer."
+        )
+    if found and summary["newcomers"]["kept"]:
+        found.append("Frames of the version before keep their place, also in no split; --resplit divides all anew.")
+    return found
 
 
 def _part(frames: SplitFrames, plan: SplitPlan, code: int) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Leak:
         recording: whose frames.
         splits: the two splits.
         frame_ids: the first such pair.
-        frames_between: selected frames between the two that are in no split.
+        frames_between: frames of the recording between the two.
         required: how many there must be; None where the two splits must not share the recording at all.
     """
 
@@ -198,8 +198,9 @@ def find_leaks(rows: pa.Table, guard_frames: Mapping[str, int]) -> list[Leak]:
     recordings, recording = encoded(rows["recording"])
     code = pc.index_in(rows["split"], pa.array(SPLITS)).fill_null(NOWHERE).to_numpy()
     inside = np.flatnonzero(code >= 0)
-    required = np.array([guard_frames.get(name, len(code)) for name in recordings], np.int64)[recording[inside]]
-    between = np.diff(inside) - 1
+    apart = np.iinfo(np.int64).max
+    required = np.array([guard_frames.get(name, apart) for name in recordings], np.int64)[recording[inside]]
+    between = np.diff(rows["frame_index"].to_numpy()[inside]) - 1
     touching = np.flatnonzero((np.diff(recording[inside]) == 0) & (np.diff(code[inside]) != 0) & (between < required[1:]))
     before, after = inside[touching], inside[touching + 1]
     pair = 1 << code[before] | 1 << code[after]

@@ -2,8 +2,8 @@
 
 Whole recordings are dealt out, or short blocks of frames, or single frames where that is asked for. Recordings and blocks that share
 near-duplicates count as one. Where the split changes between two blocks of a recording, a guard gap is taken from the one whose split has
-the larger share. Frames that such a gap may take do not tie blocks together; those of them that are not taken, and still look like a frame
-in another split, are left out as well.
+the larger share, unless their frames are farther apart anyway. Frames that such a gap may take do not tie blocks together; those of them
+that are not taken, and still look like a frame in another split, are left out as well.
 """
 
 from dataclasses import dataclass
@@ -25,6 +25,28 @@ GUARDS_A_BLOCK_AT_MOST = 10
 
 
 @dataclass(frozen=True)
+class _Blocks:
+    """Recordings cut into blocks.
+
+    Attributes:
+        units: `(N,)` block of each frame, ascending along each recording.
+        guard: frames of a recording between blocks of different splits.
+        to_next: `(N,)` how far each frame is from the next block of its recording, in frames of the recording.
+        to_previous: `(N,)` how far from the one before.
+    """
+
+    units: Places
+    guard: int
+    to_next: Places
+    to_previous: Places
+
+    @property
+    def margin(self) -> NDArray[np.bool_]:
+        """`(N,)` whether a gap may take the frame."""
+        return (self.to_next <= self.guard) | (self.to_previous <= self.guard)
+
+
+@dataclass(frozen=True)
 class Stratified:
     """A stratified split.
 
@@ -32,7 +54,7 @@ class Stratified:
         codes: `(N,)` split of each frame.
         look_alikes: `(N,)` frames that are in no split because they look like a frame in another one.
         group: what was kept together, never `auto`.
-        guard_frames: the gap between blocks of different splits, 0 without blocks.
+        guard_frames: frames of a recording between blocks of different splits, 0 without blocks.
     """
 
     codes: Codes
@@ -62,10 +84,9 @@ def stratify(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: 
         kinds, counts = _kinds(frames)
         placed = deal_frames(kinds, counts, ratios, frames.draws(settings.seed), codes)
         return Stratified(placed, np.zeros(len(frames), np.bool_), group, 0)
-    units, margin, guard = frames.recording, np.zeros(len(frames), np.bool_), 0
-    if group is StratifiedGroup.block:
-        units, margin, guard = _blocks(frames, settings, codes)
-    units = _with_given_places(frames, units, codes)
+    blocks = _blocks(frames, settings, codes) if group is StratifiedGroup.block else None
+    margin = np.zeros(len(frames), np.bool_) if blocks is None else blocks.margin & (codes == NEWCOMER)
+    units = _with_given_places(frames, frames.recording if blocks is None else blocks.units, codes)
     groups = _linked(frames, units, ~margin & (codes != NOWHERE), settings.near_duplicate_radius)
     placed = _with_look_alikes(groups, codes)
     groups = np.unique(np.where(placed >= 0, placed.astype(np.int64) + len(frames), groups), return_inverse=True)[1]
@@ -75,12 +96,12 @@ def stratify(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: 
         raise _too_few(frames, settings, dataset, group, len(given))
     counts, draws = _counts(frames, groups, codes != NOWHERE), frames.draws(settings.seed)[frames.order][first]
     whole = np.where(placed == NEWCOMER, deal_groups(counts, ratios, draws, given)[groups], placed)
-    found = _with_gaps(frames, units, margin, whole, ratios, guard)
-    if guard:  # gaps take more from some splits than from others: dealt again, with shares that allow for it
+    found = whole if blocks is None else _with_gaps(frames, blocks, margin, whole, ratios)
+    if blocks is not None:  # gaps take more from some splits than from others: dealt again, with shares that allow for it
         left = _sizes(found) / np.maximum(_sizes(whole), 1)
         allowing = np.where(left > 0, ratios / np.where(left > 0, left, 1), ratios)
         whole = np.where(placed == NEWCOMER, deal_groups(counts, allowing / allowing.sum(), draws, given)[groups], placed)
-        found = _with_gaps(frames, units, margin, whole, ratios, guard)
+        found = _with_gaps(frames, blocks, margin, whole, ratios)
     look_alikes = np.zeros(len(frames), np.bool_)
     droppable = margin | new if not new.all() else margin
     if droppable.any():
@@ -89,7 +110,7 @@ def stratify(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: 
         look_alikes[hashed[across[:, 0]]] = True
         look_alikes &= droppable
         found[look_alikes] = NOWHERE
-    return Stratified(found, look_alikes, group, guard)
+    return Stratified(found, look_alikes, group, 0 if blocks is None else blocks.guard)
 
 
 def _kinds(frames: SplitFrames) -> tuple[Places, Places]:
@@ -122,33 +143,30 @@ def _counts(frames: SplitFrames, groups: Places, counted: NDArray[np.bool_]) -> 
     return np.bincount(np.concatenate(cells), minlength=number * columns).reshape(number, columns)
 
 
-def _blocks(frames: SplitFrames, settings: SplitSettings, codes: Codes) -> tuple[Places, NDArray[np.bool_], int]:
-    """Cut recordings into blocks of about one length.
-
-    Returns:
-        `(N,)` block of each frame, ascending along each recording; `(N,)` whether a gap may take the frame; and the gap.
-    """
-    count = int(np.count_nonzero(codes == NEWCOMER))
+def _blocks(frames: SplitFrames, settings: SplitSettings, codes: Codes) -> _Blocks:
+    """Cut recordings into blocks of about one length, in frames of the recording; each is longer than a gap."""
+    recording, index = frames.recording[frames.order], frames.frame_index[frames.order]
+    stop = np.cumsum(frames.sizes)
+    first = index[stop - frames.sizes]
+    lengths = index[stop - 1] - first + 1
+    total = int(lengths[np.unique(frames.recording[codes == NEWCOMER])].sum())
     guard = settings.guard_frames
     if settings.group is StratifiedGroup.auto:
-        guard = max(1, min(guard, count // (BLOCKS * GUARDS_A_BLOCK)))
-    length = min(max(GUARDS_A_BLOCK * guard, count // BLOCKS), GUARDS_A_BLOCK_AT_MOST * guard)
-    sizes = frames.sizes
-    cut = np.maximum(1, np.rint(sizes / length).astype(np.int64))
-    start, recording = np.cumsum(sizes) - sizes, frames.recording[frames.order]
-    position = np.arange(len(frames)) - start[recording]
-    block = position * cut[recording] // sizes[recording]
-    before = position - _first(block, sizes[recording], cut[recording])
-    after = _first(block + 1, sizes[recording], cut[recording]) - position - 1
-    units, margin = np.empty(len(frames), np.int64), np.empty(len(frames), np.bool_)
-    units[frames.order] = (np.cumsum(cut) - cut)[recording] + block
-    margin[frames.order] = ((before < guard) & (block > 0)) | ((after < guard) & (block < cut[recording] - 1))
-    return units, margin, guard
-
-
-def _first(block: Places, size: Places, cut: Places) -> Places:
-    """Position of the first frame of a block, where position * cut // size is the block."""
-    return (block * size + cut - 1) // cut
+        guard = max(1, min(guard, total // (BLOCKS * GUARDS_A_BLOCK)))
+    length = min(max(GUARDS_A_BLOCK * guard, total // BLOCKS), GUARDS_A_BLOCK_AT_MOST * guard)
+    cut = np.maximum(1, np.rint(lengths / length).astype(np.int64))
+    block = (np.cumsum(cut) - cut)[recording] + (index - first[recording]) * cut[recording] // lengths[recording]
+    begins = np.append(0, np.flatnonzero(np.diff(block)) + 1)
+    unit = np.searchsorted(begins, np.arange(len(frames)), side="right") - 1
+    borders = np.flatnonzero(np.diff(recording[begins]) == 0)  # units that are followed by one of the same recording
+    far = np.iinfo(np.int64).max
+    next_first, previous_last = np.full(len(begins), far), np.full(len(begins), far)
+    next_first[borders], previous_last[borders + 1] = index[begins[borders + 1]], index[begins[borders + 1] - 1]
+    units, to_next, to_previous = (np.empty(len(frames), np.int64) for _ in range(3))
+    units[frames.order] = unit
+    to_next[frames.order] = next_first[unit] - index
+    to_previous[frames.order] = np.where(previous_last[unit] < far, index - previous_last[unit], far)
+    return _Blocks(units, guard, to_next, to_previous)
 
 
 def _with_given_places(frames: SplitFrames, units: Places, codes: Codes) -> Places:
@@ -180,17 +198,16 @@ def _with_look_alikes(groups: Places, codes: Codes) -> Codes:
     return np.where(codes == NEWCOMER, given[groups], codes)
 
 
-def _with_gaps(
-    frames: SplitFrames, units: Places, margin: NDArray[np.bool_], whole: Codes, ratios: NDArray[np.float64], guard: int
-) -> Codes:
+def _with_gaps(frames: SplitFrames, blocks: _Blocks, margin: NDArray[np.bool_], whole: Codes, ratios: NDArray[np.float64]) -> Codes:
     """The codes less what guard gaps take: of two blocks that touch, from the one whose split has the larger share."""
-    block, code, outer = units[frames.order], whole[frames.order], margin[frames.order]
-    edges = np.flatnonzero((np.diff(block) != 0) & (np.diff(code) != 0) & outer[:-1] & outer[1:])
-    before = ratios[code[edges]] >= ratios[code[edges + 1]]
-    taken = np.where(before, edges - guard, edges)[:, None] + np.arange(1, guard + 1)
-    found = whole.copy()
-    found[frames.order[taken.ravel()]] = NOWHERE
-    return found
+    unit, code, outer = blocks.units[frames.order], whole[frames.order], margin[frames.order]
+    edges = np.flatnonzero((np.diff(unit) != 0) & (np.diff(code) != 0) & outer[:-1] & outer[1:])
+    earlier = ratios[code[edges]] >= ratios[code[edges + 1]]
+    from_end, from_start = (np.zeros(int(unit[-1]) + 1, np.bool_) for _ in range(2))
+    from_end[unit[edges[earlier]]] = True
+    from_start[unit[edges[~earlier] + 1]] = True
+    at_end, at_start = blocks.to_next <= blocks.guard, blocks.to_previous <= blocks.guard
+    return np.where(margin & ((from_end[blocks.units] & at_end) | (from_start[blocks.units] & at_start)), np.int8(NOWHERE), whole)
 
 
 def _sizes(codes: Codes) -> Places:

@@ -156,7 +156,9 @@ class Scenes:
             DatasetSettings, {"split": _split(request), "formats": request.get("formats") or []}, "the dataset version"
         )
         with open_instance(root) as instance:
-            for artifact, planned in refresh_selections(workspace.store, workspace.catalog, workspace.ontology, draft.scenes):
+            for artifact, planned in refresh_selections(
+                workspace.store, workspace.catalog, workspace.ontology, draft.scenes, hard_cases=hard_cases
+            ):
                 instance.report_runless_asset_event(refreshed(artifact, planned))
             version, new = create_dataset_version(
                 root,

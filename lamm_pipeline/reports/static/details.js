@@ -35,7 +35,8 @@ function show(found) {
     ...(found.view.there ? [element("a", { class: "button", href: `/scenes/${path}/view` }, "3D view")] : []),
     ...(found.view.note ? [element("span", { class: "quiet note" }, ...withCode(found.view.note))] : []));
   if (scene.max_uncertainty !== null) {
-    facts("uncertainty-facts", [["Highest of a frame", uncertainty(scene.max_uncertainty)], ["Average of all frames", uncertainty(scene.avg_uncertainty)], ["Model", scene.uncertainty_model], ["Evaluation", scene.uncertainty_evaluation], ["Measured as", (scene.uncertainty_score || "").replaceAll("_", " ")]]);
+    const measured = (scene.uncertainty_score || "").replaceAll("_", " ");
+    facts("uncertainty-facts", [["Highest of a frame", uncertainty(scene.max_uncertainty)], ["Model", scene.uncertainty_model], ["Evaluation", scene.uncertainty_evaluation], ["Measured as", measured], [`Average of all ${measured}`, uncertainty(scene.avg_uncertainty)]]);
   }
   byId("gifs").hidden = !found.gifs.length;
   byId("gifs").lastElementChild.replaceChildren(...found.gifs.map(({ sequence, src }) => element("a", { href: `/recordings/${path}` }, element("img", { src, alt: `Object ${sequence}`, loading: "lazy" }))));

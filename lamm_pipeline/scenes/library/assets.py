@@ -16,12 +16,11 @@ from lamm_pipeline.orchestration.progress import StageProgress
 from lamm_pipeline.orchestration.summaries import WAITS_FOR_NOBODY
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.scenes.library.collect import collect, known, published
-from lamm_pipeline.scenes.library.scene_table import FILE_NAME, Scene, write
+from lamm_pipeline.scenes.library.scene_table import CODE_VERSION, FILE_NAME, Scene, write
 from lamm_pipeline.storage.atomic import digest_json
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
-CODE_VERSION = "1"
 NAME = "scene_library"
 GROUP = "scenes"
 
@@ -104,6 +103,8 @@ def _top(scenes: Sequence[Scene]) -> list[dict[str, Any]]:
             "points": each.points,
             "annotations": each.annotations,
             "max_uncertainty": None if each.max_uncertainty is None else round(each.max_uncertainty, 4),
+            "avg_uncertainty": None if each.avg_uncertainty is None else round(each.avg_uncertainty, 4),
+            "measured_as": each.uncertainty_score,
             "model": each.uncertainty_model,
             "status": each.status,
             "labeler": each.labeler,

@@ -21,7 +21,7 @@ from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.scenes.library import previews
 from lamm_pipeline.scenes.library.gps import read_gps
-from lamm_pipeline.scenes.library.scene_table import FILE_NAME, Scene, StoredAsset, read
+from lamm_pipeline.scenes.library.scene_table import CODE_VERSION, FILE_NAME, Scene, StoredAsset, read
 from lamm_pipeline.storage.artifacts import UNPARTITIONED, Artifact, ArtifactKey, ArtifactStore
 from lamm_pipeline.streaming import Progress, map_ordered, no_progress
 
@@ -132,13 +132,13 @@ def collect(
 
 
 def published(store: ArtifactStore) -> dict[str, Scene]:
-    """The rows of the library in force, by id; none where there is no library yet, or where it cannot be read."""
+    """The rows of the library in force, by id; none where there is no library yet, or one of another code version."""
     artifact = store.current(KEY)
-    if artifact is None or FILE_NAME not in artifact.manifest.files:
+    if artifact is None or artifact.manifest.identity.code_version != CODE_VERSION or FILE_NAME not in artifact.manifest.files:
         return {}
     try:
         return {scene.scene_id: scene for scene in read(artifact.file(FILE_NAME))}
-    except (InputError, KeyError, TypeError):  # of another code version: it is made anew
+    except (InputError, KeyError, TypeError):  # damaged: it is made anew
         return {}
 
 
@@ -231,8 +231,8 @@ def _is_of(scored: Artifact, frames_version: str | None) -> bool:
 def uncertainty_of(path: Path) -> dict[str, Any]:
     """The columns of a scene's uncertainty, from its frames' scores.
 
-    The highest score of all evaluations counts, of equal ones that of the newest evaluation; the average is that of all frames' scores.
-    Scores that are no numbers count nowhere.
+    The highest score of all evaluations counts, of equal ones that of the newest evaluation. The average is that of all scores of its kind:
+    what measures something else cannot be compared with it. Scores that are no numbers count nowhere.
 
     Args:
         path: `frame_uncertainty.parquet`.
@@ -244,13 +244,12 @@ def uncertainty_of(path: Path) -> dict[str, Any]:
     table = table.filter(pc.is_finite(table["score"]))
     if table.num_rows == 0:
         return {}
-    scores = table["score"].combine_chunks().to_numpy(zero_copy_only=False)
-    highest = float(scores.max())
+    highest = pc.max(table["score"]).as_py()
     rows = table.filter(pc.equal(table["score"], highest)).to_pylist()
     first = max(rows, key=lambda row: (row["evaluated_at"], row["evaluation"]))
     return {
         "max_uncertainty": highest,
-        "avg_uncertainty": float(scores.mean()),
+        "avg_uncertainty": pc.mean(table.filter(pc.equal(table["score_kind"], first["score_kind"]))["score"]).as_py(),
         "uncertainty_model": first["model_id"],
         "uncertainty_evaluation": first["evaluation"],
         "uncertainty_score": first["score_kind"],

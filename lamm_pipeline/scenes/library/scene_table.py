@@ -7,8 +7,9 @@
 | `captured_at`, `duration_s` | stamp of the first frame, UTC; seconds to the last one; null until somebody has read it |
 | `gps_start_lat`, `gps_start_lon`, `gps_end_lat`, `gps_end_lon` | degrees, null where nobody knows; see `library/gps.py` |
 | `frames`, `points`, `annotations` | extracted frames; points of all their clouds; detections; null until they are made |
-| `max_uncertainty`, `avg_uncertainty` | of the frames' scores over all evaluations; null where there is none |
+| `max_uncertainty` | highest score of a frame over all evaluations; null where there is none |
 | `uncertainty_model`, `uncertainty_evaluation`, `uncertainty_score` | model and evaluation of the highest score, and what it measures |
+| `avg_uncertainty` | mean of all frames' scores that measure the same as the highest; other kinds of score cannot be compared with it |
 | `status`, `labeler`, `tags` | what people say; `tags` is a list |
 | `datasets` | keys of the dataset versions that contain it |
 | `storage_bytes` | of its file and of the artifacts in force |
@@ -28,6 +29,8 @@ import pyarrow as pa
 from lamm_pipeline.storage.tables import read_table, write_table
 
 FILE_NAME = "scenes.parquet"
+CODE_VERSION = "2"
+"""Of the rows: those of another code version are not used again."""
 
 SCHEMA = pa.schema(
     [

@@ -23,7 +23,7 @@ from lamm_pipeline.storage.artifacts import Artifact
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 class SceneViewConfig(SceneViewSettings, StageConfig):

@@ -6,12 +6,13 @@ random), while its content does not.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.extraction.frame_registry import FrameRecord
 from lamm_pipeline.geometry.drawing import distinct_color
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.scenes.view import scene_layout as layout
@@ -67,7 +68,7 @@ def write_scene(
 
     def size_of(some: list[FrameInputs], detail: Detail) -> int:
         path = folder / _PROBE_FILE
-        _write(source, path, some, detail, "", workers)
+        _write(source, path, some, [each.record for each in some], detail, "", workers)
         size = path.stat().st_size
         path.unlink()
         return size
@@ -83,7 +84,8 @@ def write_scene(
         shown = thinning.shown(frames, peaks)
         chosen = (each for place, each in enumerate(source.inputs()) if place in shown)
         told = _told(source, settings, thinning)
-        written = _write(source, folder / SCENE_FILE, chosen, thinning.detail, told, workers, progress)
+        records = [record for place, record in enumerate(source.registry.selected_frames) if place in shown]
+        written = _write(source, folder / SCENE_FILE, chosen, records, thinning.detail, told, workers, progress)
         size = (folder / SCENE_FILE).stat().st_size
         if size <= limit or written["frames"] == 1:
             break
@@ -130,6 +132,7 @@ def _write(
     source: SceneSource,
     path: Path,
     chosen: Iterable[FrameInputs],
+    records: Sequence[FrameRecord],
     detail: Detail,
     about: str,
     workers: int | None,
@@ -148,6 +151,7 @@ def _write(
         writer.about(about)
         for series in [*_uncertainty_series(source), *_object_series(source)]:
             writer.series(series)
+        writer.emptied([each.svo2_frame_index for each in records], [each.timestamp_ns for each in records])
         for _, frame in map_ordered(work, chosen, workers):
             writer.frame(frame)
             frames += 1

@@ -126,11 +126,32 @@ class SceneWriter:
         import rerun as rr
 
         self._static(series.entity, rr.SeriesLines(names=series.name, colors=series.color_rgb, widths=2.0))
-        times = [
-            rr.TimeColumn(layout.FRAME_TIMELINE, sequence=np.array(series.frame_index, np.int64)),
-            rr.TimeColumn(layout.TIME_TIMELINE, timestamp=np.array(series.timestamp_ns, "datetime64[ns]")),
-        ]
+        times = self._moments(series.frame_index, series.timestamp_ns)
         self._stream.send_columns(series.entity, times, rr.Scalars.columns(scalars=np.array(series.values, np.float64)))
+
+    def emptied(self, frame_index: Sequence[int], timestamp_ns: Sequence[int]) -> None:
+        """Empty each frame that is going to be written of boxes and masks, before any of them is.
+
+        A viewer shows the latest that it has up to a moment. While it is loading, that would be an earlier frame's objects at a later one.
+        """
+        import rerun as rr
+
+        contents = self.contents
+        entities = [layout.MASKS, layout.BOXES_2D] if contents.image else []
+        entities += [layout.BOXES_3D, layout.TRAILS] if contents.boxes else []
+        for entity in entities:
+            cleared = rr.Clear.columns(is_recursive=[False] * len(frame_index))
+            self._stream.send_columns(entity, self._moments(frame_index, timestamp_ns), cleared)
+        self._stream.flush()
+
+    @staticmethod
+    def _moments(frame_index: Sequence[int], timestamp_ns: Sequence[int]) -> list[Any]:
+        import rerun as rr
+
+        return [
+            rr.TimeColumn(layout.FRAME_TIMELINE, sequence=np.array(frame_index, np.int64)),
+            rr.TimeColumn(layout.TIME_TIMELINE, timestamp=np.array(timestamp_ns, "datetime64[ns]")),
+        ]
 
     def _styles(self) -> None:
         """What is the same in all frames is written once."""

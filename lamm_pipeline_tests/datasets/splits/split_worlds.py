@@ -15,6 +15,7 @@ def frames_of(
     labels: Sequence[Sequence[str]] | None = None,
     hashes: NDArray[np.uint64] | None = None,
     stamps: Mapping[str, int | None] | None = None,
+    places: Mapping[str, Sequence[int]] | None = None,
     shuffle: int | None = None,
 ) -> SplitFrames:
     """Frames of recordings of some lengths.
@@ -24,10 +25,12 @@ def frames_of(
         labels: classes on each frame, in the recordings' order; `car` on all by default.
         hashes: of each frame; none by default.
         stamps: of the recordings' first frames; none by default.
+        places: of each recording's frames in it, ascending; from 0 on without a step by default.
         shuffle: seed of another order of the frames.
     """
     names = [name for name, count in counts.items() for _ in range(count)]
-    index = np.concatenate([np.arange(count) for count in counts.values()] or [np.empty(0, np.int64)])
+    there = {name: (places or {}).get(name, range(count)) for name, count in counts.items()}
+    index = np.array([place for each in there.values() for place in each], np.int64)
     labels = labels or [["car"]] * len(names)
     order = np.arange(len(names)) if shuffle is None else np.random.default_rng(shuffle).permutation(len(names))
     recordings = tuple(sorted(name for name, count in counts.items() if count))
@@ -45,6 +48,18 @@ def frames_of(
         owner=np.repeat(np.arange(len(names)), [len(each) for each in shuffled]),
         label=np.array([classes.index(label) for each in shuffled for label in each], np.int64),
     )
+
+
+def nearest_of_two_splits(frames: SplitFrames, codes: NDArray[np.int8]) -> dict[str, int]:
+    """How many frames of a recording lie between its two nearest frames of different splits, of each recording that is in more than one."""
+    found = {}
+    for number, name in enumerate(frames.recordings):
+        here = np.flatnonzero((frames.recording == number) & (codes >= 0))
+        index, code = frames.frame_index[here], codes[here]
+        between = np.abs(index[:, None] - index[None, :])[code[:, None] != code[None, :]] - 1
+        if len(between):
+            found[name] = int(between.min())
+    return found
 
 
 def where(frames: SplitFrames, codes: NDArray[np.int8]) -> dict[str, str | None]:

@@ -13,7 +13,7 @@ from lamm_pipeline.datasets.settings import SplitSettings
 from lamm_pipeline.datasets.splits.split_frames import SPLITS
 from lamm_pipeline.datasets.splits.split_plans import plan_splits
 from lamm_pipeline.errors import InputError
-from lamm_pipeline_tests.datasets.splits.split_worlds import frames_of, sizes, splits_of
+from lamm_pipeline_tests.datasets.splits.split_worlds import frames_of, nearest_of_two_splits, sizes, splits_of
 
 EIGHT_ONE_ONE = {"train_ratio": 0.8, "val_ratio": 0.1, "test_ratio": 0.1}
 EARLIER = {"val": ["r10", "r13", "r16", "r2", "r5"], "test": ["r11", "r17"]}
@@ -131,6 +131,38 @@ def test_blocks_never_overlap_and_lose_only_the_gaps(count, guard, strategy):
     assert bool(plan.notes) == (used < guard)
     if strategy == "blocks":
         assert used == guard
+
+
+@pytest.mark.requirement("SPL-10", "UNC-03")
+@pytest.mark.parametrize("strategy", ["auto", "blocks", "stratified"])
+def test_frames_that_are_farther_apart_than_the_gap_need_none_left_out(strategy):
+    settings = SplitSettings(strategy=strategy, group="block", guard_frames=10)
+    frames, plan = planned({"a": 24}, settings, places={"a": range(0, 24 * 11, 11)})
+    assert sum(sizes(plan.codes).values()) == 24
+    assert set(sizes(plan.codes)) == set(SPLITS)
+    assert plan.guard_frames == {"a": 10}
+    assert nearest_of_two_splits(frames, plan.codes) == {"a": 10}
+
+
+@pytest.mark.requirement("SPL-10")
+def test_the_same_stretch_is_left_out_however_densely_frames_were_extracted():
+    """A gap of 10 frames takes 10 frames where all were extracted, and 5 of every other one."""
+    for step, left_out in ((1, 10), (2, 5), (5, 2), (11, 0), (300, 0)):
+        frames, plan = planned({"a": 300}, SplitSettings(), places={"a": range(0, 300 * step, step)})
+        assert sum(sizes(plan.codes).values()) == 300 - 2 * left_out
+        assert nearest_of_two_splits(frames, plan.codes)["a"] >= 10
+
+
+@pytest.mark.requirement("SPL-10")
+def test_a_gap_that_would_take_more_than_half_of_the_frames_is_narrower_unless_it_was_asked_for():
+    in_twos = sorted([*range(0, 120, 12), *range(1, 120, 12)])
+    frames, plan = planned({"a": 20}, SplitSettings(guard_frames=40), places={"a": in_twos})
+    assert sum(sizes(plan.codes).values()) >= 10
+    assert 10 <= plan.guard_frames["a"] < 40
+    assert nearest_of_two_splits(frames, plan.codes)["a"] >= plan.guard_frames["a"]
+    assert "instead of 40" in plan.notes[0]
+    frames, plan = planned({"a": 20}, SplitSettings(strategy="blocks", guard_frames=40), places={"a": in_twos})
+    assert nearest_of_two_splits(frames, plan.codes)["a"] >= 40
 
 
 @pytest.mark.requirement("SPL-10")

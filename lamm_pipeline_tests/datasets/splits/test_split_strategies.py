@@ -15,9 +15,9 @@ from lamm_pipeline.curation.near_duplicates import near_clusters, near_duplicate
 from lamm_pipeline.datasets.settings import SplitSettings
 from lamm_pipeline.datasets.splits.split_frames import NEWCOMER, SPLITS
 from lamm_pipeline.datasets.splits.split_plans import plan_splits
-from lamm_pipeline.datasets.splits.split_summary import summarize
+from lamm_pipeline.datasets.splits.split_summary import summarize, why_in_no_split
 from lamm_pipeline.errors import InputError
-from lamm_pipeline_tests.datasets.splits.split_worlds import frames_of, sizes, splits_of, where
+from lamm_pipeline_tests.datasets.splits.split_worlds import frames_of, nearest_of_two_splits, sizes, splits_of, where
 
 EIGHT_ONE_ONE = {"train_ratio": 0.8, "val_ratio": 0.1, "test_ratio": 0.1}
 CLASSES = ("car", "person", "dog", "sign")
@@ -187,7 +187,7 @@ def test_stratified_blocks_have_gaps_and_no_near_duplicates_across_splits(length
         inside = np.flatnonzero(codes >= 0)
         changes = np.diff(codes[inside]) != 0
         if changes.any():
-            assert (np.diff(inside)[changes] - 1).min() >= plan.guard_frames[name]
+            assert (np.diff(inside)[changes] - 1).min() == plan.guard_frames[name]
             assert group == "auto" or plan.guard_frames[name] == guard
 
 
@@ -250,6 +250,57 @@ def test_newcomers_move_nobody(strategy, old, longer, new, seed):
         )
 
 
+@st.composite
+def sparse_places(draw, shortest):
+    """Places of frames in a recording: close together, at a step, or with holes, as hard cases and imports have them."""
+    steps = draw(st.lists(st.sampled_from([1, 1, 1, 2, 3, 7, 15, 40]), min_size=shortest, max_size=150))
+    return np.cumsum([draw(st.integers(0, 50)), *steps]).tolist()
+
+
+@pytest.mark.requirement("SPL-05", "SPL-10", "UNC-03")
+@given(
+    options=st.sampled_from([{}, {"strategy": "blocks"}, {"strategy": "stratified"}, {"strategy": "stratified", "group": "block"}]),
+    there=st.lists(sparse_places(shortest=60), min_size=1, max_size=3),
+    later=st.data(),
+    guard=st.integers(1, 8),
+)
+@hypothesis_settings(max_examples=200, deadline=None)
+def test_no_two_frames_of_different_splits_are_closer_than_the_gap_also_after_more_have_come(options, there, later, guard):
+    """First a version of some frames of each recording is split, then one of all of them, given that split."""
+    settings = SplitSettings(seed=1, guard_frames=guard, **options)
+    everything = {f"r{number}": places for number, places in enumerate(there)}
+    first_places = {
+        name: later.draw(st.lists(st.sampled_from(places), min_size=20, unique=True).map(sorted)) for name, places in everything.items()
+    }
+    first, more = (frames_of({name: len(each) for name, each in places.items()}, places=places) for places in (first_places, everything))
+    try:
+        plan = plan_splits(first, settings, "d.v1")
+    except InputError:
+        return
+    grown_plan = plan_splits(more, settings, "d.v2", previous := grown(first, plan.codes, more))
+    assert (grown_plan.codes[previous != NEWCOMER] == plan.codes).all()
+    for frames, each in ((first, plan), (more, grown_plan)):
+        nearest = nearest_of_two_splits(frames, each.codes)
+        assert nearest.keys() <= each.guard_frames.keys()
+        assert all(gap >= each.guard_frames[name] >= 1 for name, gap in nearest.items())
+        if options.get("group") == "block" or options.get("strategy") == "blocks":
+            assert set(each.guard_frames.values()) <= {guard}
+
+
+@pytest.mark.requirement("SPL-05", "SPL-10")
+@pytest.mark.parametrize("strategy", ["blocks", "auto"])
+def test_frames_that_come_between_two_splits_leave_a_gap(strategy):
+    settings = SplitSettings(strategy=strategy, train_ratio=0.5, val_ratio=0.5, test_ratio=0.0)
+    first = frames_of({"a": 4}, places={"a": [0, 20, 60, 80]})
+    plan = plan_splits(first, settings, "d.v1")
+    assert list(where(first, plan.codes).values()) == ["train", "train", "val", "val"]
+    more = frames_of({"a": 81})
+    found = plan_splits(more, settings, "d.v2", grown(first, plan.codes, more))
+    names = list(where(more, found.codes).values())
+    assert names == ["train"] * 31 + [None] * 10 + ["val"] * 40
+    assert found.guard_frames == {"a": 10}
+
+
 @pytest.mark.requirement("SPL-05")
 def test_near_duplicates_of_old_frames_follow_them():
     draw = np.random.default_rng(0)
@@ -277,6 +328,9 @@ def test_a_newcomer_that_looks_like_old_frames_of_two_splits_is_in_none():
     assert (found["x:000000"], found["x:000002"], found["x:000005"]) == ("train", None, "train")
     summary = summarize("d.v2", settings, more, plan)
     assert summary["unassigned_frames"] == {"near_duplicate": 1}
+    [why, moved] = why_in_no_split(summary | {"newcomers": {"kept": plan.kept}})
+    assert why.startswith("1 frames are in no split because they look like frames of another one. A smaller near_duplicate_radius")
+    assert "--resplit" in moved
     assert len(near_duplicates_across(more.image_hash, plan.codes)) == 0
 
 

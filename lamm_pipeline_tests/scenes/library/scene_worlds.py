@@ -1,7 +1,7 @@
 """Roots with many scenes, in the catalog and as a published library, without any of their recordings."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -88,14 +88,16 @@ def populate(root: Path, scenes: Iterable[Scene]) -> tuple[Catalog, LocalStore]:
 
 def publish_library(store: LocalStore, scenes: Iterable[Scene]) -> Artifact:
     rows = list(scenes)
-    identity = Identity(KEY.asset, "1", {}, {}, {"scenes": f"{len(rows)}"})
+    identity = Identity(KEY.asset, scene_table.CODE_VERSION, {}, {}, {"scenes": f"{len(rows)}"})
     with store.draft(KEY, identity.version) as draft:
         scene_table.write(draft.directory / scene_table.FILE_NAME, rows)
         return store.publish(KEY, draft, identity, {"scenes": len(rows)}, {})
 
 
-def publish_uncertainty(store: LocalStore, recording: str, scores: Iterable[tuple[str, str, float]]) -> Artifact:
-    """Publish uncertainty of a recording: evaluation, day of January 2026 on which it was run, score of a frame."""
+def publish_uncertainty(
+    store: LocalStore, recording: str, scores: Iterable[tuple[str, str, float]], kinds: Mapping[str, str] | None = None
+) -> Artifact:
+    """Publish uncertainty of a recording: evaluation, day of January 2026 on which it was run, score of a frame; kinds by evaluation."""
     rows = [
         FrameUncertainty(
             evaluation=evaluation,
@@ -106,7 +108,7 @@ def publish_uncertainty(store: LocalStore, recording: str, scores: Iterable[tupl
             timestamp_ns=number,
             points=None,
             score=score,
-            score_kind="mutual_information_mean",
+            score_kind=(kinds or {}).get(evaluation, "mutual_information_mean"),
         )
         for number, (evaluation, day, score) in enumerate(scores)
     ]

@@ -73,6 +73,14 @@ def test_scores_of_frames_that_were_extracted_otherwise_count_for_nothing(world:
     assert scored.version in {each.version for each in after.artifacts}, "it is stored all the same"
 
 
+def test_the_average_is_of_one_kind_of_score_that_of_the_highest(world: World) -> None:
+    scores = [("a", "1", 0.75), ("a", "1", 0.25), ("b", "9", 0.1), ("c", "5", 0.2)]
+    publish_uncertainty(world.store, "drive", scores, {"a": "predictive_entropy_mean", "c": "predictive_entropy_mean"})
+    found = rows(world)["drive"]
+    assert (found.uncertainty_score, found.max_uncertainty) == ("predictive_entropy_mean", 0.75)
+    assert found.avg_uncertainty == pytest.approx((0.75 + 0.25 + 0.2) / 3)
+
+
 def test_scores_that_are_all_no_numbers_are_no_uncertainty(world: World) -> None:
     artifact = publish_uncertainty(world.store, "drive", [("a", "1", float("nan")), ("a", "1", float("inf"))])
     assert uncertainty_of(artifact.file("frame_uncertainty.parquet")) == {}

@@ -33,6 +33,20 @@ def read_scene(path: Path) -> dict[str, dict[int | None, dict[str, Any]]]:
     return found
 
 
+def rows_in_order(path: Path, entity: str) -> list[tuple[int, set[str]]]:
+    """What is logged of an entity at a frame, in the order of the file: frame index and names of the components."""
+    from rerun.chunk import RrdReader
+
+    found = []
+    for chunk in RrdReader(path).stream():
+        if str(chunk.entity_path).removeprefix("/") == entity and not chunk.is_static:
+            columns: Mapping[str, list[Any]] = chunk.to_record_batch().to_pydict()
+            for row in range(chunk.num_rows):
+                names = {name for name, each in columns.items() if ":" in name and each[row] is not None}
+                found.append((int(columns["frame"][row]), names))
+    return found
+
+
 def rgb(packed: int) -> tuple[int, int, int]:
     """Red, green, blue of a colour as Rerun stores it."""
     return packed >> 24, packed >> 16 & 255, packed >> 8 & 255

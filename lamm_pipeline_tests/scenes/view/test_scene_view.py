@@ -16,7 +16,7 @@ from lamm_pipeline.scenes.view.scene_view import ABOUT_FILE, SCENE_FILE, write_s
 from lamm_pipeline.scenes.view.settings import SceneViewSettings
 from lamm_pipeline_tests.review.worlds import FRAMES, ONTOLOGY, World
 from lamm_pipeline_tests.scenes.view import scene_world
-from lamm_pipeline_tests.scenes.view.scene_files import need_rerun, read_scene, rgb
+from lamm_pipeline_tests.scenes.view.scene_files import need_rerun, read_scene, rgb, rows_in_order
 from lamm_pipeline_tests.scenes.view.scene_world import (
     CAR,
     EVALUATION,
@@ -197,6 +197,22 @@ def test_damaged_files_are_counted_and_the_frame_is_shown_without_them(world: Sc
     assert about["damaged_files"] == ["frame 1: 000001.png", "frame 2: 000002.bin"]
     assert scene[layout.POINTS][2]["Points3D:positions"] == []
     assert len(scene[layout.POINTS][1]["Points3D:positions"]) == len(PLACES)
+
+
+def test_a_scene_that_is_still_loading_shows_no_objects_of_earlier_frames(world: SceneWorld, tmp_path: Path) -> None:
+    """A viewer shows the latest that it has: each frame is emptied before the first one is written."""
+    written(world.publish_everything(), tmp_path / "scene")
+    for entity, content in (
+        (layout.BOXES_2D, "Boxes2D:labels"),
+        (layout.BOXES_3D, "Boxes3D:labels"),
+        (layout.MASKS, "SegmentationImage:buffer"),
+        (layout.TRAILS, "LineStrips3D:strips"),
+    ):
+        rows = rows_in_order(tmp_path / "scene/scene.rrd", entity)
+        emptied = [frame for frame, components in rows if "Clear:is_recursive" in components]
+        assert emptied == list(range(FRAMES)), entity
+        assert all(content not in components for _, components in rows[:FRAMES])
+        assert [frame for frame, _ in rows[FRAMES:]] == list(range(FRAMES))
 
 
 def test_a_file_of_scores_for_other_points_is_refused(world: SceneWorld, tmp_path: Path) -> None:
