@@ -1,5 +1,7 @@
 """The table of contents: every asset, check, job, sensor and resource, in pipeline order."""
 
+import gc
+
 import dagster as dg
 
 from lamm_pipeline.curation import assets as curation
@@ -85,8 +87,14 @@ scene = dg.define_asset_job(
 )
 
 
+_COLLECTIONS = 50_000, 20, 20
+"""After how many new objects Python looks for cycles that nobody holds; by itself it does so after 700. Rows come by the hundred thousand
+here and hold no cycles, beside half a million objects of the libraries: looking took a fifth of the time of many stages."""
+
+
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The whole graph for a root folder and an executor; tests and the command line build it with their own."""
+    gc.set_threshold(*_COLLECTIONS)
     return dg.Definitions(
         assets=[
             *PER_RECORDING,

@@ -136,8 +136,8 @@ class SplitSettings(BaseModel):
         default=10,
         ge=1,
         le=10_000,
-        description="Frames of the recording, selected or not, that lie at least between two blocks of it, so that no split holds "
-        "neighbours of another. At 30 frames a second 150 are five seconds, also where only every tenth frame was extracted. "
+        description="Extracted frames, kept or not, that lie at least between two blocks of a recording, so that no split holds "
+        "neighbours of another. At 30 frames a second, of which every tenth was extracted, 10 are more than three seconds. "
         "With strategy auto, and stratified with group auto, short recordings get a smaller gap, which is reported.",
     )
 

@@ -88,6 +88,7 @@ def _frames(there: NDArray[np.bool_], hashes: NDArray[np.uint64] | None) -> Spli
         recordings=tuple(f"{number:06d}" for number in range(groups)),
         recording=np.repeat(np.arange(groups), GROUP),
         frame_index=np.tile(np.arange(GROUP), groups),
+        place=np.tile(np.arange(GROUP), groups),
         first_stamps=(None,) * groups,
         image_hash=np.zeros(count, np.uint64) if hashes is None else hashes,
         hashed=np.full(count, hashes is not None),

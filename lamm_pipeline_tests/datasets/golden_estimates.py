@@ -61,6 +61,7 @@ TRACKING = {
     "typical_size": 0.25,
     "smoothing_s": 0.4,
     "min_evidence": 3.0,
+    "max_extension_s": 1.0,
     "even_score": 0.35,
     "found_again": 0.6,
     "false_found_again": 0.35,

@@ -105,7 +105,7 @@ SETTINGS = {
         "test_ratio": 0.2,
         "seed": 42,
         "balance_by": "frames",
-        "guard_frames": 3,
+        "guard_frames": 1,
     },
     "validation": {
         "level": "strict",
@@ -181,7 +181,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(world, "ONTOLOGY", load_ontology(root / "classes.yaml"))
         recordings = [
-            world.make_recording(root, "a", range(16), classes_of, unselected=[6]),
+            world.make_recording(root, "a", range(18), classes_of, unselected=[6]),
             world.make_recording(root, "b", range(0, 24, 2), classes_of, unlabelled=[8], rectified=False),
         ]
         house = world.make_world(root, recordings, DatasetSettings.model_validate(SETTINGS))
@@ -312,8 +312,7 @@ def test_the_fixed_inputs_reach_what_the_digests_are_to_guard(written: dict[str,
     assert any("-1000" in text for text in labels)
     assert any("-1000" not in text for text in labels if text)
     report = json.loads((written["validation_report"] / "report.json").read_text())
-    failed = {rule["name"] for rule in report["rules"] if not rule["passed"]}
-    assert failed == {"class_balance", "class_missing_from_split", "small_objects", "near_duplicates"}
+    assert {rule["name"] for rule in report["rules"] if not rule["passed"]} == {"small_objects", "near_duplicates"}
     assert "data:image/jpeg" in (written["validation_report"] / "report.html").read_text()
 
 

@@ -32,7 +32,7 @@ def lineage_of(world, formats=BOTH, **options):
 
 @pytest.fixture
 def world(tmp_path):
-    settings = DatasetSettings(filters=FilterSettings(excluded_classes=["sign"]), split=SplitSettings(guard_frames=5))
+    settings = DatasetSettings(filters=FilterSettings(excluded_classes=["sign"]), split=SplitSettings(guard_frames=2))
     inputs = make_recording(tmp_path, "a", range(0, 60, 2), lambda index: ("car", "sign", "person") if index % 3 else ("car",))
     world = make_world(tmp_path, [inputs], settings)
     for export_format in BOTH:

@@ -70,29 +70,29 @@ def cut_row(ends: Places, ratios: Sequence[float]) -> list[int]:
     return list(best[1][1]) if parts > 1 else []
 
 
-def cut_recording(frame_index: Places, shares: Mapping[str, float], guard: int) -> tuple[Block, ...]:
+def cut_recording(places: Places, shares: Mapping[str, float], guard: int) -> tuple[Block, ...]:
     """Cut a recording into blocks in time order, one a split, with a gap between them.
 
     Of the frames within a gap none is in a block; where the selected frames are farther apart than that anyway, a gap takes none of them.
 
     Args:
-        frame_index: `(N,)` places of the selected frames in the recording, ascending.
+        places: `(N,)` places of the selected frames in the recording, ascending.
         shares: of the splits, summing to 1.
         guard: frames of the recording that lie between two blocks at least.
 
     Returns:
         The blocks, with as many frames as fit beside the gaps; none when there is not a frame for every block.
     """
-    totals = range(len(shares), len(frame_index) + 1)
-    fitting = bisect_left(totals, True, key=lambda total: not _blocks(frame_index, _sizes(total, shares), guard))
-    return _blocks(frame_index, _sizes(totals[fitting - 1], shares), guard) if fitting else ()
+    totals = range(len(shares), len(places) + 1)
+    fitting = bisect_left(totals, True, key=lambda total: not _blocks(places, _sizes(total, shares), guard))
+    return _blocks(places, _sizes(totals[fitting - 1], shares), guard) if fitting else ()
 
 
-def widest_cut(frame_index: Places, shares: Mapping[str, float], guard: int) -> tuple[tuple[Block, ...], int]:
+def widest_cut(places: Places, shares: Mapping[str, float], guard: int) -> tuple[tuple[Block, ...], int]:
     """Cut a recording with gaps that leave out no more than half of its selected frames.
 
     Args:
-        frame_index: `(N,)` places of the selected frames in the recording, ascending.
+        places: `(N,)` places of the selected frames in the recording, ascending.
         shares: of the splits, summing to 1.
         guard: of the widest gap that is wanted.
 
@@ -101,10 +101,10 @@ def widest_cut(frame_index: Places, shares: Mapping[str, float], guard: int) -> 
     """
 
     def loses_more_than_half(gap: int) -> bool:
-        return 2 * sum(block.frames for block in cut_recording(frame_index, shares, gap)) < len(frame_index)
+        return 2 * sum(block.frames for block in cut_recording(places, shares, gap)) < len(places)
 
     width = max(1, bisect_left(range(1, guard + 1), True, key=loses_more_than_half))
-    return cut_recording(frame_index, shares, width), width
+    return cut_recording(places, shares, width), width
 
 
 def shuffled(recordings: Mapping[str, int], seed: int) -> list[str]:
@@ -123,16 +123,16 @@ def _sizes(total: int, shares: Mapping[str, float]) -> dict[str, int]:
     return sizes
 
 
-def _blocks(frame_index: Places, sizes: Mapping[str, int], guard: int) -> tuple[Block, ...]:
+def _blocks(places: Places, sizes: Mapping[str, int], guard: int) -> tuple[Block, ...]:
     """Blocks of these sizes from the start on, the last with all that is left; none where something does not fit."""
     blocks: list[Block] = []
-    start, count = 0, len(frame_index)
+    start, count = 0, len(places)
     for number, (split, size) in enumerate(sizes.items(), start=1):
         if start + size > count:
             return ()
         stop = count if number == len(sizes) else start + size
         blocks.append(Block(start, stop, split))
-        start = int(np.searchsorted(frame_index, frame_index[stop - 1] + guard, side="right"))
+        start = int(np.searchsorted(places, places[stop - 1] + guard, side="right"))
     return tuple(blocks)
 
 

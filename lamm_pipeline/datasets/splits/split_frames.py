@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lamm_pipeline import sample_table
@@ -31,7 +32,9 @@ class SplitFrames:
         frame_ids: `(N,)` texts.
         recordings: names of the recordings, sorted.
         recording: `(N,)` place of each frame's recording there.
-        frame_index: `(N,)` place of each frame in its recording.
+        frame_index: `(N,)` index of each frame in its recording.
+        place: `(N,)` number of each frame among all frames of its recording that the version knows, kept or not. Gaps count these: they are
+            as wide where frames were extracted with a stride, and what was not kept is part of them.
         first_stamps: of each recording, None where no frame has one.
         image_hash: `(N,)` uint64, 0 where there is none.
         hashed: `(N,)` whether there is one.
@@ -44,6 +47,7 @@ class SplitFrames:
     recordings: tuple[str, ...]
     recording: Places
     frame_index: Places
+    place: Places
     first_stamps: tuple[int | None, ...]
     image_hash: NDArray[np.uint64]
     hashed: NDArray[np.bool_]
@@ -84,11 +88,12 @@ class SplitFrames:
         return np.asarray(mixed ^ (mixed >> np.uint64(31)), np.uint64)
 
 
-def read_frames(samples: Path) -> SplitFrames:
+def read_frames(samples: Path, selection: Path) -> SplitFrames:
     """Read what a split depends on.
 
     Args:
         samples: a table of samples.
+        selection: a table of all frames that these were kept of, with the columns `recording` and `frame_index`.
 
     Raises:
         InputError: the file is missing or is no such table.
@@ -102,12 +107,14 @@ def read_frames(samples: Path) -> SplitFrames:
     recordings, recording = encoded(columns["recording"])
     classes, label = encoded(labels)
     stamps = pa.table({"recording": recording, "stamp": columns["timestamp_ns"]}).group_by("recording").aggregate([("stamp", "min")])
+    frame_index = columns["frame_index"].to_numpy()
     first = dict(zip(stamps["recording"].to_pylist(), stamps["stamp_min"].to_pylist(), strict=True))
     return SplitFrames(
         frame_ids=columns["frame_id"],
         recordings=recordings,
         recording=recording,
-        frame_index=columns["frame_index"].to_numpy(),
+        frame_index=frame_index,
+        place=_places(recordings, recording, frame_index, pq.read_table(selection, columns=["recording", "frame_index"])),
         first_stamps=tuple(first[number] for number in range(len(recordings))),
         image_hash=columns["image_hash"].fill_null(0).to_numpy(),
         hashed=columns["image_hash"].is_valid().to_numpy(),
@@ -115,6 +122,16 @@ def read_frames(samples: Path) -> SplitFrames:
         owner=np.repeat(np.arange(len(counts)), counts),
         label=label,
     )
+
+
+def _places(recordings: tuple[str, ...], recording: Places, frame_index: Places, known: pa.Table) -> Places:
+    """Numbers of frames among all that are known of their recordings."""
+    known_recording = pc.index_in(known["recording"], pa.array(recordings, pa.string()))
+    there = known_recording.is_valid().to_numpy()
+    known_index = known["frame_index"].to_numpy()[there]
+    span = int(known_index.max(initial=0)) + 1
+    keys = np.unique(known_recording.drop_null().to_numpy().astype(np.int64) * span + known_index)
+    return np.asarray(keys.searchsorted(recording * span + frame_index) - keys.searchsorted(recording * span), np.int64)
 
 
 def previous_codes(frames: SplitFrames, previous: pa.Table) -> tuple[Codes, int]:

@@ -2,7 +2,7 @@
 
 Neighbouring frames of a recording look alike, so a split never cuts between neighbours unless it is asked to (`random`, or `stratified` by
 frames): whole recordings are dealt out, or a recording is cut into contiguous blocks with a gap between them that belongs to no split. A
-gap is so many frames of the recording, whether they are in the version or not: selected frames that are farther apart need none left out.
+gap is so many of the frames that were extracted, whether they were kept or not: kept frames that are farther apart need none left out.
 
 Given a previous split, every frame of it stays where it is, and frames that it put nowhere stay there. New frames of a recording that it
 knows go where the nearest known frame of that recording is, or nowhere where a gap is to be; the others are placed by what the splits then
@@ -178,7 +178,7 @@ def _to_be_placed(frames: SplitFrames, settings: SplitSettings, codes: Codes) ->
 def _cut_blocks(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: Codes, _: NDArray[np.bool_]) -> SplitPlan:
     wanted = _wanted(settings)
     shares = {split: settings.ratios[split] for split in wanted}
-    starts, index = np.cumsum(frames.sizes) - frames.sizes, frames.frame_index[frames.order]
+    starts, index = np.cumsum(frames.sizes) - frames.sizes, frames.place[frames.order]
     numbers = np.unique(frames.recording[codes == NEWCOMER]).tolist()
     counts = {frames.recordings[number]: int(frames.sizes[number]) for number in numbers}
     held = Counter({split: int(np.count_nonzero(codes == SPLITS.index(split))) for split in wanted})
@@ -256,7 +256,7 @@ def _in_a_gap(frames: SplitFrames, placed: Codes, known: NDArray[np.bool_], requ
 
     Of two new frames that are too near to each other the earlier one is meant. All is in the order of `frames.order`.
     """
-    recording, index = frames.recording[frames.order], frames.frame_index[frames.order]
+    recording, index = frames.recording[frames.order], frames.place[frames.order]
     inside = np.flatnonzero(placed >= 0)
     begins = inside[np.flatnonzero((np.diff(placed[inside]) != 0) | (np.diff(recording[inside]) != 0)) + 1]
     ahead = np.append(begins, -1)[np.searchsorted(begins, np.arange(len(placed)), side="right")]
@@ -271,7 +271,7 @@ def _in_a_gap(frames: SplitFrames, placed: Codes, known: NDArray[np.bool_], requ
 def _gaps(frames: SplitFrames, codes: Codes, guard: int) -> dict[str, int]:
     """The smallest number of frames of the recording between two splits, from 1 to `guard`, of each recording that is in more than one."""
     inside = np.flatnonzero(codes[frames.order] >= 0)
-    code, recording, index = (column[frames.order][inside] for column in (codes, frames.recording, frames.frame_index))
+    code, recording, index = (column[frames.order][inside] for column in (codes, frames.recording, frames.place))
     change = np.flatnonzero((np.diff(code) != 0) & (np.diff(recording) == 0))
     smallest = np.full(len(frames.recordings), guard, np.int64)
     np.minimum.at(smallest, recording[change], np.maximum(np.diff(index)[change] - 1, 1))

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lamm_pipeline import sample_table
+from lamm_pipeline.datasets.curate import SELECTION_FILE
 from lamm_pipeline.datasets.curate import SUMMARY_FILE as SELECTION_SUMMARY
 from lamm_pipeline.datasets.splits.split_frames import NOWHERE, SPLITS, SplitFrames, encoded, previous_codes, read_frames
 from lamm_pipeline.datasets.splits.split_plans import GUARD_GAP, NEAR_DUPLICATE, SplitPlan, plan_splits
@@ -37,6 +38,7 @@ SCHEMA = pa.schema(
         ("frame_id", pa.string()),
         ("recording", pa.string()),
         ("frame_index", pa.int64()),
+        ("place", pa.int64()),
         ("split", pa.string()),
         ("output_index", pa.int64()),
         ("annotation_count", pa.int64()),
@@ -50,6 +52,7 @@ class SplitRow:
     """One selected frame: a row of `splits.parquet`.
 
     Attributes:
+        place: number of the frame among all frames of its recording that the version knows, kept or not; gaps count these.
         split: None when the frame is in none, for `reason`.
         output_index: number of the frame within its split, from 0; the name of its files in exports.
     """
@@ -57,6 +60,7 @@ class SplitRow:
     frame_id: str
     recording: str
     frame_index: int
+    place: int
     split: str | None
     output_index: int | None
     annotation_count: int
@@ -106,7 +110,7 @@ def split_version(manifest: VersionManifest, curated_folder: Path, draft: Draft,
     Raises:
         InputError: the frames cannot be divided as asked.
     """
-    frames = read_frames(curated_folder / sample_table.FILE_NAME)
+    frames = read_frames(curated_folder / sample_table.FILE_NAME, curated_folder / SELECTION_FILE)
     codes, gone = None, 0
     if previous is not None:
         codes, gone = previous_codes(frames, pq.read_table(previous / SPLITS_FILE, columns=["frame_id", "split"]))
@@ -200,7 +204,7 @@ def find_leaks(rows: pa.Table, guard_frames: Mapping[str, int]) -> list[Leak]:
     inside = np.flatnonzero(code >= 0)
     apart = np.iinfo(np.int64).max
     required = np.array([guard_frames.get(name, apart) for name in recordings], np.int64)[recording[inside]]
-    between = np.diff(rows["frame_index"].to_numpy()[inside]) - 1
+    between = np.diff(rows["place"].to_numpy()[inside]) - 1
     touching = np.flatnonzero((np.diff(recording[inside]) == 0) & (np.diff(code[inside]) != 0) & (between < required[1:]))
     before, after = inside[touching], inside[touching + 1]
     pair = 1 << code[before] | 1 << code[after]
@@ -232,6 +236,7 @@ def _table(frames: SplitFrames, plan: SplitPlan) -> pa.Table:
         "frame_id": frames.frame_ids,
         "recording": pa.array(frames.recordings, pa.string()).take(pa.array(frames.recording)),
         "frame_index": pa.array(frames.frame_index),
+        "place": pa.array(frames.place),
         "split": pa.array(SPLITS).take(pa.array(plan.codes, mask=~inside)),
         "output_index": pa.array(number, mask=~inside),
         "annotation_count": pa.array(np.bincount(frames.owner, minlength=len(frames))),

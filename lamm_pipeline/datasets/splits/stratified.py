@@ -145,7 +145,7 @@ def _counts(frames: SplitFrames, groups: Places, counted: NDArray[np.bool_]) -> 
 
 def _blocks(frames: SplitFrames, settings: SplitSettings, codes: Codes) -> _Blocks:
     """Cut recordings into blocks of about one length, in frames of the recording; each is longer than a gap."""
-    recording, index = frames.recording[frames.order], frames.frame_index[frames.order]
+    recording, index = frames.recording[frames.order], frames.place[frames.order]
     stop = np.cumsum(frames.sizes)
     first = index[stop - frames.sizes]
     lengths = index[stop - 1] - first + 1

@@ -80,6 +80,7 @@ def _frames(scenes: Sequence[Scene], recording: np.ndarray[tuple[int], np.dtype[
         recordings=tuple(each.scene_id for each in scenes),
         recording=recording,
         frame_index=np.arange(len(recording)),
+        place=np.arange(len(recording)),
         first_stamps=tuple(stamps),
         image_hash=nothing.astype(np.uint64),
         hashed=nothing.astype(bool),

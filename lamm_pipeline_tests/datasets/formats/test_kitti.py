@@ -41,14 +41,14 @@ def tree(folder: Path):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def settings_of(guard_frames=1, **options):
-    return DatasetSettings(split=SplitSettings(train_ratio=0.5, val_ratio=0.3, test_ratio=0.2, guard_frames=guard_frames), **options)
+def settings_of(**options):
+    return DatasetSettings(split=SplitSettings(train_ratio=0.5, val_ratio=0.3, test_ratio=0.2, guard_frames=1), **options)
 
 
 @pytest.fixture
 def world(tmp_path):
     inputs = make_recording(tmp_path, "a", range(0, 24, 2), lambda index: ("car", "person", "sign") if index % 4 == 0 else ("car",))
-    return make_world(tmp_path, [inputs], settings_of(guard_frames=3))
+    return make_world(tmp_path, [inputs], settings_of())
 
 
 @pytest.mark.requirement("EXP-05", "EXP-01")

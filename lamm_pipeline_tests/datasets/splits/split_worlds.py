@@ -41,6 +41,7 @@ def frames_of(
         recordings=recordings,
         recording=np.array([recordings.index(names[place]) for place in order], np.int64),
         frame_index=index[order],
+        place=index[order],
         first_stamps=tuple((stamps or {}).get(name) for name in recordings),
         image_hash=np.zeros(len(names), np.uint64) if hashes is None else hashes[order],
         hashed=np.full(len(names), hashes is not None),

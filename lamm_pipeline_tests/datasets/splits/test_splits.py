@@ -63,10 +63,10 @@ def test_one_recording_is_cut_into_blocks_and_the_gap_is_accounted_for(single):
     assert len(rows) == 100
     assert "a:000004" not in {row.frame_id for row in rows}
     order = [row.split for row in rows]
-    assert order == ["train"] * 63 + [None] * 5 + ["val"] * 18 + [None] * 5 + ["test"] * 9  # every other frame of the recording
+    assert order == ["train"] * 56 + [None] * 10 + ["val"] * 16 + [None] * 10 + ["test"] * 8
     assert {row.reason for row in rows if row.split is None} == {"guard_gap"}
-    assert [row.output_index for row in rows if row.split == "val"] == list(range(18))
-    assert single.split["unassigned_frames"] == {"guard_gap": 10}
+    assert [row.output_index for row in rows if row.split == "val"] == list(range(16))
+    assert single.split["unassigned_frames"] == {"guard_gap": 20}
     assert single.split["guard_frames_used"] == {"a": 10}
     assert leaks(single.folder("splits")) == []
 
@@ -94,13 +94,25 @@ def test_a_recording_in_two_splits_is_a_leak(three):
 
 
 @pytest.mark.requirement("SPL-10", "SPL-05")
+def test_gaps_count_extracted_frames_so_what_was_not_kept_is_part_of_them(tmp_path):
+    """Every third frame was extracted, and of these every fifth is kept, as of hard cases."""
+    extracted = range(0, 300, 3)
+    dropped = [f"a:{index:06d}" for number, index in enumerate(extracted) if number % 5]
+    settings = DatasetSettings(filters=FilterSettings(excluded_frame_ids=dropped))
+    world = make_world(tmp_path, [make_recording(tmp_path, "a", extracted, shared_files=True)], settings)
+    rows = list(read_splits(world.folder("splits")))
+    assert [(row.frame_index, row.place) for row in rows] == [(index, index // 3) for index in range(0, 300, 15)]
+    assert [row.split for row in rows] == ["train"] * 11 + [None] * 2 + ["val"] * 3 + [None] * 2 + ["test"] * 2
+    assert leaks(world.folder("splits")) == []
+
+
+@pytest.mark.requirement("SPL-10", "SPL-05")
 def test_blocks_closer_than_the_gap_are_a_leak(single):
     rows = pq.read_table(single.folder("splits") / "splits.parquet")
     assert find_leaks(rows, {"a": 10}) == []
-    assert find_leaks(rows, {"a": 11}) == []
-    assert [(leak.splits, leak.frames_between) for leak in find_leaks(rows, {"a": 12})] == [(("train", "val"), 11), (("val", "test"), 11)]
+    assert [(leak.splits, leak.frames_between) for leak in find_leaks(rows, {"a": 11})] == [(("train", "val"), 10), (("val", "test"), 10)]
     ids = rows["frame_id"].to_pylist()
-    assert find_leaks(moved(rows, 65, "val"), {"a": 10}) == [Leak("a", ("train", "val"), (ids[62], ids[65]), 5, 10)]
+    assert find_leaks(moved(rows, 60, "val"), {"a": 10}) == [Leak("a", ("train", "val"), (ids[55], ids[60]), 4, 10)]
 
 
 def test_classes_that_a_split_lacks_are_noted(tmp_path):
