@@ -36,7 +36,7 @@ function show(found) {
     ...(found.view.note ? [element("span", { class: "quiet note" }, ...withCode(found.view.note))] : []));
   if (scene.max_uncertainty !== null) {
     const measured = (scene.uncertainty_score || "").replaceAll("_", " ");
-    facts("uncertainty-facts", [["Highest of a frame", uncertainty(scene.max_uncertainty)], ["Model", scene.uncertainty_model], ["Evaluation", scene.uncertainty_evaluation], ["Measured as", measured], [`Average of all ${measured}`, uncertainty(scene.avg_uncertainty)]]);
+    facts("uncertainty-facts", [["Highest of a frame", uncertainty(scene.max_uncertainty)], ["Model", scene.uncertainty_model], ["Evaluation", scene.uncertainty_evaluation], ["Measured as", measured], ["Average so measured", uncertainty(scene.avg_uncertainty)]]);
   }
   byId("gifs").hidden = !found.gifs.length;
   byId("gifs").lastElementChild.replaceChildren(...found.gifs.map(({ sequence, src }) => element("a", { href: `/recordings/${path}` }, element("img", { src, alt: `Object ${sequence}`, loading: "lazy" }))));
