@@ -303,9 +303,8 @@ def _annotations(column: pa.ListArray) -> Iterator[tuple[Annotation, ...]]:
 
 def _annotation(names: tuple[str, ...], values: tuple[Any, ...]) -> Annotation:
     annotation = object.__new__(Annotation)
-    vars(annotation).update(
-        zip(names, values, strict=True)
-    )  # a frozen dataclass sets its fields one by one, which takes several times longer
+    # at once: a frozen dataclass sets its fields one by one, which takes several times longer
+    vars(annotation).update(zip(names, values, strict=True))
     return annotation
 
 

@@ -1,4 +1,4 @@
-"""The summaries of all scenes: the sensor that keeps them fresh, the job for now, and the schedule that shows what to curate next."""
+"""The summaries of all scenes: the sensor that keeps them fresh, the job that does it, and the schedule that shows what to curate next."""
 
 import dagster as dg
 

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from io import BufferedWriter
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,15 +24,20 @@ CHECKPOINT = "checkpoint.json"
 ROWS_AT_ONCE = 1024
 
 
+def _cut_back(path: Path, offset: int) -> BufferedWriter:
+    """A log opened to be appended to at `offset`; what lies behind is gone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    os.truncate(path, offset)
+    return path.open("ab")
+
+
 class RecordLog:
     """Append-only JSON lines; the running table of a stage whose final file is written at the end."""
 
     def __init__(self, path: Path, offset: int, count: int) -> None:
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        os.truncate(path, offset)
-        self._file = path.open("ab")
+        self._file = _cut_back(path, offset)
         self._count = count
 
     def append(self, record: Mapping[str, Any]) -> None:
@@ -65,10 +71,7 @@ class RowLog:
     def __init__(self, path: Path, offset: int, count: int, schema: pa.Schema) -> None:
         self._path = path
         self._schema = schema
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        os.truncate(path, offset)
-        self._file = path.open("ab")
+        self._file = _cut_back(path, offset)
         self._count = count
         self._rows: list[Mapping[str, Any]] = []
 
