@@ -38,10 +38,7 @@ BOXES = {
     "max_bad_share": 0.2,
     "min_projected_iou": 0.2,
 }
-TRACKING = {
-    "high_score": 0.25,
-    "low_score": 0.1,
-    "new_track_score": 0.35,
+ASSOCIATION = {
     "default_score": 0.8,
     "duplicate_iou_bev": 0.4,
     "min_hits": 3,
@@ -56,6 +53,13 @@ TRACKING = {
     "range_noise": 0.03,
     "acceleration_m_s2": 4.0,
     "initial_speed_m_s": 15.0,
+    "nominal_fps": 30.0,
+}
+TRACKING = {
+    **ASSOCIATION,
+    "high_score": 0.25,
+    "low_score": 0.1,
+    "new_track_score": 0.35,
     "class_groups": [["car", "truck"]],
     "odometry": True,
     "typical_size": 0.25,
@@ -70,7 +74,6 @@ TRACKING = {
     "max_off_ground_m": 0.8,
     "merge_overlap": 0.3,
     "merge_iou": 0.7,
-    "nominal_fps": 30.0,
 }
 MASKLETS = {
     "backend": "flow",

@@ -43,7 +43,7 @@ from lamm_pipeline.tracking.track import track_boxes
 from lamm_pipeline.uncertainty import planning as uncertainty
 from lamm_pipeline_tests.curation.houses import FRAME, House
 from lamm_pipeline_tests.datasets import world
-from lamm_pipeline_tests.datasets.golden_estimates import write_estimates
+from lamm_pipeline_tests.datasets.golden_estimates import ASSOCIATION, write_estimates
 from lamm_pipeline_tests.imports import zips
 from lamm_pipeline_tests.review.worlds import FOUND, mask_of
 
@@ -128,25 +128,11 @@ SETTINGS = {
     "include_point_clouds": True,
 }
 TRACKING = {
+    **ASSOCIATION,
     "high_score": 0.5,
     "low_score": 0.1,
     "new_track_score": 0.6,
-    "default_score": 0.8,
-    "duplicate_iou_bev": 0.4,
-    "min_hits": 3,
-    "max_lost_s": 1.0,
-    "similarity": "center_distance",
-    "gate_m": 2.0,
-    "gate_sigmas": 2.0,
-    "min_similarity_high": 0.1,
-    "min_similarity_low": 0.3,
-    "min_similarity_unconfirmed": 0.1,
-    "position_noise_m": 0.2,
-    "range_noise": 0.03,
-    "acceleration_m_s2": 4.0,
-    "initial_speed_m_s": 15.0,
     "class_groups": [],
-    "nominal_fps": 30.0,
 }
 
 
