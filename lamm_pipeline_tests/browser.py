@@ -7,10 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = Path(shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+
+PATIENCE_S = 60
+"""How long a page may take for anything; Playwright's own 5 s are too few where other tests keep the processor and the disk busy."""
+
+expect.set_options(timeout=PATIENCE_S * 1000)
 
 SOFTWARE_WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 """Arguments with which pages draw in 3D without a GPU, slowly."""
@@ -34,6 +39,7 @@ def chromium(drawing: Sequence[str] = ("--disable-gpu",)) -> Iterator[Browser]:
 def opened(browser: Browser, url: str, *, width: int = 1400, height: int = 900, expected: str | None = None) -> Iterator[Page]:
     """A page of a new person's browser; what goes wrong in it, but for `expected`, fails the test."""
     page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(PATIENCE_S * 1000)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)

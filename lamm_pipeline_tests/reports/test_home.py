@@ -66,7 +66,7 @@ def test_a_person_sees_the_state_of_everything_and_gets_to_it(browser: Browser, 
         assert "NaN" not in page.inner_text("main")
         page.locator("#labelling").get_by_role("link", name="Labelled", exact=True).focus()
         catalog.audit("grace", "recording.add", scenes[0].scene_id, {})
-        expect(page.locator("#feed li").first).to_contain_text(re.compile("grace added .*just now"), timeout=15_000)
+        expect(page.locator("#feed li").first).to_contain_text(re.compile("grace added .*just now"))
         focused = page.evaluate("document.activeElement.textContent")
         assert focused == "Labelled"  # what is new does not take people from where they are
         page.keyboard.press("Enter")

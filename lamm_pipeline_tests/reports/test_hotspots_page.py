@@ -113,7 +113,7 @@ def test_a_person_goes_from_a_hotspot_to_a_dataset_of_hard_cases(browser: Browse
         expect(page.locator("#statistics")).to_have_text("Total scenes: 1, Train: 1, Val: 0, Test: 0")
         page.get_by_role("button", name="Save 2 frames as a version").click()
         page.locator("#dialog-ok").click()
-        expect(page.locator("#draft-message")).to_have_text("Saved as hard_cases.v1.", timeout=30_000)
+        expect(page.locator("#draft-message")).to_have_text("Saved as hard_cases.v1.")
     version = read_version(root, "hard_cases.v1")
     assert version.hard_cases is not None
     assert version.hard_cases.frame_ids == ("rainy:000000", "rainy:000003")

@@ -8,6 +8,8 @@ import { imageUrl, Masks, Picture, Strip } from "./picture.js";
 import { Timeline } from "./timeline.js";
 
 const PULSE_MS = 20_000;
+const LATE_MS = 10_000;
+const LATE = "The server has not answered for 10 s. What is decided is not saved until it does; keep this page open.";
 const recording = decodeURIComponent(location.pathname.split("/")[2]);
 const api = `/api/recordings/${encodeURIComponent(recording)}`;
 const NAMES = { sequence: "objects", annotation: "annotations", frame: "frames" };
@@ -167,7 +169,7 @@ async function drain() {
   sending = true;
   while (outbox.length) {
     try {
-      const changed = await outbox.shift()();
+      const changed = await answered(outbox.shift());
       if (changed.outdated) warn(changed.outdated, true);
       else if (changed.others) model.takeState(await get(`${api}/state`));
       else if (outbox.length === 0) model.takeChanges(changed);
@@ -180,6 +182,17 @@ async function drain() {
   }
   sending = false;
   refresh();
+}
+
+/** The answer to a request; while it does not come, a person is told. */
+async function answered(request) {
+  const late = setTimeout(() => warn(LATE), LATE_MS);
+  try {
+    return await request();
+  } finally {
+    clearTimeout(late);
+    if (byId("banner-text").textContent === LATE) byId("banner").hidden = true;
+  }
 }
 
 async function reloadState() {

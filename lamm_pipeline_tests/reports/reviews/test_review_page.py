@@ -14,7 +14,7 @@ from lamm_pipeline.review.deciding import decisions_now
 from lamm_pipeline.review.decisions import outcome
 from lamm_pipeline.review.sequence_annotations import SequenceAnnotation, SequenceBox
 from lamm_pipeline.segmentation.detections import Detection
-from lamm_pipeline_tests.browser import opened
+from lamm_pipeline_tests.browser import PATIENCE_S, opened
 from lamm_pipeline_tests.reports.sites import Site, decision, publish_gifs, publish_sequences, running
 from lamm_pipeline_tests.review.worlds import FRAMES, World, detection
 
@@ -57,7 +57,7 @@ def press(page: Page, *keys: str) -> None:
 
 def settled(page: Page, world: World, count: int) -> None:
     """Wait until so many decisions are in the catalog."""
-    for _ in range(600):
+    for _ in range(PATIENCE_S * 20):
         if len(world.catalog.decisions("drive")) >= count:
             break
         page.wait_for_timeout(50)
@@ -66,7 +66,7 @@ def settled(page: Page, world: World, count: int) -> None:
 
 def becomes_true(page: Page, expression: str) -> None:
     """Wait for an expression; Playwright's own way needs an `eval` that the page's policy forbids."""
-    for _ in range(200):
+    for _ in range(PATIENCE_S * 20):
         if page.evaluate(expression):
             return
         page.wait_for_timeout(50)
@@ -273,6 +273,19 @@ def test_a_decision_that_is_not_taken_is_told_and_not_shown(world: World, site: 
         press(page, "x")
         expect(page.get_by_role("alert")).to_contain_text("Not taken: No more decisions today.")
         expect(page.locator("#progress-text")).to_have_text("0 of 12 annotations reviewed")
+
+
+def test_a_person_is_told_while_the_server_does_not_answer(world: World, page: Page) -> None:
+    page.route("**/decisions", lambda _: None)
+    page.clock.install()
+    press(page, "x", "x")
+    page.clock.run_for(9_000)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    page.clock.run_for(2_000)
+    expect(page.get_by_role("alert")).to_contain_text("What is decided is not saved until it does")
+    page.unroute("**/decisions")  # lets the request go on
+    settled(page, world, 2)
+    expect(page.get_by_role("alert")).to_be_hidden()
 
 
 def test_on_a_narrow_screen_everything_can_be_reached(world: World, site: Site, browser: Browser) -> None:

@@ -130,7 +130,7 @@ def test_the_script_that_draws_is_the_installed_one_and_has_an_address_for_each_
 
 def wait_for_plot(page: Page, traces: int) -> None:
     """Wait until the timeline is drawn: Plotly takes its time on a busy machine."""
-    expect(page.locator("#plot .cartesianlayer .scatterlayer .trace")).to_have_count(traces, timeout=60_000)
+    expect(page.locator("#plot .cartesianlayer .scatterlayer .trace")).to_have_count(traces)
 
 
 def hovered(page: Page, trace: int, point: int) -> tuple[float, float]:
