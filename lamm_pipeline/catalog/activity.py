@@ -1,20 +1,18 @@
 """What people and sensors did, the newest first, from the audit trail and the decisions."""
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, literal, null, select
-from sqlalchemy.orm import Session
 
 from lamm_pipeline.catalog.decisions import utc
 from lamm_pipeline.catalog.models import AuditEvent, DecisionRow
+from lamm_pipeline.catalog.part import AT_ONCE, CatalogPart
 
 DECISION = "decision"
-AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,8 @@ class Happening:
     after: Place
 
 
-class ActivityCatalog:
-    """Reads what happened. Get it from a `Catalog`."""
-
-    def __init__(self, session: Callable[[], AbstractContextManager[Session]]) -> None:
-        self._session = session
+class ActivityCatalog(CatalogPart):
+    """Reads what happened."""
 
     def start(self) -> Place:
         """The place before everything there is now. It changes with whatever anybody does."""

@@ -1,11 +1,15 @@
-"""Decisions of people as the catalog keeps them. What they mean is in `review/decisions.py`."""
+"""The catalog's decisions: what people say about a recording's data. What it means is in `review/decisions.py`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from lamm_pipeline.catalog.models import DecisionRow
+from sqlalchemy import func, select
+
+from lamm_pipeline.catalog.models import DecisionRow, now
+from lamm_pipeline.catalog.part import CatalogPart, hold
+from lamm_pipeline.errors import InputError
 
 UNDO = "undo"
 
@@ -67,6 +71,79 @@ class Watermark:
 
     decision_id: int
     at: datetime
+
+
+class DecisionCatalog(CatalogPart):
+    """Reads decisions and adds to them; none is ever changed."""
+
+    def add(self, recording: str, decisions: Iterable[NewDecision], actor: str) -> list[int]:
+        """Remember what somebody says about a recording's data: all of it or nothing. `review/deciding.py` checks it first.
+
+        Returns:
+            The ids, one for each decision in order.
+
+        Raises:
+            InputError: there is no such recording.
+        """
+        at = now()
+        rows = [
+            DecisionRow(at=at, actor=actor, recording=recording, reverts=None, **(vars(each) | {"value": dict(each.value)}))
+            for each in decisions
+        ]
+        with self._session() as session:
+            hold(session, [recording])
+            session.add_all(rows)
+            session.flush()
+            return [row.id for row in rows]
+
+    def undo(self, decision_id: int, actor: str) -> int:
+        """Take a decision back; undoing an undo puts it in force again. Returns the id of the undo.
+
+        Raises:
+            InputError: there is no such decision, or it is taken back already.
+        """
+        with self._session() as session:
+            found = session.get(DecisionRow, decision_id)
+        if found is None:
+            raise InputError(f"There is no decision {decision_id}. `lamm decisions RECORDING` lists them.")
+        with self._session() as session:
+            hold(session, [found.recording])
+            rows = session.scalars(select(DecisionRow).where(DecisionRow.recording == found.recording))
+            if decision_id in undone(map(decision_of, rows)):
+                raise InputError(f"Decision {decision_id} is undone already. Undo its undo to put it in force again.")
+            row = DecisionRow(
+                at=now(),
+                actor=actor,
+                recording=found.recording,
+                subject_kind=found.subject_kind,
+                subject=found.subject,
+                action=UNDO,
+                value={},
+                data_version=found.data_version,
+                reverts=decision_id,
+                note="",
+            )
+            session.add(row)
+            session.flush()
+            return row.id
+
+    def of(self, recording: str, after: int = 0) -> list[Decision]:
+        """Decisions on a recording with a higher id than `after`, undone ones and undos among them, oldest first."""
+        query = select(DecisionRow).where(DecisionRow.recording == recording, DecisionRow.id > after).order_by(DecisionRow.id)
+        with self._session() as session:
+            return [decision_of(row) for row in session.scalars(query)]
+
+    def watermark(self, recording: str) -> int:
+        """The highest id of a decision on this recording, 0 when there is none. It grows with every decision, undos among them."""
+        with self._session() as session:
+            return session.scalar(select(func.max(DecisionRow.id)).where(DecisionRow.recording == recording)) or 0
+
+    def watermarks(self) -> dict[str, Watermark]:
+        """How far the decisions on each recording go; recordings without any are not in it. One query."""
+        newest = select(func.max(DecisionRow.id)).group_by(DecisionRow.recording)
+        query = select(DecisionRow.recording, DecisionRow.id, DecisionRow.at).where(DecisionRow.id.in_(newest))
+        with self._session() as session:
+            return {recording: Watermark(number, utc(at)) for recording, number, at in session.execute(query)}
 
 
 def undone(decisions: Iterable[Decision]) -> frozenset[int]:

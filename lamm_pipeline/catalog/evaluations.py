@@ -1,20 +1,16 @@
 """The catalog's evaluations: folders of predictions that were taken in."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
 
-from lamm_pipeline.catalog.models import AuditEvent, EvaluationRecording, EvaluationRow, now
+from lamm_pipeline.catalog.models import EvaluationRecording, EvaluationRow
+from lamm_pipeline.catalog.part import CatalogPart, audit
 from lamm_pipeline.errors import InputError
 
 
-class EvaluationCatalog:
-    """Reads and writes the evaluations. Get it from a `Catalog`."""
-
-    def __init__(self, session: Callable[[], AbstractContextManager[Session]]) -> None:
-        self._session = session
+class EvaluationCatalog(CatalogPart):
+    """Reads and writes the evaluations."""
 
     def put(self, row: EvaluationRow, recordings: Sequence[EvaluationRecording], actor: str, action: str) -> None:
         """Remember an evaluation and what it has for each recording, in place of what was known of both; audited as `action`."""
@@ -24,7 +20,7 @@ class EvaluationCatalog:
             session.flush()  # the recordings refer to it
             session.add_all(recordings)
             details = {"path": row.path, "model_id": row.model_id, "recordings": len(recordings)}
-            session.add(AuditEvent(at=now(), actor=actor, action=action, subject=row.id, details=details))
+            audit(session, actor, action, row.id, details)
 
     def find(self, evaluation_id: str) -> EvaluationRow | None:
         """The evaluation with this id, or None."""

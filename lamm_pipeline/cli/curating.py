@@ -63,9 +63,8 @@ def curate(
     rows: list[dict[str, Any]] = []
     with open_session(root) as session:
         store = session.workspace.store
-        keys = [
-            session.workspace.catalog.recording(key).key for key in wanted_recordings(store, session.workspace.catalog, recordings or [])
-        ]
+        catalog = session.workspace.catalog
+        keys = [catalog.recordings.get(key).key for key in wanted_recordings(store, catalog, recordings or [])]
         add_recording_partitions(session.instance, keys)
         for key in keys:
             before = SelectionSettings() if reset else settings_in_force(store, key)
@@ -105,8 +104,8 @@ def near_duplicates(
         lamm near-duplicates --radius 3
     """
     with open_session(root) as session:
-        workspace = session.workspace
-        keys = [workspace.catalog.recording(key).key for key in recordings or ()] or [row.key for row in workspace.catalog.recordings()]
+        workspace, known = session.workspace, session.workspace.catalog.recordings
+        keys = [known.get(key).key for key in recordings or ()] or known.all_keys()
         artifacts = {key: workspace.store.current(ArtifactKey("recordings", key, "diversity_metrics")) for key in keys}
         for key in recordings or ():
             if artifacts[key] is None:

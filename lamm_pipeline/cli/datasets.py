@@ -143,7 +143,7 @@ def list_versions(
     with open_session(root) as session:
         rows = [
             {"version": row.key, "created_at": f"{row.created_at:%Y-%m-%d %H:%M}", "created_by": row.created_by, "title": row.title}
-            for row in session.workspace.catalog.versions(name)
+            for row in session.workspace.catalog.versions.all(name)
         ]
     if as_json:
         options.print_json(rows)
@@ -159,7 +159,7 @@ def show(
 ) -> None:
     """Show what a dataset version consists of and where its exports are."""
     with open_session(root) as session:
-        session.workspace.catalog.version(version)
+        session.workspace.catalog.versions.get(version)
         show_version(session, version, as_json=as_json)
 
 
@@ -174,7 +174,7 @@ def validate(
     lamm dataset validate night_drives.v2
     """
     with open_session(root) as session:
-        session.workspace.catalog.version(version)
+        session.workspace.catalog.versions.get(version)
         artifact = session.workspace.version_artifact(version, "validation_report")
         report = read_report(artifact.file(REPORT_FILE).parent)
     if as_json:
@@ -220,7 +220,7 @@ def edit(
     if title is None and description is None:
         raise InputError("There is nothing to change: give --title, --description or both.")
     with open_session(root) as session:
-        row = session.workspace.catalog.edit_version(version, session.actor, title=title, description=description)
+        row = session.workspace.catalog.versions.edit(version, session.actor, title=title, description=description)
     if as_json:
         options.print_json({"version": row.key, "title": row.title, "description": row.description})
     else:
@@ -243,7 +243,7 @@ def delete(
         if run is not None and state_of(session.home, run) in (RunState.pending, RunState.running):
             raise InputError(f"Run {run.run_id[:8]} works on {version}. Wait for it, or cancel it (`lamm cancel {version}`).")
         if not yes:
-            row = session.workspace.catalog.version(version)
+            row = session.workspace.catalog.versions.get(version)
             options.note(f"{version}, created {row.created_at:%Y-%m-%d} by {row.created_by}: {row.title or 'no title'}")
             typer.confirm("Delete it with its exports?", abort=True, err=True)
         size = delete_version(session.settings.root, session.workspace.store, session.workspace.catalog, version, session.actor)
@@ -288,7 +288,7 @@ def zip_export(
     """
     path = to or Path(f"{version}-{export_format}.zip")
     with open_session(root) as session:
-        session.workspace.catalog.version(version)
+        session.workspace.catalog.versions.get(version)
         export = find_export(session.workspace.store, version, export_format)
         if export is None:
             raise InputError(f"{version} is not written as {export_format}. See `lamm dataset show {version}` for what there is.")
@@ -300,7 +300,7 @@ def zip_export(
 
 
 def _curated(session: Session, key: str) -> Curated:
-    session.workspace.catalog.version(key)
+    session.workspace.catalog.versions.get(key)
     manifest = read_version(session.settings.root, key)
     folders = pinned_folders(session.workspace.store)
     return Curated(manifest, folders, session.workspace.version_artifact(key, "curated_dataset").folder)

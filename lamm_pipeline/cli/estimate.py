@@ -97,8 +97,8 @@ def _is_bearable(size_bytes: int, seconds: float) -> bool:
 def _facts(session: Session, target: str) -> dict[str, Any] | None:
     """Size, rate and number of frames of a recording, from its published facts or from the file; None when it cannot be read."""
     catalog, path = session.workspace.catalog, Path(target).expanduser()
-    if not path.exists() and catalog.has_recording(target):
-        row = catalog.recording(target)
+    if not path.exists() and catalog.recordings.has(target):
+        row = catalog.recordings.get(target)
         published = session.workspace.store.current(ArtifactKey("recordings", target, "recording"))
         if published is not None and row.digest is not None and published.manifest.identity.files.get("recording") == row.digest:
             return dict(json.loads(published.file(FILE_NAME).read_text()))
@@ -122,7 +122,7 @@ def _seconds_a_frame(facts: Mapping[str, Any], assets: Sequence[str], rates: Map
 def _rate(session: Session, asset: str) -> float | None:
     """Median rate of an asset in this root, frames a second at 1280x720; None when nothing was measured."""
     store = session.workspace.store
-    found = (_measured(store, row.key, asset) for row in session.workspace.catalog.recordings())
+    found = (_measured(store, key, asset) for key in session.workspace.catalog.recordings.all_keys())
     rates = [rate for rate in found if rate is not None]
     return statistics.median(rates) if rates else None
 

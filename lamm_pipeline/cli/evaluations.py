@@ -148,7 +148,7 @@ def ensemble(
     with open_session(root) as session:
         folder = (out or session.settings.root / "predictions") / evaluation
         for key in recordings:
-            session.workspace.catalog.recording(key)
+            session.workspace.catalog.recordings.get(key)
             frames = session.workspace.recording_artifact(key, "frames")
             run = write_ensemble(folder, frames, progress=StageProgress(options.note, f"{key} ground"))
             share = run.differing / run.points if run.points else 0.0
@@ -163,7 +163,7 @@ def _scored(session: Session, added: Iterable[Added], only: Iterable[str] | None
     wanted = sorted({recording for each in added for recording in each.recordings if only is None or recording in set(only)})
     outcome: dict[str, str | None] = {}
     for recording in wanted:
-        if not session.workspace.catalog.has_recording(recording):
+        if not session.workspace.catalog.recordings.has(recording):
             outcome[recording] = "no recording is called so; it is scored once there is one and `lamm evaluation add` is called again"
         elif session.workspace.store.current_version(ArtifactKey("recordings", recording, "frames")) is None:
             outcome[recording] = f"its frames are not extracted; `lamm run {recording} --stage extraction`, then add the evaluation again"

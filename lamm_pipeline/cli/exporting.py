@@ -36,7 +36,7 @@ def sam2(
     """
     with open_session(root) as session:
         workspace = session.workspace
-        workspace.catalog.version(version)
+        workspace.catalog.versions.get(version)
         manifest = read_version(session.settings.root, version)
         curated = workspace.version_artifact(version, "curated_dataset").file("samples.parquet").parent
         splits = workspace.version_artifact(version, "splits").folder

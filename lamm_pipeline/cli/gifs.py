@@ -96,18 +96,18 @@ def _chosen(
     if [bool(recordings), bool(annotation_ids), first is not None or last is not None, all_imported].count(True) != 1:
         raise InputError("Choose by one of these: keys of recordings, --annotation, --from and --to, --all-imported.")
     if recordings:
-        return {session.workspace.catalog.recording(key).key: [] for key in recordings}
+        return {session.workspace.catalog.recordings.get(key).key: [] for key in recordings}
     if annotation_ids:
         ids: dict[str, list[str]] = {}
         for each in (part.strip() for given in annotation_ids for part in given.split(",")):
             recording, found, _ = each.rpartition(":s")
             if not found:
                 raise InputError(f"{each!r} is no id of a sequence annotation; those are of the form drive:s0003.")
-            ids.setdefault(session.workspace.catalog.recording(recording).key, []).append(each)
+            ids.setdefault(session.workspace.catalog.recordings.get(recording).key, []).append(each)
         return ids
     if all_imported:
-        begun = {key for key, row in session.workspace.catalog.labellings().items() if row.status != LabellingStatus.unlabelled}
-        keys = [row.key for row in session.workspace.catalog.recordings() if row.key not in begun]
+        begun = {key for key, row in session.workspace.catalog.labelling.all().items() if row.status != LabellingStatus.unlabelled}
+        keys = [key for key in session.workspace.catalog.recordings.all_keys() if key not in begun]
     else:
         keys = session.recorded_between(first, last)
     store = session.workspace.store
@@ -172,7 +172,7 @@ def _facts(session: Session, key: str) -> dict[str, Any]:
         "gifs": counts["gifs"],
         "frames": counts["frames"],
         "skipped images": counts["skipped_images"],
-        "stage": session.workspace.catalog.labelling(key).status,
+        "stage": session.workspace.catalog.labelling.of(key).status,
         "folder": artifact.location,
         "files": {name: {"main": each.main, "crop": each.crop} for name, each in made.items()},
         "links": review_gifs.links(session.workspace.store, artifact),

@@ -65,7 +65,7 @@ def _outdated(session: Session) -> bool:
     workspace = session.workspace
     artifact = workspace.store.current(KEY)
     told = known(workspace.catalog, session.settings.root)
-    inputs = scene_inputs(workspace.store, told, workspace.catalog.decision_watermarks())
+    inputs = scene_inputs(workspace.store, told, workspace.catalog.decisions.watermarks())
     return artifact is not None and artifact.manifest.identity.files.get("scenes") != digest(inputs)
 
 

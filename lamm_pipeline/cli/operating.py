@@ -117,7 +117,7 @@ def checkout(
         lamm checkout drive out --root data
     """
     with open_session(root) as session:
-        session.workspace.catalog.recording(recording)
+        session.workspace.catalog.recordings.get(recording)
         keys = [ArtifactKey("recordings", recording, asset) for stage in STAGES.values() for asset in stage.assets]
         artifacts = [artifact for key in keys if (artifact := session.workspace.store.current(key)) is not None]
         if not artifacts:
@@ -184,7 +184,8 @@ def gc(
             {"path": each.place.removeprefix(root_folder), "bytes": each.size, "reason": each.reason} for each in found.garbage
         ]
         if remove and rows:
-            session.workspace.catalog.audit(session.actor, "gc", "store", {"removed": [row["path"] for row in rows], "bytes": found.size})
+            details = {"removed": [row["path"] for row in rows], "bytes": found.size}
+            session.workspace.catalog.audit.add(session.actor, "gc", "store", details)
     if as_json:
         options.print_json({"removed": remove, "bytes": found.size, "garbage": rows, "busy": found.busy})
         return
@@ -217,7 +218,7 @@ def _execute_again(session: Session, action: Action, run: dg.DagsterRun, *, as_j
     partition = run.tags.get(PARTITION_TAG)
     if partition is None:
         raise InputError(f"Run {run.run_id} is of no recording or dataset version. Launch its job {run.job_name} again in the UI.")
-    session.workspace.catalog.audit(session.actor, f"run.{action}", partition, {"run": run.run_id})
+    session.workspace.catalog.audit.add(session.actor, f"run.{action}", partition, {"run": run.run_id})
     assets = None if run.asset_selection is None else sorted(key.path[-1] for key in run.asset_selection)
     tags = {PARENT_TAG: run.run_id, ROOT_TAG: run.root_run_id or run.run_id}
     operations: dict[str, Any] = dict(run.run_config).get("ops", {})  # type: ignore[assignment]
@@ -236,7 +237,7 @@ def _drop_drafts(session: Session, run: dg.DagsterRun) -> list[str]:
 
 def _tell(session: Session, action: Action, run: dg.DagsterRun, *, as_json: bool, **details: Any) -> None:
     """Remember and show what became of a run that was stopped."""
-    session.workspace.catalog.audit(
+    session.workspace.catalog.audit.add(
         session.actor, f"run.{action}", run.tags.get(PARTITION_TAG, run.job_name), {"run": run.run_id, **details}
     )
     now = session.instance.get_run_by_id(run.run_id) or run

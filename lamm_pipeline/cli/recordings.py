@@ -149,9 +149,9 @@ def scan(
     """
     with open_session(root) as session:
         catalog = session.workspace.catalog
-        folder = folder.expanduser().resolve()
+        sources, folder = catalog.source_datasets, folder.expanduser().resolve()
         known = name or folder.name
-        dataset = catalog.dataset(known) or catalog.add_dataset(known, folder, prepare or Prepare.reference, session.actor)
+        dataset = sources.find(known) or sources.add(known, folder, prepare or Prepare.reference, session.actor)
         if Path(dataset.folder) != folder:
             raise InputError(f"The source dataset {known!r} is the folder {dataset.folder}. Give this one another --name.")
         if prepare not in {None, Prepare(dataset.prepare)}:

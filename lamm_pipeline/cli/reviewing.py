@@ -80,12 +80,12 @@ def decisions(
     """
     with open_session(root) as session:
         catalog = session.workspace.catalog
-        catalog.recording(recording)
+        catalog.recordings.get(recording)
         for each in undo or ():
-            if each not in {known.id for known in catalog.decisions(recording)}:
+            if each not in {known.id for known in catalog.decisions.of(recording)}:
                 raise InputError(f"Recording {recording} has no decision {each}. `lamm decisions {recording}` lists them.")
-            catalog.undo(each, session.actor)
-        rows = decision_rows(catalog.decisions(recording), decisions_now(session.workspace.store, catalog, recording))
+            catalog.decisions.undo(each, session.actor)
+        rows = decision_rows(catalog.decisions.of(recording), decisions_now(session.workspace.store, catalog, recording))
     if as_json:
         options.print_json(rows)
     else:
@@ -107,20 +107,20 @@ def show_labels(
     """
     with open_session(root) as session:
         catalog = session.workspace.catalog
-        keys = [catalog.recording(key).key for key in recordings] if recordings else [row.key for row in catalog.recordings()]
-        tags, labellings = catalog.all_tags(), catalog.labellings()
+        keys = [catalog.recordings.get(key).key for key in recordings] if recordings else catalog.recordings.all_keys()
+        tags, labellings = catalog.tags.all(), catalog.labelling.all()
         keys = [key for key in keys if set(tag or ()) <= set(tags.get(key, ()))]
         rows: list[dict[str, Any]] = []
         if history:
             rows = [
                 {"at": f"{event.at:%Y-%m-%d %H:%M:%S}", "actor": event.actor, "recording": key, "action": event.action, **event.details}
                 for key in keys
-                for event in catalog.audit_events(key)
+                for event in catalog.audit.events(key)
                 if event.action.startswith(("labelling.", "tag.", "decisions."))
             ]
         else:
             for key in keys:
-                row = labellings.get(key) or catalog.labelling(key)
+                row = labellings.get(key) or catalog.labelling.of(key)
                 rows.append(
                     {
                         "recording": key,
@@ -198,7 +198,7 @@ def export_labels(
     """
     with open_session(root) as session:
         workspace = session.workspace
-        workspace.catalog.recording(recording)
+        workspace.catalog.recordings.get(recording)
         counts = export_for_labelling(
             workspace.store, workspace.catalog, workspace.ontology, recording, folder.expanduser(), masks=masks, frame_ids=frames
         )
@@ -233,13 +233,11 @@ def import_labels(
 def _carry_out(recording: str, values: dict[str, Any], root: Path | None, *, as_json: bool) -> None:
     request: DecisionRequest = parse(DecisionRequest, values, "the decisions")
     with open_session(root) as session:
-        workspace = session.workspace
-        workspace.catalog.recording(recording)
-        report = carry_out(
-            workspace.store, workspace.catalog, workspace.ontology, workspace.false_positive_types, recording, request, session.actor
-        )
-        row = workspace.catalog.labelling(recording)
-        facts = {"recording": recording, **report, "status": row.status, "labeler": row.labeler, "tags": workspace.catalog.tags(recording)}
+        workspace, catalog = session.workspace, session.workspace.catalog
+        catalog.recordings.get(recording)
+        report = carry_out(workspace.store, catalog, workspace.ontology, workspace.false_positive_types, recording, request, session.actor)
+        row = catalog.labelling.of(recording)
+        facts = {"recording": recording, **report, "status": row.status, "labeler": row.labeler, "tags": catalog.tags.of(recording)}
     if as_json:
         options.print_json(facts)
         return

@@ -140,7 +140,7 @@ def status(
     """Show every recording with the state of its newest run and what is published of it."""
     with open_session(root) as session:
         if from_ is None and to is None:
-            keys = [row.key for row in session.workspace.catalog.recordings()]
+            keys = session.workspace.catalog.recordings.all_keys()
         else:
             keys = session.recorded_between(options.day(from_), options.day(to))
         facts = [session.recording_facts(key) for key in keys]
@@ -167,7 +167,7 @@ def _keys(session: Session, targets: list[str]) -> list[str]:
     catalog = session.workspace.catalog
     keys: dict[str, None] = {}
     for target in targets:
-        if Path(target).expanduser().exists() or not catalog.has_recording(target):
+        if Path(target).expanduser().exists() or not catalog.recordings.has(target):
             keys[add_files(catalog, [Path(target)], session.actor)[0].key] = None
         else:
             keys[target] = None

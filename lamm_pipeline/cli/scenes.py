@@ -96,7 +96,7 @@ def view(
     rows = []
     with open_session(root) as session:
         for key in recordings:
-            session.workspace.catalog.recording(key)
+            session.workspace.catalog.recordings.get(key)
         add_recording_partitions(session.instance, recordings)
         for key in recordings:
             session.materialize("scene", key, [VIEW], {VIEW: {"force": force}})

@@ -191,11 +191,11 @@ def _chosen(
     if keys and dated:
         raise InputError("Name recordings, or choose them by --from and --to; one of the two.")
     if keys:
-        chosen = [session.workspace.catalog.recording(key).key for key in keys]
+        chosen = [session.workspace.catalog.recordings.get(key).key for key in keys]
     elif dated:
         chosen = session.recorded_between(first, last)
     elif without or every:
-        chosen = [row.key for row in session.workspace.catalog.recordings()]
+        chosen = session.workspace.catalog.recordings.all_keys()
     else:
         raise InputError("Name recordings, or choose them by --from and --to, or take all --without-annotations.")
     if not without:
@@ -252,7 +252,7 @@ def _reviewed(session: Session, key: str) -> SequenceAnnotations | None:
     if artifact is None:
         return None
     state = decisions_now(session.workspace.store, session.workspace.catalog, key).state
-    return reviewed(_read(artifact), state.sequences, processing_stage(session.workspace.catalog.labelling(key).status))
+    return reviewed(_read(artifact), state.sequences, processing_stage(session.workspace.catalog.labelling.of(key).status))
 
 
 def _gif_urls(session: Session, key: str) -> dict[str, dict[str, str | None]]:

@@ -193,7 +193,7 @@ class Session:
 
     def recording_facts(self, key: str) -> dict[str, Any]:
         """What is known of a recording and published of it, as JSON values."""
-        row = self.workspace.catalog.recording(key)
+        row = self.workspace.catalog.recordings.get(key)
         artifacts = {}
         for name in (asset for stage in STAGES.values() for asset in stage.assets):
             artifact = self.workspace.store.current(ArtifactKey("recordings", key, name))
@@ -214,7 +214,7 @@ class Session:
     def version_facts(self, key: str) -> dict[str, Any]:
         """What is known of a dataset version, as JSON values."""
         version = read_version(self.settings.root, key)
-        row = self.workspace.catalog.version(key)
+        row = self.workspace.catalog.versions.get(key)
         lineage, report, split = (
             self.workspace.store.current(ArtifactKey("datasets", key, asset)) for asset in ("lineage", "validation_report", "splits")
         )

@@ -27,7 +27,7 @@ QUIET = timedelta(seconds=60)
 def decisions_changed(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.SensorResult:
     """Look for decisions that no selection was asked to know yet."""
     done = _whole(context.cursor)
-    news = {key: mark for key, mark in workspace.catalog.decision_watermarks().items() if mark.decision_id > done}
+    news = {key: mark for key, mark in workspace.catalog.decisions.watermarks().items() if mark.decision_id > done}
     waiting = {key: mark for key, mark in news.items() if now() - mark.at < QUIET}
     ready = {
         key: mark

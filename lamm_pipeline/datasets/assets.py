@@ -257,7 +257,7 @@ def lineage(context: dg.AssetExecutionContext, config: StageConfig, workspace: W
         selection = workspace.version_artifact(context.partition_key, "curated_dataset")
         split = workspace.version_artifact(context.partition_key, "splits")
         exports = {each: workspace.version_artifact(context.partition_key, f"{each}_dataset") for each in version.settings.formats}
-        source_datasets = {workspace.catalog.recording(inputs.recording).dataset_id for inputs in version.recordings}
+        source_datasets = {workspace.catalog.recordings.get(inputs.recording).dataset_id for inputs in version.recordings}
         source_dataset = source_datasets.pop() if len(source_datasets) == 1 else None
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
@@ -311,7 +311,7 @@ ASSETS: Sequence[dg.AssetsDefinition] = (
 
 
 def _version(context: dg.AssetExecutionContext, workspace: Workspace) -> VersionManifest:
-    workspace.catalog.version(context.partition_key)
+    workspace.catalog.versions.get(context.partition_key)
     return read_version(Path(workspace.root), context.partition_key)
 
 

@@ -46,7 +46,7 @@ def wanted_recordings(store: ArtifactStore, catalog: Catalog, recordings: Iterab
     named = list(dict.fromkeys(recordings))
     if named or imports:
         return named
-    ready = [row.key for row in catalog.recordings() if store.current(ArtifactKey("recordings", row.key, "detections"))]
+    ready = [key for key in catalog.recordings.all_keys() if store.current(ArtifactKey("recordings", key, "detections"))]
     if not ready:
         raise InputError(
             "No recording has detections yet, so there is nothing to make a dataset of. Process recordings first (`lamm run`)."
@@ -82,7 +82,7 @@ def refresh_selections(
     """
     keys, _, _ = _with_hard_cases(store, catalog, wanted_recordings(store, catalog, recordings, imports), imports, hard_cases)
     for key in keys:
-        catalog.recording(key)
+        catalog.recordings.get(key)
     for key in keys:
         ready = all(store.current_version(ArtifactKey("recordings", key, asset)) for asset in NEEDED)
         if ready and (renewed := refresh(store, catalog, ontology, key)) is not None:
@@ -135,7 +135,7 @@ def create_dataset_version(
     imported = list(dict.fromkeys(imports))
     keys = wanted_recordings(store, catalog, recordings, imported)
     keys, hard, scored = _with_hard_cases(store, catalog, keys, imported, hard_cases)
-    rows = catalog.versions(name, deleted=True)
+    rows = catalog.versions.all(name, deleted=True)
     known = [row.number for row in rows]
     gone = {row.number for row in rows if row.deleted_at is not None}
     before = [each for each in list_versions(root, name) if each.number not in gone]
@@ -197,7 +197,7 @@ def _with_hard_cases(
     if imports:
         raise InputError("Hard cases are frames of recordings; nobody knows the uncertainty of imports. Leave the imports out.")
     for key in keys:
-        catalog.recording(key)
+        catalog.recordings.get(key)
     hard, scored = choose(store, condition, keys)
     return list(scored), hard, scored
 
@@ -216,7 +216,7 @@ def _refuse_other_frames(recordings: Iterable[RecordingInputs], scored: Mapping[
 
 def _remember(root: Path, catalog: Catalog, version: VersionManifest) -> None:
     manifest = root / "datasets" / version.key / MANIFEST
-    catalog.add_version(
+    catalog.versions.add(
         DatasetVersion(
             key=version.key,
             name=version.name,
@@ -270,7 +270,7 @@ def _pin_import(artifact: Artifact) -> ImportInputs:
 
 
 def _pin(store: ArtifactStore, catalog: Catalog, key: str) -> RecordingInputs:
-    row = catalog.recording(key)
+    row = catalog.recordings.get(key)
     found = {asset: artifact for asset in PINNED if (artifact := store.current(ArtifactKey("recordings", key, asset))) is not None}
     for asset in NEEDED:
         if asset not in found:

@@ -33,13 +33,13 @@ def delete_version(root: Path, store: ArtifactStore, catalog: Catalog, key: str,
                 f"{later.key} first, or delete it."
             )
     folder = root / "datasets" / key
-    deleted = {row.key for row in catalog.versions(deleted=True) if row.deleted_at is not None}
+    deleted = {row.key for row in catalog.versions.all(deleted=True) if row.deleted_at is not None}
     artifacts = [each for each in store.all_keys() if each.scope == "datasets" and each.partition == key]
     with store.held(artifacts) as free:
         if not free:
             raise InputError(f"Dataset version {key!r} is being written. Wait for the run, or cancel it (`lamm cancel {key}`).")
         if key not in deleted or not (folder.exists() or artifacts):
-            catalog.delete_version(key, actor)
+            catalog.versions.delete(key, actor)
         (folder / MANIFEST).unlink(missing_ok=True)
         size = sum(store.remove(each) for each in artifacts)
         shutil.rmtree(folder, ignore_errors=True)

@@ -56,7 +56,7 @@ def grow(root: Path, catalog: Catalog, name: str, imports: Iterable[str]) -> Gro
 
 def newest_version(root: Path, catalog: Catalog, name: str) -> VersionManifest | None:
     """The newest version of a dataset that is not deleted."""
-    gone = {row.number for row in catalog.versions(name, deleted=True) if row.deleted_at is not None}
+    gone = {row.number for row in catalog.versions.all(name, deleted=True) if row.deleted_at is not None}
     return next((each for each in reversed(list_versions(root, name)) if each.number not in gone), None)
 
 

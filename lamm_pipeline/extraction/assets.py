@@ -66,7 +66,7 @@ def frames(context: dg.AssetExecutionContext, config: FramesConfig, workspace: W
     with sentences_as_failures():
         recording = workspace.recording_artifact(context.partition_key, "recording")
         facts = json.loads(recording.file(RECORDING_FILE).read_text())
-        row = workspace.catalog.recording(context.partition_key)
+        row = workspace.catalog.recordings.get(context.partition_key)
         if current_digest(workspace, row) != facts["digest"]:
             raise InputError(f"The file of recording {row.key!r} has changed since it was read. Materialize `recording` again first.")
         source = frame_source(

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from lamm_pipeline import partitions
-from lamm_pipeline.imports.taking_in import ExportShelf
+from lamm_pipeline.imports.taking_in import export_shelf
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.recordings.sensors import outcome
 from lamm_pipeline.recordings.watch import WatchState, tick
@@ -23,7 +23,7 @@ def new_annotation_exports(context: dg.SensorEvaluationContext, workspace: Works
     """Look for new annotation exports."""
     settings = workspace.settings
     found = tick(
-        ExportShelf(workspace.catalog.exports),
+        export_shelf(workspace.catalog),
         settings.watch_export_folders,
         settings.root,
         WatchState.from_cursor(context.cursor),

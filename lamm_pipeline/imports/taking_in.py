@@ -1,46 +1,22 @@
 """How annotation exports enter: picked ZIPs and watched folders end as rows of the catalog with a partition key each."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.catalog.exports import ExportCatalog
-from lamm_pipeline.catalog.known_files import KnownFile
 from lamm_pipeline.catalog.models import AnnotationExport, now
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.recordings.ingest import Added, free_key, recording_slug, run_key
+from lamm_pipeline.recordings.watch import Shelf
 from lamm_pipeline.storage.atomic import quick_digest, sha256_file
 
 SUFFIX = ".zip"
 
 
-@dataclass(frozen=True)
-class ExportShelf:
-    """What the sensor watches: see `recordings.watch.Shelf`."""
-
-    catalog: ExportCatalog
-    suffix: str = SUFFIX
-
-    def known_files(self) -> Mapping[str, KnownFile]:
-        """See `Shelf`."""
-        return self.catalog.known_files()
-
-    def set_missing(self, keys: Iterable[str], actor: str, *, missing: bool) -> None:
-        """See `Shelf`."""
-        self.catalog.set_missing(keys, actor, missing=missing)
-
-    def wanted_runs(self, limit: int) -> list[tuple[str, str]]:
-        """See `Shelf`."""
-        return self.catalog.wanted_runs(limit)
-
-    def runs_asked_for(self, run_keys: Iterable[str]) -> None:
-        """See `Shelf`."""
-        self.catalog.runs_asked_for(run_keys)
-
-    def take_in(self, path: Path, actor: str) -> Added:
-        """See `Shelf`."""
-        return take_in(self.catalog, path, actor, want_run=True)
+def export_shelf(catalog: Catalog) -> Shelf:
+    """Where annotation exports are taken in."""
+    return Shelf(catalog.exports, [], SUFFIX, lambda path, actor: take_in(catalog.exports, path, actor, want_run=True))
 
 
 def add_exports(catalog: Catalog, files: Iterable[Path], actor: str) -> list[Added]:
@@ -79,7 +55,7 @@ def take_in(exports: ExportCatalog, path: Path, actor: str, *, want_run: bool = 
         missing_since=None,
         run_key=None,
     )
-    known = exports.at(row.path)
+    known = exports.found_at(path)
     if known is not None and (known.size, known.quick_digest) == (row.size, row.quick_digest):
         exports.set_seen(known.key, row.size, row.mtime_ns)
         return Added(known.key, path, "unchanged")

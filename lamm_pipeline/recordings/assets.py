@@ -54,7 +54,7 @@ class RecordingConfig(StageConfig):
 def recording(context: dg.AssetExecutionContext, config: RecordingConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Read a recording's facts and check it."""
     with sentences_as_failures():
-        row = workspace.catalog.recording(context.partition_key)
+        row = workspace.catalog.recordings.get(context.partition_key)
         row = ensure_prepared(workspace.catalog, row, Path(workspace.root), camera_serial)
         digest = current_digest(workspace, row)
         reader, remark = backend_in_force(Path(row.path), config.reader)
@@ -83,10 +83,10 @@ def recording(context: dg.AssetExecutionContext, config: RecordingConfig, worksp
             sources=(Source(row.key, row.dataset_id, digest),),
         )
         facts = json.loads(artifact.file(FILE_NAME).read_text())
-        workspace.catalog.set_recorded_at(row.key, facts["recorded_at_ns"])
+        workspace.catalog.recordings.set_recorded_at(row.key, facts["recorded_at_ns"])
         verdicts = checks.evaluate(
             facts,
-            twins=workspace.catalog.same_content(row.key, digest),
+            twins=workspace.catalog.recordings.same_content(row.key, digest),
             calibration=calibration_state(workspace, row, facts),
         )
         return result(
@@ -124,7 +124,7 @@ def current_digest(workspace: Workspace, row: Recording) -> str:
     if row.digest is not None and (row.size, row.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
         return row.digest
     digest = sha256_file(path)
-    workspace.catalog.set_digest(row.key, digest, stat.st_size, stat.st_mtime_ns)
+    workspace.catalog.recordings.set_digest(row.key, digest, stat.st_size, stat.st_mtime_ns)
     return digest
 
 

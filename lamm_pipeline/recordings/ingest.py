@@ -76,13 +76,13 @@ def ensure_prepared(catalog: Catalog, row: Recording, root: Path, serial_of: Cal
     Raises:
         InputError: the file cannot be prepared.
     """
-    dataset = None if row.dataset_id is None or row.path != row.source_path else catalog.dataset_by_id(row.dataset_id)
+    dataset = None if row.dataset_id is None or row.path != row.source_path else catalog.source_datasets.get(row.dataset_id)
     source = Path(row.source_path)
     if dataset is None or dataset.prepare == Prepare.reference or not source.is_relative_to(dataset.folder) or not source.is_file():
         return row
     path = _prepared(dataset, source, Path(dataset.folder), root, serial_of)
-    catalog.set_path(row.key, path)
-    return catalog.recording(row.key)
+    catalog.recordings.set_path(row.key, path)
+    return catalog.recordings.get(row.key)
 
 
 def scan(catalog: Catalog, dataset: SourceDataset, root: Path, serial_of: Callable[[Path], int], actor: str) -> list[Added]:
@@ -157,19 +157,19 @@ def _add(catalog: Catalog, source: Path, path: Path | None, dataset_id: str | No
         seen_size=seen.st_size,
         seen_mtime_ns=seen.st_mtime_ns,
     )
-    known = catalog.recording_from(source)
+    known = catalog.recordings.found_at(source)
     if known is not None:
         same_content = (known.size, known.quick_digest) == (row.size, row.quick_digest)
         if same_content and (path is None or known.path == row.path):
-            catalog.set_seen(known.key, seen.st_size, seen.st_mtime_ns)
+            catalog.recordings.set_seen(known.key, seen.st_size, seen.st_mtime_ns)
             return Added(known.key, Path(known.path), "unchanged")
         return _replace(catalog, known, row, actor, "changed", same_content=same_content, want_run=want_run)
     moved = _gone_twin(catalog, row.quick_digest)
     if moved is not None:
         return _replace(catalog, moved, row, actor, "moved", same_content=True)
-    row.key = free_key(recording_slug(source.stem), row.quick_digest, catalog.has_recording)
+    row.key = free_key(recording_slug(source.stem), row.quick_digest, catalog.recordings.has)
     row.run_key = run_key(row.key, row.quick_digest) if want_run else None
-    if not catalog.add_recording(row):
+    if not catalog.recordings.add(row):
         # another process took this key or added this file meanwhile: look again
         return _add(catalog, source, path, dataset_id, actor, want_run=want_run)
     return Added(row.key, read, "added")
@@ -185,13 +185,13 @@ def _replace(
     row.run_key = run_key(row.key, row.quick_digest) if want_run and not same_content else known.run_key
     if same_content:
         row.digest, row.mtime_ns, row.recorded_at = known.digest, known.mtime_ns, known.recorded_at
-    catalog.replace_recording(row, actor, f"recording.{status.removesuffix('d')}")
+    catalog.recordings.replace(row, actor, f"recording.{status.removesuffix('d')}")
     return Added(row.key, Path(row.path), status)
 
 
 def _gone_twin(catalog: Catalog, digest: str) -> Recording | None:
     """A recording of the same content whose file is no longer where it was found: the file was moved."""
-    return next((row for row in catalog.recordings_like(digest) if not Path(row.source_path).exists()), None)
+    return next((row for row in catalog.recordings.like(digest) if not Path(row.source_path).exists()), None)
 
 
 def _prepared(dataset: SourceDataset, source: Path, folder: Path, root: Path, serial_of: Callable[[Path], int]) -> Path:

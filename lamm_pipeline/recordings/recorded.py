@@ -22,12 +22,12 @@ def recorded_between(catalog: Catalog, first: date | None, last: date | None) ->
         The keys, and a sentence for each recording whose date cannot be read.
     """
     problems = []
-    for row in catalog.undated():
+    for row in catalog.recordings.undated():
         try:
             with open_recording(Path(row.path)) as reader:
-                catalog.set_recorded_at(row.key, reader.info.frame_timestamps_ns[0])
+                catalog.recordings.set_recorded_at(row.key, reader.info.frame_timestamps_ns[0])
         except (InputError, OSError) as error:
             problems.append(f"{row.key} is left out, its date is unknown: {error}")
     last = last or datetime.now(UTC).date()
     start = None if first is None else datetime.combine(first, time.min, UTC)
-    return catalog.recorded_between(start, datetime.combine(last + timedelta(days=1), time.min, UTC)), problems
+    return catalog.recordings.recorded_between(start, datetime.combine(last + timedelta(days=1), time.min, UTC)), problems

@@ -25,7 +25,7 @@ def new_recordings(context: dg.SensorEvaluationContext, workspace: Workspace) ->
     shelf = recording_shelf(workspace.catalog)
     found = tick(
         shelf,
-        [*shelf.datasets, *settings.watch_folders],
+        [*shelf.folders, *settings.watch_folders],
         settings.root,
         WatchState.from_cursor(context.cursor),
         batch=settings.watch_batch,

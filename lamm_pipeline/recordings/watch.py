@@ -9,13 +9,14 @@ on the page looked like, and the runs asked for.
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from lamm_pipeline.catalog.catalog import Catalog
-from lamm_pipeline.catalog.known_files import KnownFile
+from lamm_pipeline.catalog.exports import ExportCatalog
+from lamm_pipeline.catalog.files import KnownFile
+from lamm_pipeline.catalog.recordings import RecordingCatalog
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.recordings.ingest import SUFFIX, Added, take_in
 
@@ -76,77 +77,32 @@ class Tick:
     state: WatchState
 
 
-class Shelf(Protocol):
-    """Where files of one kind are taken in."""
-
-    @property
-    def suffix(self) -> str:
-        """Of the files, in small letters."""
-        ...
-
-    def known_files(self) -> Mapping[str, KnownFile]:
-        """What is known of every file, by its path."""
-        ...
-
-    def set_missing(self, keys: Iterable[str], actor: str, *, missing: bool) -> None:
-        """Note that files are gone, or there again."""
-        ...
-
-    def wanted_runs(self, limit: int) -> list[tuple[str, str]]:
-        """Partition and run key of the runs to ask for."""
-        ...
-
-    def runs_asked_for(self, run_keys: Iterable[str]) -> None:
-        """Forget wanted runs: Dagster has them."""
-        ...
-
-    def take_in(self, path: Path, actor: str) -> Added:
-        """Take in one file, and want a run for it when its content is new.
-
-        Raises:
-            InputError: the file does not exist any more.
-        """
-        ...
-
-
 @dataclass(frozen=True)
-class RecordingShelf:
-    """Recordings, some of them in the folders of source datasets.
+class Shelf:
+    """Where files of one kind are taken in.
 
     Attributes:
-        catalog: has the recordings.
-        datasets: id of the source dataset of a folder.
+        files: what is known of them.
+        folders: are watched, whatever the settings say.
+        suffix: of the files, in small letters.
+        take_in: takes in the file at a path for an actor, and wants a run for it when its content is new; raises `InputError` when the
+            file does not exist any more.
     """
 
-    catalog: Catalog
-    datasets: Mapping[Path, str]
-    suffix: str = SUFFIX
-
-    def known_files(self) -> Mapping[str, KnownFile]:
-        """See `Shelf`."""
-        return self.catalog.known_files()
-
-    def set_missing(self, keys: Iterable[str], actor: str, *, missing: bool) -> None:
-        """See `Shelf`."""
-        self.catalog.set_missing(keys, actor, missing=missing)
-
-    def wanted_runs(self, limit: int) -> list[tuple[str, str]]:
-        """See `Shelf`."""
-        return self.catalog.wanted_runs(limit)
-
-    def runs_asked_for(self, run_keys: Iterable[str]) -> None:
-        """See `Shelf`."""
-        self.catalog.runs_asked_for(run_keys)
-
-    def take_in(self, path: Path, actor: str) -> Added:
-        """See `Shelf`. A file belongs to the source dataset whose folder is nearest above it."""
-        dataset = next((self.datasets[folder] for folder in path.parents if folder in self.datasets), None)
-        return take_in(self.catalog, path, dataset, actor)
+    files: RecordingCatalog | ExportCatalog
+    folders: Sequence[Path]
+    suffix: str
+    take_in: Callable[[Path, str], Added]
 
 
-def recording_shelf(catalog: Catalog) -> RecordingShelf:
-    """The shelf of recordings, with the source datasets there are."""
-    return RecordingShelf(catalog, {Path(dataset.folder).resolve(): dataset.id for dataset in catalog.datasets()})
+def recording_shelf(catalog: Catalog) -> Shelf:
+    """Where recordings are taken in; one belongs to the source dataset whose folder is nearest above it."""
+    datasets = {Path(dataset.folder).resolve(): dataset.id for dataset in catalog.source_datasets.all()}
+
+    def take_in_recording(path: Path, actor: str) -> Added:
+        return take_in(catalog, path, next((datasets[folder] for folder in path.parents if folder in datasets), None), actor)
+
+    return Shelf(catalog.recordings, list(datasets), SUFFIX, take_in_recording)
 
 
 def tick(shelf: Shelf, folders: Sequence[Path], root: Path, state: WatchState, *, batch: int, actor: str) -> Tick:
@@ -164,12 +120,12 @@ def tick(shelf: Shelf, folders: Sequence[Path], root: Path, state: WatchState, *
         actor: who does it.
     """
     started = time.monotonic()
-    shelf.runs_asked_for(state.asked)
+    shelf.files.runs_asked_for(state.asked)
     watched = list(dict.fromkeys(folders))
     found, problems, blind = _walk(watched, root.resolve(), shelf.suffix)
-    known = shelf.known_files()
+    known = shelf.files.known_files()
     candidates = sorted(path for path, stamp in found.items() if path not in known or (known[path].size, known[path].mtime_ns) != stamp)
-    missing = _note_missing(shelf, known, found, [str(folder) for folder in watched], blind, actor)
+    missing = _note_missing(shelf.files, known, found, [str(folder) for folder in watched], blind, actor)
     stable = [path for path in candidates if state.seen.get(path) == found[path]]
     added: list[Added] = []
     taken: set[str] = set()
@@ -188,7 +144,7 @@ def tick(shelf: Shelf, folders: Sequence[Path], root: Path, state: WatchState, *
         missing=missing,
         waiting=len(waiting),
         problems=problems,
-        wanted=shelf.wanted_runs(batch),
+        wanted=shelf.files.wanted_runs(batch),
         state=WatchState(page[-1] if page else "", {path: found[path] for path in page}),
     )
 
@@ -233,7 +189,7 @@ def _files(place: str, names: Sequence[str], suffix: str, problems: list[str]) -
 
 
 def _note_missing(
-    shelf: Shelf,
+    files: RecordingCatalog | ExportCatalog,
     known: Mapping[str, KnownFile],
     found: Mapping[str, Stamp],
     watched: Sequence[str],
@@ -248,9 +204,9 @@ def _note_missing(
     ]
     back = [known[path].key for path in found.keys() & known.keys() if known[path].missing]
     if gone:
-        shelf.set_missing(gone, actor, missing=True)
+        files.set_missing(gone, actor, missing=True)
     if back:
-        shelf.set_missing(sorted(back), actor, missing=False)
+        files.set_missing(sorted(back), actor, missing=False)
     return gone
 
 

@@ -62,7 +62,7 @@ def dataset_versions(workspace: Workspace, offset: int, rows: int) -> dict[str, 
         offset: how many to leave out.
         rows: how many at most.
     """
-    versions = sorted(workspace.catalog.versions(), key=lambda row: (row.created_at, row.number), reverse=True)
+    versions = sorted(workspace.catalog.versions.all(), key=lambda row: (row.created_at, row.number), reverse=True)
     return {"total": len(versions), "datasets": [_described(workspace, row) for row in versions[offset : offset + rows]]}
 
 

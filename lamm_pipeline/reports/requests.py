@@ -43,7 +43,7 @@ def actor_of(content: Mapping[str, Any]) -> str:
 def recording_of(request: Request, catalog: Catalog) -> str:
     """Key of the recording that an address names; refuses those that are none."""
     key = str(request.path_params["recording"])
-    if not is_partition(key) or not catalog.has_recording(key):
+    if not is_partition(key) or not catalog.recordings.has(key):
         raise HTTPException(404, "There is no such recording.")
     return key
 

@@ -105,7 +105,7 @@ def sequence_annotations(
             {
                 **_numbers(found),
                 **_changes(before, found),
-                "processing_stage": processing_stage(workspace.catalog.labelling(recording).status),
+                "processing_stage": processing_stage(workspace.catalog.labelling.of(recording).status),
                 "decisions": decided,
                 "decisions_lost": table([{"subject": each.decision.subject, "reason": each.reason} for each in lost]),
                 "review": review_url(workspace.settings, recording),
@@ -192,8 +192,8 @@ def review_gifs(context: dg.AssetExecutionContext, config: ReviewGifsConfig, wor
         )
         counts = artifact.counts
         if config.update_stage and counts["gifs"]:
-            status = advanced(workspace.catalog.labelling(context.partition_key).status, LabellingStatus.in_progress)
-            workspace.catalog.set_labelling(context.partition_key, actor(context.run.tags.get(ACTOR_TAG)), status=status)
+            status = advanced(workspace.catalog.labelling.of(context.partition_key).status, LabellingStatus.in_progress)
+            workspace.catalog.labelling.set([context.partition_key], actor(context.run.tags.get(ACTOR_TAG)), status=status)
         made = gifs.read(artifact.file(gifs.FILE_NAME))
         yield result(
             artifact,

@@ -52,12 +52,12 @@ def decide(
     Raises:
         InputError: something cannot be said, or is about something that is not there; nothing is remembered then.
     """
-    catalog.recording(recording)
+    catalog.recordings.get(recording)
     said = checked(decisions, ontology, false_positive_types)
     for kind in ASSETS:
         said = _located(store, recording, kind, said)
     _refuse_other_sizes(store, recording, said)
-    return catalog.add_decisions(recording, said, actor)
+    return catalog.decisions.add(recording, said, actor)
 
 
 def decisions_now(store: ArtifactStore, catalog: Catalog, recording: str) -> Carried:
@@ -68,7 +68,7 @@ def decisions_now(store: ArtifactStore, catalog: Catalog, recording: str) -> Car
         catalog: has the decisions.
         recording: key of the recording.
     """
-    return carried_to(store, recording, catalog.decisions(recording))
+    return carried_to(store, recording, catalog.decisions.of(recording))
 
 
 def carried_to(store: ArtifactStore, recording: str, decisions: Sequence[Decision]) -> Carried:

@@ -86,11 +86,11 @@ def carry_out(
     report["decisions"] = decide(store, catalog, ontology, false_positive_types, recording, said, actor) if said else []
     if request.import_file is not None:
         details = {"file": Path(request.import_file).name, **report["import"], "decisions_taken": len(report["decisions"])}
-        catalog.audit(actor, "decisions.import", recording, details)
+        catalog.audit.add(actor, "decisions.import", recording, details)
     if status is not None or request.labeler is not None:
-        catalog.set_labelling(recording, actor, status=status, labeler=request.labeler)
-    catalog.tag(recording, request.tags, actor)
-    catalog.untag(recording, request.untag, actor)
+        catalog.labelling.set([recording], actor, status=status, labeler=request.labeler)
+    catalog.tags.add([recording], request.tags, actor)
+    catalog.tags.remove([recording], request.untag, actor)
     return report
 
 

@@ -118,7 +118,7 @@ def _wanted(
             stamps.setdefault(part.recording, []).append(f"{name} {part.stamp}")
     wanted = []
     for recording, each in sorted(stamps.items()):
-        version = frames_version(recording) if catalog.has_recording(recording) else None
+        version = frames_version(recording) if catalog.recordings.has(recording) else None
         key = f"{recording}:{digest_json([*each, version])[:16]}"
         if version is not None and asked.get(recording) != key:
             wanted.append((recording, key))

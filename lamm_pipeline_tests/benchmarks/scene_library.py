@@ -53,7 +53,7 @@ def _present(means: Means, scenes: list[Scene]) -> list[Row]:
     began = now()
     library.queries()
     opened = now() - began
-    catalog.scenes.tag([scenes[0].scene_id], "new", "bench")
+    catalog.tags.add([scenes[0].scene_id], ["new"], "bench")
     began = now()
     library.queries()
     changed = now() - began

@@ -18,8 +18,8 @@ def test_what_happened_comes_newest_first_and_goes_on_from_any_place(tmp_path: P
     catalog = World(tmp_path / "root").catalog
     begin = catalog.activity.start()
     for number in range(7):
-        catalog.tag("drive", [f"tag-{number}"], "eve")
-        catalog.add_decisions("drive", [NewDecision("frame", f"drive:{number:06d}", "exclude")], "bob")
+        catalog.tags.add(["drive"], [f"tag-{number}"], "eve")
+        catalog.decisions.add("drive", [NewDecision("frame", f"drive:{number:06d}", "exclude")], "bob")
     start = catalog.activity.start()
     assert (start.audit - begin.audit, start.decision - begin.decision) == (7, 7)
     everything = list(catalog.activity.newest(start))
@@ -30,5 +30,5 @@ def test_what_happened_comes_newest_first_and_goes_on_from_any_place(tmp_path: P
     for count in (1, 4, 9):
         some = list(islice(catalog.activity.newest(start), count))
         assert [*some, *catalog.activity.newest(some[-1].after)] == everything
-    catalog.tag("drive", ["later"], "eve")
+    catalog.tags.add(["drive"], ["later"], "eve")
     assert list(catalog.activity.newest(start)) == everything

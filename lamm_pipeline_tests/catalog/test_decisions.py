@@ -55,86 +55,88 @@ def exclusion(subject: str) -> NewDecision:
 @pytest.mark.requirement("CAT-13")
 def test_a_decision_is_kept_with_who_when_what_and_on_which_data(catalog: Catalog) -> None:
     before = datetime.now(UTC)
-    [first, second] = catalog.add_decisions("drive", [exclusion("drive:000001:0"), exclusion("drive:000001:1")], "ada")
-    found = catalog.decisions("drive")
+    [first, second] = catalog.decisions.add("drive", [exclusion("drive:000001:0"), exclusion("drive:000001:1")], "ada")
+    found = catalog.decisions.of("drive")
     assert [(each.id, each.actor, each.subject_kind, each.subject, each.action) for each in found] == [
         (first, "ada", "annotation", "drive:000001:0", "exclude"),
         (second, "ada", "annotation", "drive:000001:1", "exclude"),
     ]
     assert (found[0].value, found[0].data_version, found[0].note, found[0].reverts) == ({"anchor": []}, "v1", "seen twice", None)
     assert before <= found[0].at <= datetime.now(UTC)
-    assert catalog.decisions("other") == []
+    assert catalog.decisions.of("other") == []
 
 
 def test_an_undo_is_a_decision_too_and_is_refused_twice(catalog: Catalog) -> None:
-    [made] = catalog.add_decisions("drive", [exclusion("drive:000001:0")], "ada")
-    undo = catalog.undo(made, "bob")
-    assert [(each.actor, each.action, each.subject, each.reverts) for each in catalog.decisions("drive")] == [
+    [made] = catalog.decisions.add("drive", [exclusion("drive:000001:0")], "ada")
+    undo = catalog.decisions.undo(made, "bob")
+    assert [(each.actor, each.action, each.subject, each.reverts) for each in catalog.decisions.of("drive")] == [
         ("ada", "exclude", "drive:000001:0", None),
         ("bob", "undo", "drive:000001:0", made),
     ]
     with pytest.raises(InputError, match="undone already"):
-        catalog.undo(made, "bob")
-    catalog.undo(undo, "bob")
-    catalog.undo(made, "bob")
+        catalog.decisions.undo(made, "bob")
+    catalog.decisions.undo(undo, "bob")
+    catalog.decisions.undo(made, "bob")
     with pytest.raises(InputError, match="no decision 999"):
-        catalog.undo(999, "bob")
+        catalog.decisions.undo(999, "bob")
 
 
 def test_the_watermark_of_a_recording_grows_with_every_decision_on_it_alone(catalog: Catalog) -> None:
-    assert (catalog.decision_watermark("drive"), catalog.decision_watermarks()) == (0, {})
-    [first] = catalog.add_decisions("drive", [exclusion("drive:000001:0")], "ada")
-    [other] = catalog.add_decisions("other", [exclusion("other:000001:0")], "ada")
-    assert catalog.decision_watermark("drive") == first
-    undo = catalog.undo(first, "ada")
-    assert catalog.decision_watermark("drive") == undo > other
-    assert {key: mark.decision_id for key, mark in catalog.decision_watermarks().items()} == {"drive": undo, "other": other}
-    assert catalog.decision_watermarks()["drive"].at == catalog.decisions("drive")[-1].at
+    assert (catalog.decisions.watermark("drive"), catalog.decisions.watermarks()) == (0, {})
+    [first] = catalog.decisions.add("drive", [exclusion("drive:000001:0")], "ada")
+    [other] = catalog.decisions.add("other", [exclusion("other:000001:0")], "ada")
+    assert catalog.decisions.watermark("drive") == first
+    undo = catalog.decisions.undo(first, "ada")
+    assert catalog.decisions.watermark("drive") == undo > other
+    assert {key: mark.decision_id for key, mark in catalog.decisions.watermarks().items()} == {"drive": undo, "other": other}
+    assert catalog.decisions.watermarks()["drive"].at == catalog.decisions.of("drive")[-1].at
 
 
 def test_decisions_on_an_unknown_recording_are_refused_and_leave_nothing(catalog: Catalog) -> None:
     with pytest.raises(InputError, match="No recording is called 'typo'"):
-        catalog.add_decisions("typo", [exclusion("typo:000001:0")], "ada")
-    assert catalog.decisions("typo") == []
+        catalog.decisions.add("typo", [exclusion("typo:000001:0")], "ada")
+    assert catalog.decisions.of("typo") == []
 
 
 @pytest.mark.requirement("CAT-13")
 @pytest.mark.parametrize("statement", ["UPDATE decisions SET action = 'keep'", "DELETE FROM decisions"])
 def test_the_database_itself_refuses_to_change_or_delete_a_decision(catalog: Catalog, url: str, statement: str) -> None:
-    catalog.add_decisions("drive", [exclusion("drive:000001:0")], "ada")
+    catalog.decisions.add("drive", [exclusion("drive:000001:0")], "ada")
     engine = sqlalchemy.create_engine(url)
     with pytest.raises(sqlalchemy.exc.DBAPIError, match="only ever added"), engine.begin() as connection:
         connection.exec_driver_sql(statement)
     engine.dispose()
-    assert [each.action for each in catalog.decisions("drive")] == ["exclude"]
+    assert [each.action for each in catalog.decisions.of("drive")] == ["exclude"]
 
 
 @pytest.mark.requirement("SEQ-13", "CAT-13")
 def test_labelling_status_and_labeler_are_set_on_their_own_and_audited(catalog: Catalog) -> None:
-    assert (catalog.labelling("drive").status, catalog.labelling("drive").labeler) == ("unlabelled", None)
-    catalog.set_labelling("drive", "ada", status="in_progress")
-    catalog.set_labelling("drive", "ada", labeler="eve")
-    catalog.set_labelling("drive", "ada", status="in_progress")
-    row = catalog.labelling("drive")
+    assert (catalog.labelling.of("drive").status, catalog.labelling.of("drive").labeler) == ("unlabelled", None)
+    catalog.labelling.set(["drive"], "ada", status="in_progress")
+    catalog.labelling.set(["drive"], "ada", labeler="eve")
+    catalog.labelling.set(["drive"], "ada", status="in_progress")
+    row = catalog.labelling.of("drive")
     assert (row.status, row.labeler, row.updated_by) == ("in_progress", "eve", "ada")
-    assert catalog.set_labelling("drive", "bob", labeler="").labeler is None
-    history = [event.details for event in catalog.audit_events("drive") if event.action == "labelling.set"]
+    assert catalog.labelling.set(["drive"], "bob", labeler="") == 1
+    assert catalog.labelling.set(["drive"], "bob", labeler="") == 0
+    assert catalog.labelling.of("drive").labeler is None
+    history = [event.details for event in catalog.audit.events("drive") if event.action == "labelling.set"]
     assert [(each["before"], each["after"]) for each in history] == [
         ({"status": "unlabelled", "labeler": None}, {"status": "in_progress", "labeler": None}),
         ({"status": "in_progress", "labeler": None}, {"status": "in_progress", "labeler": "eve"}),
         ({"status": "in_progress", "labeler": "eve"}, {"status": "in_progress", "labeler": None}),
     ]
-    assert {key: each.status for key, each in catalog.labellings().items()} == {"drive": "in_progress"}
+    assert {key: each.status for key, each in catalog.labelling.all().items()} == {"drive": "in_progress"}
 
 
 def test_tags_are_put_on_once_taken_off_and_audited(catalog: Catalog) -> None:
-    catalog.tag("drive", ["rain", "night"], "ada")
-    catalog.tag("drive", ["night"], "ada")
-    catalog.tag("other", ["night"], "ada")
-    assert catalog.all_tags() == {"drive": ["night", "rain"], "other": ["night"]}
-    catalog.untag("drive", ["night", "never"], "bob")
-    assert catalog.tags("drive") == ["rain"]
-    events = [(event.actor, event.action, event.details["tag"]) for event in catalog.audit_events("drive") if "tag" in event.action]
+    catalog.tags.add(["drive"], ["rain", "night"], "ada")
+    catalog.tags.add(["drive"], ["night"], "ada")
+    catalog.tags.add(["other"], ["night"], "ada")
+    assert catalog.tags.all() == {"drive": ["night", "rain"], "other": ["night"]}
+    catalog.tags.remove(["drive"], ["night", "never"], "bob")
+    assert catalog.tags.of("drive") == ["rain"]
+    events = [(event.actor, event.action, event.details["tag"]) for event in catalog.audit.events("drive") if "tag" in event.action]
     assert events == [("ada", "tag.add", "night"), ("ada", "tag.add", "rain"), ("bob", "tag.remove", "night")]
 
 
@@ -142,10 +144,10 @@ def write_decisions(url: str, actor: str, start: "multiprocessing.synchronize.Ba
     catalog = Catalog(url)
     start.wait()
     for number in range(EACH):
-        catalog.add_decisions("drive", [exclusion(f"{actor}:{number}")], actor)
+        catalog.decisions.add("drive", [exclusion(f"{actor}:{number}")], actor)
         if number % 50 == 0:
-            catalog.tag("drive", [f"tag {number}"], actor)
-            catalog.set_labelling("drive", actor, labeler=actor)
+            catalog.tags.add(["drive"], [f"tag {number}"], actor)
+            catalog.labelling.set(["drive"], actor, labeler=actor)
 
 
 @pytest.mark.requirement("CAT-13")
@@ -158,30 +160,30 @@ def test_two_processes_that_write_at_once_lose_nothing_and_readers_see_ids_in_or
     start.wait()
     seen: list[int] = []
     while any(writer.is_alive() for writer in writers):
-        ids = [each.id for each in catalog.decisions("drive")]
+        ids = [each.id for each in catalog.decisions.of("drive")]
         assert ids[: len(seen)] == seen  # nothing appears behind what somebody has read
         seen = ids
     assert [writer.exitcode for writer in writers] == [0, 0]
-    found = catalog.decisions("drive")
+    found = catalog.decisions.of("drive")
     for actor in ("ada", "bob"):
         assert [each.subject for each in found if each.actor == actor] == [f"{actor}:{number}" for number in range(EACH)]
     assert len({each.id for each in found}) == 2 * EACH
-    assert catalog.tags("drive") == ["tag 0", "tag 100", "tag 150", "tag 50"]
-    assert catalog.labelling("drive").labeler in {"ada", "bob"}
+    assert catalog.tags.of("drive") == ["tag 0", "tag 100", "tag 150", "tag 50"]
+    assert catalog.labelling.of("drive").labeler in {"ada", "bob"}
 
 
 def test_two_processes_that_undo_the_same_decision_do_it_once(catalog: Catalog, url: str) -> None:
-    [made] = catalog.add_decisions("drive", [exclusion("drive:000001:0")], "ada")
+    [made] = catalog.decisions.add("drive", [exclusion("drive:000001:0")], "ada")
     context = multiprocessing.get_context("spawn")
     with context.Pool(2) as pool:
         answers = pool.starmap(undo_once, [(url, made), (url, made)], chunksize=1)
     assert sorted(answers) == [False, True]
-    assert [each.action for each in catalog.decisions("drive")] == ["exclude", "undo"]
+    assert [each.action for each in catalog.decisions.of("drive")] == ["exclude", "undo"]
 
 
 def undo_once(url: str, decision_id: int) -> bool:
     try:
-        Catalog(url).undo(decision_id, "bob")
+        Catalog(url).decisions.undo(decision_id, "bob")
     except InputError:
         return False
     return True
@@ -202,9 +204,9 @@ def test_a_catalog_of_the_schema_before_is_migrated_with_its_data_and_back(url: 
             "INSERT INTO audit (at, actor, action, subject, details) VALUES ('2026-11-01 00:00:00', 'ada', 'recording.add', 'drive', '{}')"
         )
     catalog = Catalog(url)
-    assert [row.key for row in catalog.recordings()] == ["drive"]
-    assert catalog.labelling("drive").status == "unlabelled"
-    assert len(catalog.add_decisions("drive", [exclusion("drive:000001:0")], "ada")) == 1
+    assert catalog.recordings.all_keys() == ["drive"]
+    assert catalog.labelling.of("drive").status == "unlabelled"
+    assert len(catalog.decisions.add("drive", [exclusion("drive:000001:0")], "ada")) == 1
     with engine.begin() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
         config.attributes["connection"] = connection
@@ -213,5 +215,5 @@ def test_a_catalog_of_the_schema_before_is_migrated_with_its_data_and_back(url: 
         assert not {"decisions", "labelling", "recording_tags"} & set(sqlalchemy.inspect(connection).get_table_names())
     engine.dispose()
     again = Catalog(url)
-    assert again.decisions("drive") == []
-    assert [event.action for event in again.audit_events("drive")] == ["recording.add"]
+    assert again.decisions.of("drive") == []
+    assert [event.action for event in again.audit.events("drive")] == ["recording.add"]

@@ -118,7 +118,7 @@ def test_add_takes_files_in_once_and_remembers_who_did_it(recording: Path, tmp_p
     rows = printed("add", recording, "--root", root, "--as", "bob")
     assert rows == [{"recording": "street", "status": "added", "file": str(recording)}]
     assert printed("add", recording, "--root", root)[0]["status"] == "unchanged"
-    events = Catalog(f"sqlite:///{root / 'catalog.sqlite'}").audit_events()
+    events = Catalog(f"sqlite:///{root / 'catalog.sqlite'}").audit.events()
     assert [(event.actor, event.action, event.subject) for event in events] == [("bob", "recording.add", "street")]
     assert "does not exist" in refused("add", tmp_path / "gone.svo2", "--root", root)
     assert "is no file" in refused("add", tmp_path, "--root", root)
@@ -143,7 +143,7 @@ def test_scan_takes_a_folder_in_as_a_source_dataset(recording: Path, tmp_path: P
     assert list(Path(row["file"]).parent.glob("SN*.conf"))
     assert printed("scan", folder, "--root", root)[0]["status"] == "unchanged"
     catalog = Catalog(f"sqlite:///{root / 'catalog.sqlite'}")
-    assert [(event.actor, event.action) for event in catalog.audit_events()] == [("eve", "dataset.add"), ("eve", "recording.add")]
+    assert [(event.actor, event.action) for event in catalog.audit.events()] == [("eve", "dataset.add"), ("eve", "recording.add")]
     other = tmp_path / "day"
     other.mkdir()
     assert "another --name" in refused("scan", other, "--root", root)
@@ -260,7 +260,7 @@ def test_a_prepared_recording_runs_and_what_is_made_of_it_names_its_origin(recor
     whole = mode == "copy"
     lamm("run", "street", "--root", root, "--stereo", "half", "--tiles", "full", *(["--no-export"] if whole else ["--stage", "extraction"]))
     catalog = Catalog(f"sqlite:///{root / 'catalog.sqlite'}")
-    row, dataset = catalog.recording("street"), catalog.dataset("night")
+    row, dataset = catalog.recordings.get("street"), catalog.source_datasets.find("night")
     assert dataset is not None
     assert Path(row.path).is_relative_to(root / "prepared" / "night")
     assert row.source_path == str(folder / "street.svo2")
@@ -283,11 +283,11 @@ def test_what_the_sensor_found_in_a_prepared_dataset_is_prepared_when_it_is_read
     assert printed("scan", folder, "--root", root, "--prepare", "copy") == []
     shutil.copytree(recording.parent, folder, dirs_exist_ok=True)
     catalog = Catalog(f"sqlite:///{root / 'catalog.sqlite'}")
-    dataset = catalog.dataset("in")
+    dataset = catalog.source_datasets.find("in")
     assert dataset is not None
     take_in(catalog, folder / "street.svo2", dataset.id, "new_recordings")
     lamm("run", "street", "--root", root, "--stage", "extraction", "--stereo", "half")
-    prepared = Path(catalog.recording("street").path)
+    prepared = Path(catalog.recordings.get("street").path)
     assert prepared.is_relative_to(root / "prepared" / "in")
     assert prepared.read_bytes() == recording.read_bytes()
 

@@ -70,7 +70,7 @@ def test_dagster_knows_the_selection_that_was_renewed_for_a_version(root: Path) 
     with open_instance(root) as instance:
         [newest] = instance.fetch_materializations(dg.AssetKey("selection"), limit=1).records
     assert newest.partition_key == "drive"
-    [row] = Catalog(f"sqlite:///{root / 'catalog.sqlite'}").versions("night")[1:]
+    [row] = Catalog(f"sqlite:///{root / 'catalog.sqlite'}").versions.all("night")[1:]
     assert row.key == "night.v2"
     assert newest.asset_materialization.tags["dagster/data_version"] in (root / "datasets/night.v2/version.json").read_text()
 
@@ -85,7 +85,7 @@ def test_title_and_description_can_be_edited_and_nothing_else(root: Path) -> Non
     assert (shown["title"], shown["description"]) == ("Nights", "all of it")
     assert (root / "datasets/night.v1/version.json").read_bytes() == before
     catalog = Catalog(f"sqlite:///{root / 'catalog.sqlite'}")
-    events = [event for event in catalog.audit_events("night.v1") if event.action == "version.edit"]
+    events = [event for event in catalog.audit.events("night.v1") if event.action == "version.edit"]
     assert events[-1].details == {
         "before": {"title": "Night", "description": "all of it"},
         "after": {"title": "Nights", "description": "all of it"},
@@ -114,7 +114,7 @@ def test_a_deleted_version_is_gone_and_its_number_is_not_used_again(root: Path) 
 
 def test_a_deletion_that_was_cut_off_is_finished_by_the_next(root: Path) -> None:
     key = create(root, "--exclude-class", "van")
-    Catalog(f"sqlite:///{root / 'catalog.sqlite'}").delete_version(key, "ada")
+    Catalog(f"sqlite:///{root / 'catalog.sqlite'}").versions.delete(key, "ada")
     assert create(root, "--exclude-class", "van") != key
     assert (root / "datasets" / key).exists()
     assert printed("dataset", "delete", key, "--yes", "--root", root)["deleted"] == key
@@ -124,7 +124,7 @@ def test_a_deletion_that_was_cut_off_is_finished_by_the_next(root: Path) -> None
 def test_a_version_that_somebody_writes_is_not_deleted(root: Path) -> None:
     with LocalStore(root).draft(ArtifactKey("datasets", "night.v1", "splits"), "ab"):
         assert "is being written" in refused("dataset", "delete", "night.v1", "--yes", "--root", root)
-    assert Catalog(f"sqlite:///{root / 'catalog.sqlite'}").version("night.v1").deleted_at is None
+    assert Catalog(f"sqlite:///{root / 'catalog.sqlite'}").versions.get("night.v1").deleted_at is None
     assert "no dataset version" in refused("dataset", "delete", "night.v77", "--yes", "--root", root)
 
 

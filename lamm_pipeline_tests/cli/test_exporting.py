@@ -45,7 +45,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, own_environment: None) -> Pat
         imports=[inputs],
     )
     with open_session(root) as session:
-        session.workspace.catalog.add_version(
+        session.workspace.catalog.versions.add(
             DatasetVersion(
                 key=manifest.key,
                 name="drives",

@@ -25,7 +25,7 @@ def root(tmp_path: Path) -> Path:
     """`drive` has two sequence annotations, `empty` nothing at all."""
     house = House(tmp_path)
     facts = {"source_path": "empty.svo2", "path": "empty.svo2", "size": 1, "mtime_ns": 1, "quick_digest": "e"}
-    assert house.workspace.catalog.add_recording(Recording(key="empty", **facts, added_at=now(), added_by="ada"))
+    assert house.workspace.catalog.recordings.add(Recording(key="empty", **facts, added_at=now(), added_by="ada"))
     return tmp_path
 
 
@@ -72,7 +72,7 @@ def test_all_imported_are_those_that_nobody_has_begun(root: Path) -> None:
 @pytest.mark.requirement("GIF-10")
 def test_recordings_of_a_range_of_days(root: Path) -> None:
     for key in ("drive", "empty"):
-        Workspace(root=str(root)).catalog.set_recorded_at(key, round(now().timestamp() * 1e9))
+        Workspace(root=str(root)).catalog.recordings.set_recorded_at(key, round(now().timestamp() * 1e9))
     today = f"{now():%Y-%m-%d}"
     assert made(root, "--from", today, "--to", today)["recording"] == "drive"
     assert printed("gifs", "--to", "2001-01-01", "--root", root) == []

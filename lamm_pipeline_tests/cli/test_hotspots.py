@@ -21,7 +21,7 @@ def root(tmp_path: Path) -> Path:
     scored.score(worlds[0].key, Evaluated([0.2, 0.6, 0.1, 0.3]))
     scored.score(worlds[1].key, Evaluated([0.9, 0.7, 0.1, 0.8]), Evaluated([0.5, 0.4, 0.3, 0.2], "model-b", "other"))
     scored.score(worlds[2].key, Evaluated([0.01, 0.02, 0.03, 0.04]))
-    scored.catalog.tag("rainy", ["rain"], "eve")
+    scored.catalog.tags.add(["rainy"], ["rain"], "eve")
     return found
 
 
@@ -109,7 +109,7 @@ def test_gc_keeps_the_ranking_that_a_version_was_made_of(root: Path) -> None:
     lamm("dataset", "create", "hard", "--hard-cases-top", "3", "--split", "1/0/0", *at)
     first = json.loads((root / "datasets/hard.v1/version.json").read_text())["hard_cases"]["ranking"]
     for n in range(2):
-        Scored(root).catalog.tag("calm", [f"tag{n}"], "eve")
+        Scored(root).catalog.tags.add(["calm"], [f"tag{n}"], "eve")
         lamm("hotspots", "--refresh", *at)
     removed = [each["path"] for each in printed("gc", "--yes", *at)["garbage"] if not each["path"].endswith(".lock")]
     ranked = [path for path in removed if "uncertainty_hotspots" in path]

@@ -105,7 +105,7 @@ def test_a_run_is_paused_from_another_terminal_and_resumed_to_the_same_bytes(rec
     assert units(tmp_path) <= FRAMES - 25
     assert manifests(tmp_path) == manifests(finished)
     assert "nothing left to do" in refused("pause", "street", "--root", tmp_path)
-    events = Catalog(f"sqlite:///{tmp_path / 'catalog.sqlite'}").audit_events("street")
+    events = Catalog(f"sqlite:///{tmp_path / 'catalog.sqlite'}").audit.events("street")
     assert [(event.actor, event.action) for event in events if event.action.startswith("run.")] == [
         ("eve", "run.pause"),
         ("ada", "run.resume"),
@@ -221,4 +221,4 @@ def test_gc_shows_first_and_removes_only_what_nothing_refers_to(root: Path) -> N
     assert not any((root / path).exists() for path in superseded)
     assert printed("gc", "--root", root)["garbage"] == []
     assert printed("verify", "--root", root)["damage"] == []
-    assert Catalog(f"sqlite:///{root / 'catalog.sqlite'}").audit_events()[-1].action == "gc"
+    assert Catalog(f"sqlite:///{root / 'catalog.sqlite'}").audit.events()[-1].action == "gc"

@@ -196,13 +196,13 @@ def test_the_job_says_the_same_from_the_launchpad(root: Path, tmp_path: Path) ->
     result = run_job(root, config)
     assert result.success
     catalog = Catalog(f"sqlite:///{root / 'catalog.sqlite'}")
-    taken = catalog.decisions("street")
+    taken = catalog.decisions.of("street")
     assert {each.actor for each in taken} == {"carl"}
     assert [each.action for each in taken][:5] == ["exclude", "exclude", "set_class", "set_positive", "set_false_positive_types"]
     assert {each.action for each in taken[5:]} == {"keep"}
     assert len(taken) == len(result.output_for_node("take_decisions"))
-    assert (catalog.labelling("street").status, catalog.labelling("street").labeler) == ("in_review", "eve")
-    assert catalog.tags("street") == ["night"]
+    assert (catalog.labelling.of("street").status, catalog.labelling.of("street").labeler) == ("in_review", "eve")
+    assert catalog.tags.of("street") == ["night"]
 
 
 @pytest.mark.parametrize(

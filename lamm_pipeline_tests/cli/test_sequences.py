@@ -58,7 +58,7 @@ def test_decisions_stop_a_replacement_and_stand_in_the_export(house: House) -> N
     assert (only["id"], only["is_positive"], only["false_positive_types"]) == ("drive:s0001", False, ["dust"])
     assert (document["has_positive"], document["has_false_positives"]) == (False, True)
     assert json.loads(lamm("sequences", "export", "--root", root, "--stage", "annotated").stdout) == []
-    house.workspace.catalog.set_labelling("drive", "ada", status="labelled")
+    house.workspace.catalog.labelling.set(["drive"], "ada", status="labelled")
     output = Path(root).parent / "out" / "annotated.json"
     lamm("sequences", "export", "--root", root, "--stage", "annotated", "--s4", "--output", output)
     [s4] = json.loads(output.read_text())
@@ -85,7 +85,7 @@ def test_predictions_of_the_first_tool_are_taken_as_input(house: House, tmp_path
 
 @pytest.mark.requirement("SEQ-10")
 def test_recordings_are_chosen_by_their_days(house: House) -> None:
-    house.workspace.catalog.set_recorded_at("drive", int(datetime(2026, 11, 3, 12, tzinfo=UTC).timestamp() * 1e9))
+    house.workspace.catalog.recordings.set_recorded_at("drive", int(datetime(2026, 11, 3, 12, tzinfo=UTC).timestamp() * 1e9))
     assert run(house, "--from", "2026-11-04", "--to", "2026-11-05") == []
     [made] = run(house, "--from", "2026-11-03", "--to", "2026-11-03")
     assert made["recording"] == "drive"
@@ -128,7 +128,7 @@ def test_one_recording_that_fails_does_not_stop_the_others(house: House) -> None
 
 @pytest.mark.requirement("SEQ-20")
 def test_the_schedule_launches_the_recordings_of_the_day_before(house: House) -> None:
-    house.workspace.catalog.set_recorded_at("drive", int(datetime(2026, 11, 3, 23, 59, tzinfo=UTC).timestamp() * 1e9))
+    house.workspace.catalog.recordings.set_recorded_at("drive", int(datetime(2026, 11, 3, 23, 59, tzinfo=UTC).timestamp() * 1e9))
 
     def asked_on(day: int) -> Any:
         with (

@@ -148,7 +148,7 @@ def test_the_version_follows_the_decisions_that_count_and_an_undo_gives_the_old_
     assert after != before
     house.say(CAR, "note", note="look again")
     assert house.plan().identity.version == after
-    house.catalog.undo(number, "bob")
+    house.catalog.decisions.undo(number, "bob")
     assert house.plan().identity.version == before
 
 

@@ -153,7 +153,7 @@ def test_a_recording_is_curated_once_people_have_paused_and_never_again(review: 
     assert review.tick(2) == ["drive"]
     assert [review.tick(100), review.tick(100)] == [[], []]
     assert list(review.launched) == ["drive:2"]
-    review.house.catalog.undo(1, "bob")
+    review.house.catalog.decisions.undo(1, "bob")
     review.later = timedelta()
     assert [review.tick(), review.tick(61)] == [[], ["drive"]]
 
@@ -165,7 +165,7 @@ def test_who_still_reviews_keeps_nobody_else_waiting(review: Review, tmp_path: P
     review.later = timedelta(seconds=61)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lamm_pipeline.catalog.catalog.now", lambda: now() + timedelta(seconds=61))
-        review.house.catalog.add_decisions("other", [NewDecision("class", "car", "exclude")], "ada")
+        review.house.catalog.decisions.add("other", [NewDecision("class", "car", "exclude")], "ada")
     assert review.tick() == ["drive"]
     assert review.cursor == "1"
     assert review.tick() == []
@@ -174,7 +174,7 @@ def test_who_still_reviews_keeps_nobody_else_waiting(review: Review, tmp_path: P
 def test_decisions_on_a_recording_without_detections_launch_nothing(review: Review, tmp_path: Path) -> None:
     (tmp_path / "other.svo2").write_text("other")
     add_files(review.house.catalog, [tmp_path / "other.svo2"], "ada")
-    review.house.catalog.add_decisions("other", [NewDecision("class", "car", "exclude")], "ada")
+    review.house.catalog.decisions.add("other", [NewDecision("class", "car", "exclude")], "ada")
     assert review.tick(100) == []
 
 

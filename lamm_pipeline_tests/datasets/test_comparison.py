@@ -70,7 +70,7 @@ def test_decisions_are_told_with_who_took_them(shop: Shop) -> None:
 def test_what_an_undone_decision_or_a_looser_filter_brings_back_is_told_with_why_it_was_out(shop: Shop) -> None:
     number = shop.house.say(CAR, "exclude")
     old = shop.curated(excluded_classes=["cone"])
-    shop.house.catalog.undo(number, "bob")
+    shop.house.catalog.decisions.undo(number, "bob")
     found = compare(old, shop.curated())
     assert [(each.annotation_id, each.change, each.reason) for each in found.annotations] == [
         (CAR, "in", "decision"),

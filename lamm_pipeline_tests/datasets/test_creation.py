@@ -39,7 +39,7 @@ class House:
 
     def digest(self, digest: str) -> None:
         stat = self.file.stat()
-        self.catalog.set_digest("drive", digest, stat.st_size, stat.st_mtime_ns)
+        self.catalog.recordings.set_digest("drive", digest, stat.st_size, stat.st_mtime_ns)
 
     def run(self, digest: str = "file-1") -> None:
         self.digest(digest)
@@ -96,7 +96,7 @@ def test_a_version_pins_what_is_in_force_and_is_made_once(house: House) -> None:
     assert house.create() == (version, False)
     other, new = house.create(DatasetSettings(filters=FilterSettings(min_score=0.5)))
     assert (other.key, new) == ("night.v2", True)
-    assert [row.key for row in house.catalog.versions("night")] == ["night.v1", "night.v2"]
+    assert [row.key for row in house.catalog.versions.all("night")] == ["night.v1", "night.v2"]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_stages_that_were_not_made_from_each_other_are_not_mixed(house: House, a
     house.publish(asset, {"other": True}, needs=needs)
     with pytest.raises(InputError, match=rf"The {stale} of recording 'drive' were made from other {asset}.*lamm run drive"):
         house.create()
-    assert house.catalog.versions("night") == []
+    assert house.catalog.versions.all("night") == []
 
 
 def test_a_recording_whose_file_has_changed_since_is_refused_until_it_is_run_again(house: House) -> None:
@@ -146,10 +146,10 @@ def test_a_version_whose_creator_was_killed_before_the_catalog_knew_it_is_taken_
         patch.setattr(creation, "_remember", die)
         with pytest.raises(Killed):
             house.create()
-    assert house.catalog.versions("night") == []
+    assert house.catalog.versions.all("night") == []
     version, new = house.create()
     assert (version.key, new) == ("night.v1", False)
-    row = house.catalog.version("night.v1")
+    row = house.catalog.versions.get("night.v1")
     assert (row.title, row.created_by) == ("Night", "ada")
 
 

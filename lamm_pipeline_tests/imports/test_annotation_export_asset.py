@@ -143,7 +143,7 @@ def test_taking_in_knows_files_by_place_and_content(tmp_path):
     write_zip(moved, members([a_frame(2)]))
     assert add(moved) == [("a_b", "changed")]
     assert catalog.exports.get("a_b").digest is None
-    assert [each.action for each in catalog.audit_events("a_b")] == ["export.add", "export.move", "export.change"]
+    assert [each.action for each in catalog.audit.events("a_b")] == ["export.add", "export.move", "export.change"]
     moved.unlink()
     with pytest.raises(InputError, match="is gone"):
         taking_in.current_digest(catalog, catalog.exports.get("a_b"))

@@ -50,7 +50,7 @@ def test_picked_files_are_taken_in_once_and_followed_when_they_change_or_move(ca
     path.rename(moved)
     again = add_files(catalog, [moved], "ada")[0]
     assert (again.status, again.key) == ("moved", "drive")
-    assert catalog.recording("drive").path == str(moved)
+    assert catalog.recordings.get("drive").path == str(moved)
 
 
 def test_a_copy_of_a_recording_that_is_still_there_gets_a_key_of_its_own(catalog: Catalog, tmp_path: Path) -> None:
@@ -76,9 +76,9 @@ def test_a_folder_is_scanned_recursively(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", list(Prepare))
 def test_a_scanned_dataset_is_prepared_as_asked_and_linked_to_its_recordings(catalog: Catalog, tmp_path: Path, mode: Prepare) -> None:
     source = recording(tmp_path / "in" / "day 1" / "a.svo2")
-    dataset = catalog.add_dataset("night", tmp_path / "in", mode, "ada")
+    dataset = catalog.source_datasets.add("night", tmp_path / "in", mode, "ada")
     added = scan(catalog, dataset, tmp_path / "root", lambda _: 42, "ada")
-    row = catalog.recording(added[0].key)
+    row = catalog.recordings.get(added[0].key)
     assert row.dataset_id == dataset.id
     prepared = Path(row.path)
     assert prepared.read_bytes() == b"svo2"
@@ -99,7 +99,7 @@ def test_a_relative_path_means_another_file_in_another_folder(catalog: Catalog, 
         recording(tmp_path / folder / "drive.svo2", folder.encode())
         monkeypatch.chdir(tmp_path / folder)
         assert add_files(catalog, [Path("drive.svo2")], "ada")[0].status == "added"
-    assert sorted(row.path for row in catalog.recordings()) == [str(tmp_path / "a" / "drive.svo2"), str(tmp_path / "b" / "drive.svo2")]
+    assert sorted(row.path for row in catalog.recordings.all()) == [str(tmp_path / "a" / "drive.svo2"), str(tmp_path / "b" / "drive.svo2")]
 
 
 def test_files_of_one_stem_added_by_many_at_once_all_get_a_key(catalog: Catalog, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_files_of_one_stem_added_by_many_at_once_all_get_a_key(catalog: Catalog,
     with ThreadPoolExecutor(12) as pool:
         added = list(pool.map(lambda path: add_files(catalog, [path], "ada")[0], files))
     assert len({each.key for each in added}) == 12
-    assert {row.path for row in catalog.recordings()} == {str(path) for path in files}
+    assert {row.path for row in catalog.recordings.all()} == {str(path) for path in files}
 
 
 def test_one_file_added_by_many_at_once_is_one_recording(catalog: Catalog, tmp_path: Path) -> None:
@@ -122,15 +122,15 @@ def test_who_added_a_recording_stays_known_when_another_person_moves_it(catalog:
     path = recording(tmp_path / "drive.svo2")
     add_files(catalog, [path], "ada")
     stat = path.stat()
-    catalog.set_digest("drive", "d" * 64, stat.st_size, stat.st_mtime_ns)
+    catalog.recordings.set_digest("drive", "d" * 64, stat.st_size, stat.st_mtime_ns)
     path.rename(tmp_path / "moved.svo2")
     add_files(catalog, [tmp_path / "moved.svo2"], "bob")
-    row = catalog.recording("drive")
+    row = catalog.recordings.get("drive")
     assert (row.added_by, row.digest, row.mtime_ns) == ("ada", "d" * 64, stat.st_mtime_ns)
     recording(tmp_path / "moved.svo2", b"recorded again")
     add_files(catalog, [tmp_path / "moved.svo2"], "eve")
-    assert catalog.recording("drive").digest is None
-    assert [(event.actor, event.action) for event in catalog.audit_events("drive")] == [
+    assert catalog.recordings.get("drive").digest is None
+    assert [(event.actor, event.action) for event in catalog.audit.events("drive")] == [
         ("ada", "recording.add"),
         ("bob", "recording.move"),
         ("eve", "recording.change"),
@@ -141,9 +141,9 @@ def test_who_added_a_recording_stays_known_when_another_person_moves_it(catalog:
 def test_files_whose_paths_look_alike_stay_apart_when_prepared(catalog: Catalog, tmp_path: Path) -> None:
     recording(tmp_path / "in" / "day" / "1.svo2", b"one")
     recording(tmp_path / "in" / "day_1.svo2", b"two")
-    dataset = catalog.add_dataset("night", tmp_path / "in", "copy", "ada")
+    dataset = catalog.source_datasets.add("night", tmp_path / "in", "copy", "ada")
     added = scan(catalog, dataset, tmp_path / "root", lambda _: 42, "ada")
-    assert sorted(Path(catalog.recording(each.key).path).read_bytes() for each in added) == [b"one", b"two"]
+    assert sorted(Path(catalog.recordings.get(each.key).path).read_bytes() for each in added) == [b"one", b"two"]
 
 
 @pytest.mark.requirement("ING-08")
@@ -151,7 +151,7 @@ def test_files_whose_paths_look_alike_stay_apart_when_prepared(catalog: Catalog,
 def test_a_prepared_recording_brings_its_calibration_along(catalog: Catalog, tmp_path: Path, mode: Prepare) -> None:
     recording(tmp_path / "in" / "a.svo2")
     conf = recording(tmp_path / "in" / "SN42.conf", b"[LEFT_CAM]")
-    dataset = catalog.add_dataset("night", tmp_path / "in", mode, "ada")
+    dataset = catalog.source_datasets.add("night", tmp_path / "in", mode, "ada")
     prepared = scan(catalog, dataset, tmp_path / "root", lambda _: 42, "ada")[0].path
     assert prepared.with_name("SN42.conf").read_bytes() == b"[LEFT_CAM]"
     conf.write_bytes(b"[RIGHT_CAM]")
@@ -161,7 +161,7 @@ def test_a_prepared_recording_brings_its_calibration_along(catalog: Catalog, tmp
 
 def test_a_root_inside_the_scanned_folder_is_not_scanned(catalog: Catalog, tmp_path: Path) -> None:
     recording(tmp_path / "a.svo2")
-    dataset = catalog.add_dataset("night", tmp_path, "hardlink", "ada")
+    dataset = catalog.source_datasets.add("night", tmp_path, "hardlink", "ada")
     for _ in range(3):
         assert len(scan(catalog, dataset, tmp_path / "lamm-data", lambda _: 42, "ada")) == 1
-    assert [row.key for row in catalog.recordings()] == ["a"]
+    assert catalog.recordings.all_keys() == ["a"]

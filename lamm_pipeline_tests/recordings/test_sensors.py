@@ -27,7 +27,7 @@ class Watched:
         self.launched: list[tuple[str, str]] = []
         self.skipped = ""
         self.workspace = Workspace(root=str(self.root))
-        self.dataset = self.workspace.catalog.add_dataset("in", self.folder, "reference", "ada")
+        self.dataset = self.workspace.catalog.source_datasets.add("in", self.folder, "reference", "ada")
 
     def put(self, name: str, content: bytes = b"svo2", age_s: int | None = None) -> Path:
         path = self.folder / name
@@ -51,7 +51,7 @@ class Watched:
         return [key for _, key in fresh]
 
     def row(self, key: str) -> Any:
-        return self.workspace.catalog.recording(key)
+        return self.workspace.catalog.recordings.get(key)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_file_replaced_by_an_older_one_is_launched_exactly_once_again(watched:
     watched.tick(), watched.tick()
     watched.put("drive.svo2", b"other", age_s=86_400)
     assert [watched.tick() for _ in range(4)] == [[], ["drive"], [], []]
-    assert [event.action for event in watched.workspace.catalog.audit_events("drive")] == ["recording.add", "recording.change"]
+    assert [event.action for event in watched.workspace.catalog.audit.events("drive")] == ["recording.add", "recording.change"]
     assert len({run_key for run_key, _ in watched.launched}) == 2
 
 
@@ -122,7 +122,7 @@ def test_a_growing_file_is_not_touched_before_it_is_stable(watched: Watched) -> 
     for size in range(1, 6):
         watched.put("drive.svo2", b"x" * size, age_s=3600)
         assert watched.tick() == []
-    assert watched.workspace.catalog.recordings() == []
+    assert watched.workspace.catalog.recordings.all() == []
     assert [watched.tick() for _ in range(3)] == [["drive"], [], []]
 
 
@@ -158,7 +158,7 @@ def test_a_moved_file_is_linked_again_and_not_launched(watched: Watched) -> None
     assert [watched.tick() for _ in range(3)] == [[]] * 3
     row = watched.row("drive")
     assert (row.source_path, row.path, row.missing_since) == (str(moved), str(moved), None)
-    assert len(watched.workspace.catalog.recordings()) == 1
+    assert len(watched.workspace.catalog.recordings.all()) == 1
 
 
 def test_a_removed_file_is_noted_and_nothing_is_deleted(watched: Watched) -> None:
@@ -170,7 +170,7 @@ def test_a_removed_file_is_noted_and_nothing_is_deleted(watched: Watched) -> Non
     watched.put("drive.svo2")
     assert [watched.tick() for _ in range(3)] == [[]] * 3
     assert watched.row("drive").missing_since is None
-    actions = [event.action for event in watched.workspace.catalog.audit_events("drive")]
+    actions = [event.action for event in watched.workspace.catalog.audit.events("drive")]
     assert actions == ["recording.add", "recording.missing", "recording.found"]
 
 
@@ -234,7 +234,7 @@ def test_all_of_many_new_files_are_taken_in_after_as_many_ticks_as_there_are_pag
     pages = [watched.tick() for _ in range(1 + count // batch)]
     assert pages == [[], *(keys[first : first + batch] for first in range(0, count, batch))]
     assert len({run_key for run_key, _ in watched.launched}) == count
-    assert [row.key for row in watched.workspace.catalog.recordings()] == sorted(watched.instance.get_dynamic_partitions("recordings"))
+    assert watched.workspace.catalog.recordings.all_keys() == sorted(watched.instance.get_dynamic_partitions("recordings"))
     assert [watched.tick(), watched.tick()] == [[], []]
     assert "0 files wait" in watched.skipped
 

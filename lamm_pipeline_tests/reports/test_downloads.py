@@ -46,7 +46,7 @@ def export(world: World, files: dict[str, bytes] = FILES, version: str = "night.
     """Publish a version as COCO; with `sparse` also a file of so many zeros that takes no place on the disk."""
     artifact = publish(world.store, files, version, sparse)
     number = int(version.rpartition("v")[2])
-    world.catalog.add_version(
+    world.catalog.versions.add(
         DatasetVersion(
             key=version,
             name="night",

@@ -32,7 +32,7 @@ def test_the_dashboard_is_the_present_and_its_feed_goes_on_from_any_place(tmp_pa
         assert all(each["href"] or each["note"] for each in found["links"])
         key = scene(0).scene_id
         for number in range(40):
-            catalog.audit(f"person-{number}", "tag.add", key, {"tag": "night"})
+            catalog.audit.add(f"person-{number}", "tag.add", key, {"tag": "night"})
         found = site.get("/api/dashboard").content["feed"]
         assert [each["actor"] for each in found["entries"]] == [f"person-{number}" for number in range(39, 9, -1)]
         older = site.get(f"/api/activity?before={found['after']}").content
@@ -65,7 +65,7 @@ def test_a_person_sees_the_state_of_everything_and_gets_to_it(browser: Browser, 
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert "NaN" not in page.inner_text("main")
         page.locator("#labelling").get_by_role("link", name="Labelled", exact=True).focus()
-        catalog.audit("grace", "recording.add", scenes[0].scene_id, {})
+        catalog.audit.add("grace", "recording.add", scenes[0].scene_id, {})
         expect(page.locator("#feed li").first).to_contain_text(re.compile("grace added .*just now"))
         focused = page.evaluate("document.activeElement.textContent")
         assert focused == "Labelled"  # what is new does not take people from where they are
@@ -85,9 +85,9 @@ def test_a_person_sees_the_state_of_everything_and_gets_to_it(browser: Browser, 
 def test_names_and_reasons_are_text_and_never_markup(browser: Browser, tmp_path: Path) -> None:
     world = World(tmp_path / "root")
     publish(world, [0.25, 0.5], evaluation=EVIL, iou=0.5)
-    world.catalog.tag("drive", [EVIL[:90]], EVIL)
-    world.catalog.audit(EVIL, "evaluation.add", EVIL, {})
-    world.catalog.audit(EVIL, EVIL[:50], EVIL, {"tag": EVIL})
+    world.catalog.tags.add(["drive"], [EVIL[:90]], EVIL)
+    world.catalog.audit.add(EVIL, "evaluation.add", EVIL, {})
+    world.catalog.audit.add(EVIL, EVIL[:50], EVIL, {"tag": EVIL})
     with open_instance(world.root) as instance:
         runs = SmallRuns(instance, "drive", EVIL)
         runs.rows("drive", sound=False, lamm__actor=EVIL)

@@ -78,18 +78,18 @@ def test_a_request_without_one_clear_host_gets_nothing(site: Site, lines: str) -
 )
 @pytest.mark.parametrize("what", ["decisions", "undo", "labelling"])
 def test_another_page_in_the_same_browser_cannot_write(world: World, site: Site, headers: dict[str, str], status: int, what: str) -> None:
-    world.catalog.set_labelling("drive", "ada", status="in_review")
+    world.catalog.labelling.set(["drive"], "ada", status="in_review")
     content = {"actor": "eve", "decisions": [decision(world, "annotation", "drive:000000:0", "exclude")], "status": "labelled"}
     assert site.post(f"/api/recordings/drive/{what}", content, headers).status == status
-    assert world.catalog.decisions("drive") == []
-    assert world.catalog.labelling("drive").status == "in_review"
+    assert world.catalog.decisions.of("drive") == []
+    assert world.catalog.labelling.of("drive").status == "in_review"
 
 
 def test_our_own_page_can_write(world: World, site: Site) -> None:
     headers = {"Origin": site.url, "Sec-Fetch-Site": "same-origin"}
     content = {"actor": "eve", "decisions": [decision(world, "annotation", "drive:000000:0", "exclude")]}
     assert site.post(DECIDE, content, headers).status == 200
-    assert [each.actor for each in world.catalog.decisions("drive")] == ["eve"]
+    assert [each.actor for each in world.catalog.decisions.of("drive")] == ["eve"]
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
@@ -156,7 +156,7 @@ def test_with_the_cookie_another_page_still_cannot_write(world: World, guarded: 
     cookie = guarded.post("/login", {"token": TOKEN}).headers["set-cookie"].split(";")[0]
     content = {"actor": "eve", "decisions": [decision(world, "annotation", "drive:000000:0", "exclude")]}
     assert guarded.post(DECIDE, content, {"Cookie": cookie, "Origin": "http://evil.example"}).status == 403
-    assert world.catalog.decisions("drive") == []
+    assert world.catalog.decisions.of("drive") == []
     assert guarded.post(DECIDE, content, {"Cookie": cookie, "Origin": guarded.url}).status == 200
 
 
@@ -175,7 +175,7 @@ def test_requests_that_are_too_large_are_refused_whether_they_say_so_or_not(worl
     assert post_raw(site, "Content-Length: -1\r\n", b"") == 400
     assert post_raw(site, "Content-Length: 99999999999999999999\r\n", b"") == 413
     assert site.raw(b"GET /" + b"a" * 60_000 + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").status in (400, 404)
-    assert world.catalog.decisions("drive") == []
+    assert world.catalog.decisions.of("drive") == []
 
 
 def test_a_request_that_does_not_end_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,14 +191,14 @@ def test_what_is_no_request_is_refused_with_a_sentence(world: World, site: Site,
     found = site.request("POST", DECIDE, body, WRITES)
     assert found.status == 400
     assert found.content["error"].endswith(".")
-    assert world.catalog.decisions("drive") == []
+    assert world.catalog.decisions.of("drive") == []
 
 
 @pytest.mark.parametrize("actor", ["", "  ", "x" * 201, "two\nlines", "\x00", None, 3, ["eve"]])
 def test_a_decision_needs_somebody_who_takes_it(world: World, site: Site, actor: object) -> None:
     content = {"actor": actor, "decisions": [decision(world, "annotation", "drive:000000:0", "exclude")]}
     assert "who decides" in site.post(DECIDE, content).content["error"]
-    assert world.catalog.decisions("drive") == []
+    assert world.catalog.decisions.of("drive") == []
 
 
 @pytest.mark.parametrize(

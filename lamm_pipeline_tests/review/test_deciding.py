@@ -46,7 +46,7 @@ def publish_sequences(world: World, box_xyxyn: tuple[float, float, float, float]
 @pytest.mark.requirement("CUR-03", "CUR-04", "CAT-13")
 def test_what_is_said_is_kept_with_the_version_and_the_place_it_is_about(world: World) -> None:
     say(world, annotation(PERSON), NewDecision("frame", "drive:000002", "reviewed_empty"), NewDecision("class", "cone", "exclude"))
-    person, frame, cone = world.catalog.decisions("drive")
+    person, frame, cone = world.catalog.decisions.of("drive")
     assert person.data_version == world.detections.version
     assert person.value == {"anchor": [{"frame_id": "drive:000000", "class_id": "person", "box_xyxy": [100.0, 20.0, 124.0, 90.0]}]}
     assert (frame.data_version, frame.value) == (world.frames.version, {})
@@ -68,7 +68,7 @@ def test_what_is_said_is_kept_with_the_version_and_the_place_it_is_about(world: 
 def test_when_one_thing_cannot_be_said_nothing_is_remembered(world: World, wrong: NewDecision, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         say(world, annotation("drive:000000:0"), wrong)
-    assert world.catalog.decisions("drive") == []
+    assert world.catalog.decisions.of("drive") == []
 
 
 def test_an_unknown_recording_is_said(world: World) -> None:
@@ -92,7 +92,7 @@ def test_decisions_follow_the_detections_when_they_are_computed_again_and_come_b
     assert back.lost == ()
     assert back.state.annotations[PERSON].action is Action.keep
     assert back.state.annotations["drive:000003:1"].class_id == "barrier"
-    assert carried_to(world.store, "drive", world.catalog.decisions("drive")) == back
+    assert carried_to(world.store, "drive", world.catalog.decisions.of("drive")) == back
 
 
 @pytest.mark.requirement("SEQ-15")
@@ -103,7 +103,7 @@ def test_a_person_corrects_a_sequence_and_it_is_found_again_when_it_is_clustered
         NewDecision("sequence", "drive:s0001", "set_positive", {"is_positive": False}),
         NewDecision("sequence", "drive:s0001", "set_false_positive_types", {"types": ["light"]}),
     )
-    [decision, _] = world.catalog.decisions("drive")
+    [decision, _] = world.catalog.decisions.of("drive")
     assert decision.value["anchor"][0] == {
         "frame_id": "drive:000000",
         "class_id": "car",

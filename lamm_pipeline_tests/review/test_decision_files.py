@@ -45,7 +45,7 @@ def request(world: World, **values: Any) -> None:
 
 
 def taken(world: World) -> list[tuple[str, str]]:
-    return [(each.subject, each.action) for each in world.catalog.decisions("drive")]
+    return [(each.subject, each.action) for each in world.catalog.decisions.of("drive")]
 
 
 def bare(document: Document) -> Document:
@@ -122,7 +122,7 @@ def test_corrected_classes_boxes_and_masks_and_removed_annotations_become_decisi
     assert state.annotations[PERSON].mask_rle == smaller
     assert state.annotations["drive:000003:0"].class_id == "truck"
     assert state.annotations[CONE].excluded
-    assert {each.actor for each in world.catalog.decisions("drive")} == {"eve"}
+    assert {each.actor for each in world.catalog.decisions.of("drive")} == {"eve"}
     again = json.loads(export(world).read_text())
     assert {each["detection_id"] for each in again["annotations"]} == {PERSON, "drive:000000:0", "drive:000001:0", "drive:000003:0"}
     assert next(each["bbox"] for each in again["annotations"] if each["detection_id"] == PERSON) == [102.0, 18.0, 26.0, 74.0]
@@ -152,7 +152,7 @@ def test_new_objects_unknown_classes_and_foreign_images_are_reported_and_not_gue
     assert CONE not in {subject for subject, _ in taken(world)}  # its class came back as zebra
     assert found["new_objects_not_imported"] == 1
     assert found["first_new_objects"] == [{"image": "drive_000002.png", "class": "car", "box_xyxy": [5.0, 5.0, 25.0, 25.0]}]
-    [event] = [each for each in world.catalog.audit_events("drive") if each.action == "decisions.import"]
+    [event] = [each for each in world.catalog.audit.events("drive") if each.action == "decisions.import"]
     assert event.details["images_unmatched"] == 1
 
 

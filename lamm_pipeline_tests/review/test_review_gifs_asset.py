@@ -28,7 +28,7 @@ class House:
     def __init__(self, root: Path, sequences: tuple[SequenceAnnotation, ...] = (sequence(1), sequence(2, range(3, 6)))) -> None:
         self.workspace = Workspace(root=str(root))
         facts = {"source_path": "drive.svo2", "path": "drive.svo2", "size": 1, "mtime_ns": 1, "quick_digest": "d"}
-        assert self.workspace.catalog.add_recording(Recording(key="drive", **facts, added_at=now(), added_by="ada"))
+        assert self.workspace.catalog.recordings.add(Recording(key="drive", **facts, added_at=now(), added_by="ada"))
         self.instance = dg.DagsterInstance.ephemeral()
         self.instance.add_dynamic_partitions("recordings", ["drive"])
         self.publish("frames", lambda folder: frame_registry.write(folder / frame_registry.FILE_NAME, images(folder)))
@@ -109,7 +109,7 @@ def test_a_dry_run_makes_nothing_and_force_makes_all_again(tmp_path: Path) -> No
     [observed] = dry.asset_observations_for_node("review_gifs")
     assert [each.data["sequence"] for each in observed.metadata["planned"].value.records] == ["drive:s0001", "drive:s0002"]
     assert house.artifact is None
-    assert house.workspace.catalog.labelling("drive").status == "unlabelled"
+    assert house.workspace.catalog.labelling.of("drive").status == "unlabelled"
     house.run()
     assert house.artifact is not None
     file = house.artifact.file(gifs.FILE_NAME)
@@ -124,17 +124,17 @@ def test_a_dry_run_makes_nothing_and_force_makes_all_again(tmp_path: Path) -> No
 def test_the_stage_moves_on_when_asked_and_only_if_there_is_a_gif(tmp_path: Path) -> None:
     house = House(tmp_path / "a")
     house.run()
-    assert house.workspace.catalog.labelling("drive").status == "unlabelled"
+    assert house.workspace.catalog.labelling.of("drive").status == "unlabelled"
     house.run(update_stage=True)
-    assert house.workspace.catalog.labelling("drive").status == "in_progress"
-    house.workspace.catalog.set_labelling("drive", "ada", status="labelled")
+    assert house.workspace.catalog.labelling.of("drive").status == "in_progress"
+    house.workspace.catalog.labelling.set(["drive"], "ada", status="labelled")
     house.run(update_stage=True)
-    assert house.workspace.catalog.labelling("drive").status == "labelled", "never back"
+    assert house.workspace.catalog.labelling.of("drive").status == "labelled", "never back"
     without = House(tmp_path / "b", (sequence(1, range(50, 52)),))
     told = metadata(without.run(update_stage=True))
     assert told["gifs"] == 0
     assert told["without_gifs"].records[0].data == {"sequence": "drive:s0001", "reason": "none of its 2 images can be used"}
-    assert without.workspace.catalog.labelling("drive").status == "unlabelled"
+    assert without.workspace.catalog.labelling.of("drive").status == "unlabelled"
 
 
 def test_nothing_to_review_is_a_reason_and_no_failure(tmp_path: Path) -> None:

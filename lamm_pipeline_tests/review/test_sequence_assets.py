@@ -48,7 +48,7 @@ class House:
         self.instance = dg.DagsterInstance.ephemeral()
         self.instance.add_dynamic_partitions("recordings", ["drive"])
         values = {"path": "drive.svo2", "size": 1, "mtime_ns": 1, "quick_digest": "00", "added_at": now(), "added_by": "ada"}
-        self.workspace.catalog.add_recording(Recording(key="drive", source_path="drive.svo2", **values))
+        self.workspace.catalog.recordings.add(Recording(key="drive", source_path="drive.svo2", **values))
         self.frames = self.publish("frames", {}, write_frames)
         self.detect(found)
 

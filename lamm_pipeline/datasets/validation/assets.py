@@ -43,7 +43,7 @@ VALIDATION_VERSION = "1"
 def validation_report(context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace) -> dg.MaterializeResult:
     """Validate a version."""
     with sentences_as_failures():
-        workspace.catalog.version(context.partition_key)
+        workspace.catalog.versions.get(context.partition_key)
         version = read_version(Path(workspace.root), context.partition_key)
         curated = workspace.version_artifact(context.partition_key, "curated_dataset")
         split = workspace.version_artifact(context.partition_key, "splits")

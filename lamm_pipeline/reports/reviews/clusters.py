@@ -167,7 +167,7 @@ class Clusters:
     def _present(self, recording: str) -> Present:
         store, catalog = self.workspace.store, self.workspace.catalog
         versions = tuple(store.current_version(ArtifactKey("recordings", recording, asset)) for asset in MADE_OF)
-        return Present(recording, versions, catalog.decision_watermark(recording))
+        return Present(recording, versions, catalog.decisions.watermark(recording))
 
     def _read(self, present: Present) -> Known:
         workspace, recording = self.workspace, present.recording

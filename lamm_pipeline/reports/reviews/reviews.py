@@ -50,8 +50,8 @@ class Reviews:
             query: a part of the key or a tag; empty for all.
         """
         catalog = self.workspace.catalog
-        tags, labellings = catalog.all_tags(), catalog.labellings()
-        keys = [row.key for row in catalog.recordings()]
+        tags, labellings = catalog.tags.all(), catalog.labelling.all()
+        keys = catalog.recordings.all_keys()
         wanted = [key for key in keys if query.lower() in key.lower() or query in tags.get(key, ())]
         rows = []
         for key in wanted[offset : offset + limit]:
@@ -68,12 +68,12 @@ class Reviews:
 
     def summary(self, recording: str) -> dict[str, Any]:
         """Counts and progress of one recording; what nobody has decided on is not read for it."""
-        self.workspace.catalog.recording(recording)
+        self.workspace.catalog.recordings.get(recording)
         try:
             artifacts = self._shown(recording)
         except InputError:
             return {"ready": False, "frames": None, "progress": None, "lost": 0}
-        watermark = self.workspace.catalog.decision_watermark(recording)
+        watermark = self.workspace.catalog.decisions.watermark(recording)
         frames = artifacts.frames.counts.get("extracted_frames")
         if watermark == 0:
             annotations = 0 if artifacts.detections is None else artifacts.detections.counts.get("detections", 0)
@@ -97,7 +97,7 @@ class Reviews:
         Raises:
             InputError: there is no such recording, or nothing of it to see.
         """
-        self.workspace.catalog.recording(recording)
+        self.workspace.catalog.recordings.get(recording)
         artifacts = self._shown(recording)
         key = ("data", recording, *self._in_force(recording).values())
         return self._remember(key, lambda: read_review_data(self.workspace.store, recording, artifacts))
@@ -128,14 +128,14 @@ class Reviews:
 
     def state(self, recording: str) -> dict[str, Any]:
         """All that people have said about a recording."""
-        data, watermark = self.data(recording), self.workspace.catalog.decision_watermark(recording)
+        data, watermark = self.data(recording), self.workspace.catalog.decisions.watermark(recording)
         found = state_to_json(data, self._carried(recording))
         return {"watermark": watermark, "versions": data.shown.versions, "labelling": self._labelling(recording), **found}
 
     def pulse(self, recording: str) -> dict[str, Any]:
         """What tells a page whether it still shows the present: the newest decision, and the versions in force."""
-        self.workspace.catalog.recording(recording)
-        return {"watermark": self.workspace.catalog.decision_watermark(recording), "versions": self._shown(recording).versions}
+        self.workspace.catalog.recordings.get(recording)
+        return {"watermark": self.workspace.catalog.decisions.watermark(recording), "versions": self._shown(recording).versions}
 
     def masks(self, recording: str, places: Sequence[int]) -> dict[str, Any]:
         """Masks of the annotations of some frames, corrected ones in place of the models'."""
@@ -189,16 +189,16 @@ class Reviews:
         if not isinstance(wanted, list) or not 0 < len(wanted) <= MAX_DECISIONS or not all(type(each) is int for each in wanted):
             raise InputError(f"`decisions` is a list of 1 to {MAX_DECISIONS} ids of decisions.")
         catalog = self.workspace.catalog
-        known = {each.id for each in catalog.decisions(recording)}
+        known = {each.id for each in catalog.decisions.of(recording)}
         for each in wanted:
             if each not in known:
                 raise InputError(f"Recording {recording} has no decision {each}.")
-        ids = [catalog.undo(each, actor) for each in sorted(wanted, reverse=True)]
+        ids = [catalog.decisions.undo(each, actor) for each in sorted(wanted, reverse=True)]
         return self._changed(recording, request, ids, wanted)
 
     def set_labelling(self, recording: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Say how far labelling is; `actor`, `status`."""
-        self.workspace.catalog.set_labelling(recording, actor_of(request), status=parse_status(str(request.get("status"))))
+        self.workspace.catalog.labelling.set([recording], actor_of(request), status=parse_status(str(request.get("status"))))
         return self._labelling(recording)
 
     def history(self, recording: str, before: int | None, subject: str | None) -> dict[str, Any]:
@@ -210,8 +210,8 @@ class Reviews:
             subject: only decisions about this; None for all.
         """
         catalog = self.workspace.catalog
-        catalog.recording(recording)
-        log = catalog.decisions(recording)
+        catalog.recordings.get(recording)
+        log = catalog.decisions.of(recording)
         rows = [
             row
             for row in reversed(decision_rows(log, carried_to(self.workspace.store, recording, log)))
@@ -221,7 +221,7 @@ class Reviews:
             row["value"] = {name: content for name, content in row["value"].items() if name != "mask_rle"}
         events = [
             {"at": f"{each.at:%Y-%m-%dT%H:%M:%SZ}", "actor": each.actor, "action": each.action, "details": each.details}
-            for each in reversed(catalog.audit_events(recording))
+            for each in reversed(catalog.audit.events(recording))
             if each.action.startswith(("labelling.", "tag.", "decisions."))
         ]
         return {"decisions": rows[:MAX_ROWS], "more": len(rows) > MAX_ROWS, "events": events[:MAX_ROWS] if before is None else []}
@@ -240,7 +240,7 @@ class Reviews:
             ids: of the rows that the change added.
             concerned: ids of the decisions whose subjects are seen differently now.
         """
-        data, watermark = self.data(recording), self.workspace.catalog.decision_watermark(recording)
+        data, watermark = self.data(recording), self.workspace.catalog.decisions.watermark(recording)
         carried = self._carried(recording)
         known = request.get("watermark")
         everything = (*carried.decisions, *(each.decision for each in carried.lost))
@@ -259,11 +259,11 @@ class Reviews:
         versions = {str(kind): in_force[asset] for kind, asset in ASSETS.items()}
         key = ("carried", recording, *versions.values())
         newest, carried = self._remember(key, lambda: (0, Carried((), ())))
-        log = catalog.decisions(recording, after=newest)
+        log = catalog.decisions.of(recording, after=newest)
         if log:
             grown = extended(carried, log, versions)
             if grown is None:
-                log = catalog.decisions(recording)
+                log = catalog.decisions.of(recording)
                 grown = carried_to(store, recording, log)
             carried = grown
             self._keep(key, (log[-1].id, carried))
@@ -278,8 +278,8 @@ class Reviews:
         return {asset: self.workspace.store.current_version(ArtifactKey("recordings", recording, asset)) for asset in SHOWN_ASSETS}
 
     def _labelling(self, recording: str) -> dict[str, Any]:
-        row = self.workspace.catalog.labelling(recording)
-        return {"status": row.status, "labeler": row.labeler, "tags": self.workspace.catalog.tags(recording)}
+        row = self.workspace.catalog.labelling.of(recording)
+        return {"status": row.status, "labeler": row.labeler, "tags": self.workspace.catalog.tags.of(recording)}
 
     def _remember(self, key: tuple[Any, ...], make: Callable[[], _T]) -> _T:
         """What `make` returns, made once for a key."""

@@ -29,9 +29,9 @@ def details(workspace: Workspace, library: SceneLibrary, key: str) -> dict[str, 
         key: of the recording.
     """
     scene, catalog = library.queries().scenes[key], workspace.catalog
-    row = catalog.recording(key)
-    events = [each for each in catalog.audit_events(key) if each.action.startswith(HISTORY)]
-    versions = {each.key: each for each in catalog.versions()}
+    row = catalog.recordings.get(key)
+    events = [each for each in catalog.audit.events(key) if each.action.startswith(HISTORY)]
+    versions = {each.key: each for each in catalog.versions.all()}
     return {
         "scene": {name: value for name, value in vars(scene).items() if name not in {"artifacts", "captured_at"}},
         "captured_at": None if scene.captured_at is None else f"{scene.captured_at:%Y-%m-%d %H:%M:%S} UTC",
@@ -57,7 +57,7 @@ def details(workspace: Workspace, library: SceneLibrary, key: str) -> dict[str, 
             {"at": _moment(each.at), "actor": each.actor, "action": each.action, "details": each.details}
             for each in reversed(events[-MAX_EVENTS:])
         ],
-        "decisions": len(catalog.decisions(key)),
+        "decisions": len(catalog.decisions.of(key)),
         "datasets": [
             {
                 "version": name,

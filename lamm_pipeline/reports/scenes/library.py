@@ -65,7 +65,7 @@ class Scenes:
     def vocabulary(self) -> dict[str, Any]:
         """What the page offers: columns, tags, labelers, statuses, drafts, datasets, formats."""
         queries = self.library.queries()
-        names = sorted({each.name for each in self.workspace.catalog.versions()})
+        names = sorted({each.name for each in self.workspace.catalog.versions.all()})
         return {
             "columns": dict(COLUMNS),
             "tags": queries.words("tags"),
@@ -174,7 +174,7 @@ class Scenes:
                 **texts,
             )
             add_version_partitions(instance, [version.key])
-        workspace.catalog.audit(who, BUILT, version.key, {"scenes": len(draft.scenes)})
+        workspace.catalog.audit.add(who, BUILT, version.key, {"scenes": len(draft.scenes)})
         discard_draft(root, name)
         return {"version": version.key, "new": new, "scenes": len(draft.scenes)}
 
@@ -236,12 +236,12 @@ class Scenes:
         }
 
     def _newest(self, name: str) -> str | None:
-        rows = self.workspace.catalog.versions(check_name(name))
+        rows = self.workspace.catalog.versions.all(check_name(name))
         return rows[-1].key if rows else None
 
     def _previous(self, name: str) -> dict[str, str]:
         """Split of the scenes that the newest published split of a dataset keeps whole."""
-        for row in reversed(self.workspace.catalog.versions(check_name(name))):
+        for row in reversed(self.workspace.catalog.versions.all(check_name(name))):
             artifact = self.workspace.store.current(ArtifactKey("datasets", row.key, "splits"))
             if artifact is not None:
                 parts = read_summary(artifact.folder)["splits"]

@@ -276,7 +276,7 @@ def feed_to_json(feed: Feed) -> dict[str, Any]:
 
 
 def _places(workspace: Workspace, queries: SceneQueries) -> Callable[[str | None], str | None]:
-    versions = {each.key for each in workspace.catalog.versions()}
+    versions = {each.key for each in workspace.catalog.versions.all()}
 
     def place_of(partition: str | None) -> str | None:
         if partition in queries.scenes:
@@ -318,8 +318,8 @@ def _is_reviewable(scene: Scene) -> bool:
 
 def _volume(workspace: Workspace, everything: SceneNumbers, sizes: dict[str, int]) -> Volume:
     catalog = workspace.catalog
-    keys = [ArtifactKey("datasets", row.key, asset) for row in catalog.versions() for asset in DATASET_ASSETS]
-    keys += [ArtifactKey("annotation_exports", row.key, "annotation_export") for row in catalog.exports.all()]
+    keys = [ArtifactKey("datasets", row.key, asset) for row in catalog.versions.all() for asset in DATASET_ASSETS]
+    keys += [ArtifactKey("annotation_exports", key, "annotation_export") for key in catalog.exports.all_keys()]
     present = {}
     for key in keys:
         version = workspace.store.current_version(key)
@@ -353,7 +353,7 @@ def _run_row(run: PastRun, problem: str | None, place_of: Callable[[str | None],
 
 
 def _waiting(workspace: Workspace, everything: SceneNumbers, paused: int, url: str) -> tuple[Waiting, ...]:
-    missing = workspace.catalog.scenes.missing()
+    missing = workspace.catalog.recordings.missing()
     started = drafts(workspace.settings.root)
     approval = everything.statuses.get(LabellingStatus.in_review, 0)
     found = (

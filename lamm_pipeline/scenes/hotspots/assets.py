@@ -46,7 +46,7 @@ def uncertainty_hotspots(context: dg.AssetExecutionContext, config: HotspotsConf
     """Rank all scenes and frames."""
     with sentences_as_failures():
         told = known(workspace.catalog, Path(workspace.root))
-        inputs = scene_inputs(workspace.store, told, workspace.catalog.decision_watermarks())
+        inputs = scene_inputs(workspace.store, told, workspace.catalog.decisions.watermarks())
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
             return find_hotspots(workspace.store, inputs, config, draft, progress, workers=config.workers)

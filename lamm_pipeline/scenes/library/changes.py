@@ -16,7 +16,8 @@ def change_tag(catalog: Catalog, scenes: Sequence[str], tag: str, actor: str, *,
     Raises:
         InputError: it is no tag, or a scene is unknown.
     """
-    return catalog.scenes.tag(scenes, check_tag(tag), actor, remove=remove)
+    tags = [check_tag(tag)]
+    return catalog.tags.remove(scenes, tags, actor) if remove else catalog.tags.add(scenes, tags, actor)
 
 
 def change_labelling(catalog: Catalog, scenes: Sequence[str], actor: str, *, status: str | None = None, labeler: str | None = None) -> int:
@@ -37,4 +38,4 @@ def change_labelling(catalog: Catalog, scenes: Sequence[str], actor: str, *, sta
     if labeler is not None and (len(labeler) > MAX_LABELER or (labeler and not labeler.isprintable())):
         raise InputError(f"A labeler has a name of at most {MAX_LABELER} characters on one line; an empty one stands for nobody.")
     known = None if status is None else parse_status(status)
-    return catalog.scenes.label(scenes, actor, status=known, labeler=None if labeler is None else labeler.strip())
+    return catalog.labelling.set(scenes, actor, status=known, labeler=None if labeler is None else labeler.strip())

@@ -83,7 +83,7 @@ def known(catalog: Catalog, root: Path) -> Known:
     """Ask the catalog about all recordings; a handful of queries, however many there are."""
     datasets: dict[str, list[str]] = {}
     problems = []
-    for version in catalog.versions():
+    for version in catalog.versions.all():
         try:
             members = _members(root, version.key, version.manifest_digest)
         except InputError as error:
@@ -92,10 +92,10 @@ def known(catalog: Catalog, root: Path) -> Known:
         for member in members:
             datasets.setdefault(member, []).append(version.key)
     return Known(
-        recordings={row.key: row for row in catalog.recordings()},
-        sources={row.id: row.name for row in catalog.datasets()},
-        tags=catalog.all_tags(),
-        labellings=catalog.labellings(),
+        recordings={row.key: row for row in catalog.recordings.all()},
+        sources={row.id: row.name for row in catalog.source_datasets.all()},
+        tags=catalog.tags.all(),
+        labellings=catalog.labelling.all(),
         datasets=datasets,
         problems=tuple(problems),
     )

@@ -29,7 +29,7 @@ class SceneLibrary:
     def queries(self) -> SceneQueries:
         """Answers questions about the scenes of this moment."""
         with self._lock:
-            key = (self.store.current_version(KEY), self.catalog.scenes.watermark())
+            key = (self.store.current_version(KEY), self.catalog.audit.watermark())
             if self._ready is None or self._ready[0] != key:
                 told = known(self.catalog, self.root)
                 if self._read is None or self._read[0] != key[0]:

@@ -16,8 +16,8 @@ from lamm_pipeline.scenes.library.dataset_draft import BUILT
 def export_built_versions(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.SensorResult:
     """Look for versions that were saved since the last time."""
     done = int(context.cursor) if context.cursor is not None and context.cursor.isdecimal() else 0
-    events = workspace.catalog.scenes.events_after(done, BUILT)
-    there = {row.key for row in workspace.catalog.versions()}
+    events = workspace.catalog.audit.events(action=BUILT, after=done)
+    there = {row.key for row in workspace.catalog.versions.all()}
     wanted = [each for each in events if each.subject in there]
     return dg.SensorResult(
         run_requests=[

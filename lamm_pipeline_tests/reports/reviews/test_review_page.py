@@ -58,10 +58,10 @@ def press(page: Page, *keys: str) -> None:
 def settled(page: Page, world: World, count: int) -> None:
     """Wait until so many decisions are in the catalog."""
     for _ in range(PATIENCE_S * 20):
-        if len(world.catalog.decisions("drive")) >= count:
+        if len(world.catalog.decisions.of("drive")) >= count:
             break
         page.wait_for_timeout(50)
-    assert len(world.catalog.decisions("drive")) == count, said(world)
+    assert len(world.catalog.decisions.of("drive")) == count, said(world)
 
 
 def becomes_true(page: Page, expression: str) -> None:
@@ -74,7 +74,7 @@ def becomes_true(page: Page, expression: str) -> None:
 
 
 def said(world: World) -> list[tuple[str, str]]:
-    return [(each.subject.removeprefix("drive:"), each.action) for each in world.catalog.decisions("drive")]
+    return [(each.subject.removeprefix("drive:"), each.action) for each in world.catalog.decisions.of("drive")]
 
 
 def kept_by_the_next_selection(world: World) -> tuple[list[str], list[str]]:
@@ -104,7 +104,7 @@ def test_ten_annotations_are_reviewed_by_keyboard_and_stand_in_the_catalog(world
         ("000002:0", "keep"),
         ("000002:1", "keep"),
     ]
-    rows = world.catalog.decisions("drive")
+    rows = world.catalog.decisions.of("drive")
     assert {each.actor for each in rows} == {"eve"}
     assert {each.data_version for each in rows} == {world.detections.version}
     assert all(each.value["anchor"] for each in rows)
@@ -133,7 +133,7 @@ def test_undo_and_redo_go_back_to_where_it_was_said(world: World, page: Page) ->
     expect(page.locator("#progress-text")).to_have_text("1 of 12 annotations reviewed")
     press(page, "u", "Shift+U")
     settled(page, world, 5)
-    assert [(each.action, each.reverts) for each in world.catalog.decisions("drive")] == [
+    assert [(each.action, each.reverts) for each in world.catalog.decisions.of("drive")] == [
         ("exclude", None),
         ("exclude", None),
         ("undo", 2),
@@ -154,9 +154,9 @@ def test_frames_are_reviewed_and_an_empty_one_becomes_a_negative(world: World, p
     press(page, "Enter")
     settled(page, world, 3)
     assert said(world) == [("000003", "reviewed_empty"), ("000000", "exclude"), ("000001", "note")]
-    assert world.catalog.decisions("drive")[2].note == "too dark & <b>wet</b>"
+    assert world.catalog.decisions.of("drive")[2].note == "too dark & <b>wet</b>"
     expect(page.locator("#facts")).to_contain_text("too dark & <b>wet</b>")
-    assert world.catalog.decisions("drive")[0].data_version == world.frames.version
+    assert world.catalog.decisions.of("drive")[0].data_version == world.frames.version
 
 
 def test_objects_are_reviewed_with_their_gifs(world: World, site: Site, browser: Browser) -> None:
@@ -169,7 +169,7 @@ def test_objects_are_reviewed_with_their_gifs(world: World, site: Site, browser:
         assert page.get_by_alt_text("s0001 in the whole picture, moving").evaluate("image => image.naturalWidth") == 1
         press(page, "x")
         settled(page, world, 1)
-        (row,) = world.catalog.decisions("drive")
+        (row,) = world.catalog.decisions.of("drive")
         assert (row.subject_kind, row.subject, row.action, row.data_version) == ("sequence", "drive:s0001", "exclude", sequences.version)
         press(page, "2", "Home")
         expect(page.locator("#headline")).to_contain_text("left out with its sequence")
@@ -237,7 +237,7 @@ def test_boxes_are_not_drawn_over_the_picture_of_another_frame(page: Page) -> No
 
 def test_names_and_notes_are_text_and_never_markup(world: World, site: Site, browser: Browser) -> None:
     evil = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
-    world.catalog.tag("drive", [evil[:90]], evil)
+    world.catalog.tags.add(["drive"], [evil[:90]], evil)
     site.decide(decision(world, "annotation", "drive:000000:0", "exclude", note=evil), actor=evil)
     world.detect({0: []}, 0.9)  # what was said is lost now, and listed
     with opened(browser, f"{site.url}/recordings/drive") as page:
@@ -260,7 +260,7 @@ def test_the_page_says_when_the_data_were_computed_again(world: World, page: Pag
     world.detect(many(), 0.9)
     press(page, "x")
     expect(page.get_by_role("alert")).to_contain_text(WARNING)
-    assert world.catalog.decisions("drive")[0].data_version == before
+    assert world.catalog.decisions.of("drive")[0].data_version == before
     page.get_by_role("button", name="Reload").click()
     expect(page.locator("#progress-text")).to_have_text("1 of 12 annotations reviewed")
 

@@ -148,7 +148,7 @@ def test_a_decision_stands_in_the_catalog_with_who_when_and_about_which_version(
         decision(world, "annotation", CAR, "set_class", class_id="van"),
     ]
     answer = site.decide(*said).content
-    rows = world.catalog.decisions("drive")
+    rows = world.catalog.decisions.of("drive")
     assert answer["ids"] == [each.id for each in rows]
     assert [(each.actor, each.subject, each.action, each.note) for each in rows] == [
         ("eve", PERSON, "exclude", "a poster"),
@@ -188,17 +188,17 @@ def test_undo_takes_back_and_undoing_that_brings_back(world: World, site: Site) 
     again = undo(site, *back["ids"], watermark=back["watermark"]).content
     assert outcome(again, site, PERSON)["excluded_by"] == "annotation"
     assert again["verdicts"]["annotation"][PERSON]["note"] == "hm"
-    assert len(world.catalog.decisions("drive")) == 6
+    assert len(world.catalog.decisions.of("drive")) == 6
     assert "undone already" in undo(site, *back["ids"]).content["error"]
 
 
 def test_decisions_of_another_recording_cannot_be_undone_here(world: World, site: Site) -> None:
     (world.root / "other.svo2").write_text("other")
     add_files(world.catalog, [world.root / "other.svo2"], "ada")
-    (number,) = world.catalog.add_decisions("other", [NewDecision("class", "car", "exclude")], "ada")
+    (number,) = world.catalog.decisions.add("other", [NewDecision("class", "car", "exclude")], "ada")
     found = undo(site, number)
     assert (found.status, found.content["error"]) == (400, f"Recording drive has no decision {number}.")
-    assert len(world.catalog.decisions("other")) == 1
+    assert len(world.catalog.decisions.of("other")) == 1
 
 
 @pytest.mark.parametrize(
@@ -231,13 +231,13 @@ def test_what_cannot_be_said_is_refused_and_nothing_else_of_the_request_is_taken
     found = site.decide(decision(world, "annotation", CAR, "keep"), decision(world, "annotation", PERSON, "exclude") | wrong)
     assert found.status == 400
     assert sentence in found.content["error"]
-    assert world.catalog.decisions("drive") == []
+    assert world.catalog.decisions.of("drive") == []
 
 
 def test_nobody_can_forge_where_an_annotation_is(world: World, site: Site) -> None:
     elsewhere = [{"frame_id": "drive:000003", "class_id": "cone", "box_xyxy": [0, 0, 1, 1]}]
     site.decide(decision(world, "annotation", PERSON, "exclude", anchor=elsewhere))
-    (row,) = world.catalog.decisions("drive")
+    (row,) = world.catalog.decisions.of("drive")
     assert row.value == {"anchor": [{"frame_id": "drive:000000", "class_id": "person", "box_xyxy": [100.0, 20.0, 124.0, 90.0]}]}
 
 
@@ -258,7 +258,7 @@ def test_a_decision_on_data_that_were_computed_again_meanwhile_stands_and_goes_o
     world.detect({0: [detection(0, 0, "person", (101.0, 21.0, 125.0, 91.0))]}, 0.9)
     answer = site.decide(shown, shown_car).content
     assert "computed again" in answer["outdated"]
-    first, second = world.catalog.decisions("drive")
+    first, second = world.catalog.decisions.of("drive")
     assert first.data_version == second.data_version == shown["version"]
     now = state(site)
     assert [(each["place"], each["excluded_by"]) for each in now["outcomes"]] == [(0, "annotation")]
@@ -303,7 +303,7 @@ def test_recordings_are_listed_page_by_page_and_found_by_key_or_tag(tmp_path: Pa
     for number in range(60):
         (tmp_path / f"ride{number:02d}.svo2").write_text(str(number))
     add_files(world.catalog, sorted(tmp_path.glob("ride*.svo2")), "ada")
-    world.catalog.tag("ride07", ["night"], "ada")
+    world.catalog.tags.add(["ride07"], ["night"], "ada")
     with running(tmp_path) as site:
         first = site.get("/api/recordings").content
         assert (first["total"], len(first["recordings"]), first["rows"]) == (61, 50, 50)

@@ -107,7 +107,7 @@ def test_a_draft_is_saved_as_the_version_that_the_command_line_would_make(tmp_pa
         assert (version.created_by, version.title, version.settings.split.balance_by) == ("eve", "Night", "recordings")
         assert list(version.settings.formats) == ["coco"]
         assert read_draft(world.root, "night").scenes == ()
-        assert [each.subject for each in world.catalog.scenes.events_after(0, BUILT)] == ["night.v1"]
+        assert [each.subject for each in world.catalog.audit.events(action=BUILT, after=0)] == ["night.v1"]
         assert site.get("/api/library?where=used_in_training").content["total"] == 3
         about = site.get("/api/library/scenes/two").content
         assert [(each["version"], each["created_by"]) for each in about["datasets"]] == [("night.v1", "eve")]
@@ -204,7 +204,7 @@ def test_a_person_saves_a_draft(browser: Browser, tmp_path: Path) -> None:
         page.locator("#dialog-ok").click()
         expect(page.locator("#draft-message")).to_have_text("Saved as night.v1.")
         expect(page.locator("#table tbody tr").first).to_contain_text("night.v1")
-    assert world.catalog.version("night.v1").created_by == "eve"
+    assert world.catalog.versions.get("night.v1").created_by == "eve"
 
 
 @pytest.mark.requirement("CAT-07", "CAT-11", "CAT-13", "CAT-14", "UNC-02")
@@ -214,8 +214,8 @@ def test_the_page_of_a_scene_tells_all_of_it(browser: Browser, tmp_path: Path, w
     (world.root / "drive.gps.json").write_text('{"start": [48.1372, 11.5755]}')
     publish_uncertainty(world.store, "drive", [("nightly", "2", 0.5), ("nightly", "2", 0.25)])
     publish_library(world.store, collect(world.store, known(world.catalog, world.root), {}, draw=True))
-    world.catalog.tag("drive", ["<b>rain</b>"], "eve")
-    world.catalog.set_labelling("drive", "eve", status="in_review", labeler="bob")
+    world.catalog.tags.add(["drive"], ["<b>rain</b>"], "eve")
+    world.catalog.labelling.set(["drive"], "eve", status="in_review", labeler="bob")
     with running(world.root) as site, opened(browser, f"{site.url}/scenes", width=width) as page:
         requested: list[str] = []
         page.on("request", lambda request: requested.append(request.url))

@@ -56,21 +56,21 @@ def test_what_one_person_does_in_a_row_is_one_entry_in_words(tmp_path: Path) -> 
     scenes = [scene(number) for number in range(50)]
     catalog, _ = populate(tmp_path / "root", scenes)
     for each in ("drive", "night"):
-        catalog.audit("ada", "recording.add", each, {})
+        catalog.audit.add("ada", "recording.add", each, {})
     for number in range(48):
-        catalog.audit("ada", "recording.add", f"other-{number}", {})
+        catalog.audit.add("ada", "recording.add", f"other-{number}", {})
     key = next(each.scene_id for each in scenes if (each.status, each.labeler) == ("unlabelled", None))
-    catalog.scenes.tag([key], "odd", "eve")
-    catalog.scenes.label([key], "eve", labeler="bob")
-    catalog.scenes.label([key], "bob", status="labelled")
-    catalog.scenes.label([key], "bob", status="in_review", labeler="")
-    catalog.add_decisions(key, [NewDecision("frame", f"{key}:{number:06d}", "exclude") for number in range(12)], "bob")
-    catalog.audit("ada", "version.create", "city.v1", {})
-    catalog.audit("ada", BUILT, "city.v1", {})
-    catalog.audit("ada", "evaluation.add", "night-v3", {})
-    catalog.audit("ada", "export.add", "street", {})
-    catalog.audit("ada", "gc", "store", {"removed": ["a", "b"], "bytes": 3_400_000})
-    catalog.audit("ada", "something.new", "thing", {})
+    catalog.tags.add([key], ["odd"], "eve")
+    catalog.labelling.set([key], "eve", labeler="bob")
+    catalog.labelling.set([key], "bob", status="labelled")
+    catalog.labelling.set([key], "bob", status="in_review", labeler="")
+    catalog.decisions.add(key, [NewDecision("frame", f"{key}:{number:06d}", "exclude") for number in range(12)], "bob")
+    catalog.audit.add("ada", "version.create", "city.v1", {})
+    catalog.audit.add("ada", BUILT, "city.v1", {})
+    catalog.audit.add("ada", "evaluation.add", "night-v3", {})
+    catalog.audit.add("ada", "export.add", "street", {})
+    catalog.audit.add("ada", "gc", "store", {"removed": ["a", "b"], "bytes": 3_400_000})
+    catalog.audit.add("ada", "something.new", "thing", {})
     feed = read_feed(catalog.activity, [], 11, place_of=lambda name: f"/scenes/{name}" if name in {"drive", "night"} else None, run_url=str)
     assert said(feed) == [
         "ada something.new: thing",
@@ -85,7 +85,7 @@ def test_what_one_person_does_in_a_row_is_one_entry_in_words(tmp_path: Path) -> 
         f"eve tagged {key} odd",
         "ada added other-47, other-46, other-45 and 47 more recordings",
     ]
-    catalog.audit("ada", "recording.add", "drive", {})
+    catalog.audit.add("ada", "recording.add", "drive", {})
     newest = read_feed(catalog.activity, [], 1, place_of=lambda name: f"/scenes/{name}", run_url=str)
     assert [(part.text, part.href) for part in newest.entries[0].parts] == [("added ", None), ("drive", "/scenes/drive")]
 
@@ -93,9 +93,9 @@ def test_what_one_person_does_in_a_row_is_one_entry_in_words(tmp_path: Path) -> 
 @pytest.mark.requirement("CAT-05")
 def test_runs_failures_and_failed_checks_stand_among_what_people_do(read: Read, catalog: Catalog, instance: dg.DagsterInstance) -> None:
     runs = SmallRuns(instance)
-    catalog.audit("ada", "recording.add", "drive", {})
+    catalog.audit.add("ada", "recording.add", "drive", {})
     runs.rows("drive", fails="The file ends in the middle of a frame.\nSecond line.", lamm__actor="ada")
-    catalog.audit("ada", "recording.change", "drive", {})
+    catalog.audit.add("ada", "recording.change", "drive", {})
     run = runs.rows("drive", sound=False, lamm__actor="ada")
     feed = read()
     assert said(feed) == [
@@ -116,8 +116,8 @@ def test_page_after_page_tells_everything_once(read: Read, catalog: Catalog, ins
     runs = SmallRuns(instance)
     for number in range(3):
         for tag in ("a", "b"):
-            catalog.audit(f"person-{number}", "tag.add", "drive", {"tag": tag})
-            catalog.audit(f"person-{number}", "tag.add", "night", {"tag": tag})
+            catalog.audit.add(f"person-{number}", "tag.add", "drive", {"tag": tag})
+            catalog.audit.add(f"person-{number}", "tag.add", "night", {"tag": tag})
         runs.rows("drive", sound=number != 1)
     everything = read(100).entries
     assert len(everything) == 10
@@ -130,7 +130,7 @@ def test_page_after_page_tells_everything_once(read: Read, catalog: Catalog, ins
         if page.after is None:
             break
         before = Cursor.parse(str(page.after))
-        catalog.audit("late", "tag.add", "drive", {"tag": f"{len(pages)}"})  # what happens meanwhile does not show up among the old
+        catalog.audit.add("late", "tag.add", "drive", {"tag": f"{len(pages)}"})  # what happens meanwhile does not show up among the old
     assert tuple(pages) == everything
 
 

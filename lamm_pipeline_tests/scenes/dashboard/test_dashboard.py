@@ -54,7 +54,7 @@ def test_the_numbers_are_those_of_the_scenes(tmp_path: Path, instance: dg.Dagste
     reviewable = StoredAsset("sequence_annotations", "1" * 16, 7)
     scenes = [replace(each, artifacts=(*each.artifacts, reviewable), storage_bytes=each.storage_bytes + 1007) for each in scenes]
     catalog, _ = populate(tmp_path, [*scenes[:-1], replace(scenes[-1], problem="recording.json cannot be read.")])
-    catalog.set_missing([scenes[0].scene_id], "ada", missing=True)
+    catalog.recordings.set_missing([scenes[0].scene_id], "ada", missing=True)
     change_draft(tmp_path, "city", "eve", add=[scenes[0].scene_id])
     found = gathered(tmp_path, instance)
     statuses = Counter(each.status for each in scenes)
@@ -76,7 +76,7 @@ def test_the_numbers_are_those_of_the_scenes(tmp_path: Path, instance: dg.Dagste
     best = sorted((each.max_uncertainty for each in scenes if each.max_uncertainty is not None), reverse=True)[: room.UNCERTAIN]
     assert [each.score for each in found.uncertain] == best
     key = next(each.scene_id for each in scenes if each.status == "unlabelled")
-    catalog.set_labelling(key, "eve", status="labelled")
+    catalog.labelling.set([key], "eve", status="labelled")
     assert {each.status: each.scenes for each in gathered(tmp_path, instance).labelling}["labelled"] == statuses["labelled"] + 1
 
 
@@ -129,7 +129,7 @@ def test_failed_runs_and_checks_show_up_and_go_once_they_are_mended(tmp_path: Pa
 def test_the_asset_has_numbers_to_plot_tables_and_links(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     world = World(tmp_path / "root")
     publish(world, [0.1, 0.3])
-    world.catalog.tag("drive", ["<b>rain</b>"], "eve")
+    world.catalog.tags.add(["drive"], ["<b>rain</b>"], "eve")
     told = materialize(world.root, instance).metadata
     numbers = {name: told[name].value for name in ("scenes", "unlabelled", "labelled", "active_runs", "failed_runs", "failing_checks")}
     assert numbers == {"scenes": 1, "unlabelled": 1, "labelled": 0, "active_runs": 0, "failed_runs": 0, "failing_checks": 0}
@@ -143,7 +143,7 @@ def test_the_asset_has_numbers_to_plot_tables_and_links(tmp_path: Path, instance
     assert [row.data["scene"] for row in told["uncertain_scenes"].value.records] == ["drive"]
     first = world.store.current_version(KEY)
     assert materialize(world.root, instance).metadata["version"].value == first  # nothing has happened
-    world.catalog.tag("drive", ["night"], "eve")
+    world.catalog.tags.add(["drive"], ["night"], "eve")
     materialize(world.root, instance)
     assert world.store.current_version(KEY) != first
     artifact = world.store.current(KEY)

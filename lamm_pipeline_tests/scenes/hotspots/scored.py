@@ -63,7 +63,7 @@ class Scored:
 
     def add(self, *keys: str, tags: Iterable[str] = ()) -> None:
         """Put recordings into the catalog."""
-        known = len(self.catalog.recordings())
+        known = len(self.catalog.recordings.all())
         with self.catalog._session() as session:
             session.add_all(
                 Recording(
@@ -82,7 +82,7 @@ class Scored:
             )
         for key in keys:
             if tags:
-                self.catalog.tag(key, tags, "ada")
+                self.catalog.tags.add([key], tags, "ada")
 
     def scene(self, key: str, *evaluated: Evaluated, tags: Iterable[str] = (), frames: str = "1", **counts: Any) -> None:
         """A recording whose frames are published and scored."""

@@ -204,7 +204,7 @@ def test_dagster_shows_ranking_insights_box_plots_and_proposals_with_links(root:
         told = root.materialize(instance).metadata
         version = told["version"].value
         assert root.materialize(instance).metadata["version"].value == version  # nothing new: nothing is made
-        root.catalog.tag("s00", ["tunnel"], "eve")
+        root.catalog.tags.add(["s00"], ["tunnel"], "eve")
         assert root.materialize(instance).metadata["version"].value != version
     assert told["hotspots_page"].value.endswith("/hotspots")
     rows = [row.data for row in told["ranking"].value.records]

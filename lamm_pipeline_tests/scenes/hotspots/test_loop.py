@@ -151,10 +151,10 @@ def test_a_version_keeps_its_frames_and_their_ranking_whatever_is_ranked_later(l
     assert len(unpinned) == len(kept) + 1
 
     # another ranking with the same hard cases is no other content
-    loop.catalog.tag("calm", ["park"], "eve")
+    loop.catalog.tags.add(["calm"], ["park"], "eve")
     loop.run("refresh_scenes")
     loop.create(above=0.5, min_gap_frames=2)
-    assert [row.key for row in loop.catalog.versions("hard")] == ["hard.v1", "hard.v2"]
+    assert [row.key for row in loop.catalog.versions.all("hard")] == ["hard.v1", "hard.v2"]
 
 
 @pytest.mark.requirement("UNC-03")
@@ -186,7 +186,7 @@ def test_conditions_that_find_nothing_are_refused_with_counts(loop: Loop) -> Non
     assert "none has scores (by nobody) in the ranking" in sentence_of(loop.create(top=4, models=["nobody"]))
     assert "none of 12 scored frames of 3 recordings is of a recording with tags" in sentence_of(loop.create(top_per_tag=4))
     assert "say how many hard cases" in sentence_of(loop.create(tags=["rain"]))
-    assert [row.key for row in loop.catalog.versions()] == []
+    assert [row.key for row in loop.catalog.versions.all()] == []
 
 
 def test_without_a_condition_a_version_has_all_frames_and_the_manifest_it_always_had(loop: Loop) -> None:

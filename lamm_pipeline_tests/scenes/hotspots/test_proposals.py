@@ -68,9 +68,9 @@ def test_frames_of_a_scene_are_apart_and_few(root: Scored) -> None:
 def test_what_people_have_begun_with_comes_last_with_the_reason(root: Scored) -> None:
     for name, score in (("labelled", 0.9), ("decided", 0.8), ("fresh", 0.1), ("begun", 0.7)):
         root.scene(name, Evaluated([score]))
-    root.catalog.scenes.label(["labelled"], "eve", status="labelled")
-    root.catalog.scenes.label(["begun"], "eve", status="in_progress")
-    root.catalog.add_decisions("decided", [NewDecision("frame", "decided:000000", "exclude")], "eve")
+    root.catalog.labelling.set(["labelled"], "eve", status="labelled")
+    root.catalog.labelling.set(["begun"], "eve", status="in_progress")
+    root.catalog.decisions.add("decided", [NewDecision("frame", "decided:000000", "exclude")], "eve")
     found = root.hotspots().summary["proposals"]
     assert [(each["scene_id"], each["later"]) for each in found] == [
         ("fresh", None),

@@ -78,10 +78,10 @@ def populate(root: Path, scenes: Iterable[Scene]) -> tuple[Catalog, LocalStore]:
             for each in found
         )
     for tag in {tag for each in found for tag in each.tags}:
-        catalog.scenes.tag([each.scene_id for each in found if tag in each.tags], tag, "ada")
+        catalog.tags.add([each.scene_id for each in found if tag in each.tags], [tag], "ada")
     for status, labeler in {(each.status, each.labeler) for each in found}:
         chosen = [each.scene_id for each in found if (each.status, each.labeler) == (status, labeler)]
-        catalog.scenes.label(chosen, "ada", status=status, labeler=labeler)
+        catalog.labelling.set(chosen, "ada", status=status, labeler=labeler)
     publish_library(store, found)
     return catalog, store
 

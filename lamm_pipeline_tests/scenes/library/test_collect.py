@@ -173,8 +173,8 @@ def test_gps_comes_from_a_file_beside_the_recording(world: World) -> None:
 @pytest.mark.requirement("CAT-14")
 def test_what_the_catalog_says_is_always_of_the_moment(world: World) -> None:
     before = rows(world)
-    world.catalog.tag("drive", ["rain"], "eve")
-    world.catalog.set_labelling("drive", "eve", status="in_review", labeler="bob")
+    world.catalog.tags.add(["drive"], ["rain"], "eve")
+    world.catalog.labelling.set(["drive"], "eve", status="in_review", labeler="bob")
     present = with_present(before, known(world.catalog, world.root))
     assert [(each.tags, each.status, each.labeler) for each in present] == [(("rain",), "in_review", "bob")]
     assert [each.frames for each in present] == [before["drive"].frames]

@@ -105,7 +105,7 @@ def test_many_scenes_change_at_once_or_none_of_them_with_an_audit(tmp_path: Path
         ("in_review", None),
         ("in_review", None),
     ]
-    mark = catalog.scenes.watermark()
+    mark = catalog.audit.watermark()
     for wrong in (
         lambda: change_tag(catalog, [*keys, "nobody"], "new", "eve"),
         lambda: change_labelling(catalog, [*keys, "nobody"], "eve", labeler="x"),
@@ -117,8 +117,8 @@ def test_many_scenes_change_at_once_or_none_of_them_with_an_audit(tmp_path: Path
             change_tag(catalog, keys, tag, "eve")
     with pytest.raises(InputError, match="nothing to change"):
         change_labelling(catalog, keys, "eve")
-    assert catalog.scenes.watermark() == mark
-    history = [(each.actor, each.action, each.details) for each in catalog.audit_events(keys[0])][-4:]
+    assert catalog.audit.watermark() == mark
+    history = [(each.actor, each.action, each.details) for each in catalog.audit.events(keys[0])][-4:]
     assert [each[1] for each in history] == ["tag.add", "tag.remove", "labelling.set", "labelling.set"]
     assert history[2] == (
         "eve",

@@ -45,7 +45,7 @@ def test_the_library_is_a_table_numbers_and_a_link_with_the_least_sure_scene_fir
         first = world.store.current_version(KEY)
         assert set(published(world.store)) == {"drive", "sure", "unsure"}
         assert refresh(world, instance).metadata["version"].value == first
-        world.catalog.tag("drive", ["rain"], "eve")
+        world.catalog.tags.add(["drive"], ["rain"], "eve")
         refresh(world, instance)
         assert world.store.current_version(KEY) != first
         assert published(world.store)["drive"].tags == ("rain",)
@@ -89,8 +89,8 @@ def test_versions_built_in_the_browser_are_exported_once(world: World) -> None:
             return export_built_versions(context)
 
         assert tick(None).run_requests == []
-        world.catalog.audit("eve", BUILT, "night.v1", {})
-        world.catalog.audit("eve", BUILT, "gone.v1", {})
+        world.catalog.audit.add("eve", BUILT, "night.v1", {})
+        world.catalog.audit.add("eve", BUILT, "gone.v1", {})
         found = tick(None)
         assert [(each.partition_key, each.tags["lamm/actor"]) for each in found.run_requests] == [("night.v1", "eve")]
         assert tick(found.cursor).run_requests == []
