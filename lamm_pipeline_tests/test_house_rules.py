@@ -10,6 +10,7 @@ import pytest
 import lamm_pipeline
 
 PACKAGE = Path(lamm_pipeline.__file__).parent
+TESTS = Path(__file__).parent
 STAGES = (
     "recordings",
     "extraction",
@@ -35,18 +36,24 @@ def modules(*places: str) -> list[Path]:
 
 
 def imported(path: Path) -> set[str]:
+    """The modules that a file imports, whole."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.split(".")[0])
+            names.add(node.module)
     return names
 
 
 def test_in_a_stage_only_its_dagster_modules_import_dagster() -> None:
     plain = [path for path in modules(*STAGES) if path.name not in MAY_KNOW_DAGSTER] + modules(*FOUNDATION)
-    assert [str(path.relative_to(PACKAGE)) for path in plain if "dagster" in imported(path)] == []
+    assert [str(path.relative_to(PACKAGE)) for path in plain if "dagster" in {name.split(".")[0] for name in imported(path)}] == []
+
+
+def test_what_tests_share_is_no_test_module() -> None:
+    shared = [(path.name, name) for path in TESTS.rglob("*.py") for name in imported(path) if name.rpartition(".")[2].startswith("test_")]
+    assert shared == []
 
 
 def test_init_modules_are_empty() -> None:

@@ -14,8 +14,8 @@ from lamm_pipeline.review.sequence_annotations import SequenceAnnotations
 from lamm_pipeline.storage.artifacts import ArtifactKey, Identity
 from lamm_pipeline_tests.command_line import lamm, printed, refused
 from lamm_pipeline_tests.reports.sites import running
-from lamm_pipeline_tests.review.test_gifs import sequence
-from lamm_pipeline_tests.review.test_review_gifs_asset import House
+from lamm_pipeline_tests.review.gif_frames import sequence
+from lamm_pipeline_tests.review.gif_house import House
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 

@@ -12,7 +12,7 @@ from lamm_pipeline.orchestration.instance import open_instance
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.review.schedules import yesterdays_recordings
 from lamm_pipeline_tests.command_line import lamm, printed, refused
-from lamm_pipeline_tests.review.test_sequence_assets import House
+from lamm_pipeline_tests.review.detected_house import House
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 

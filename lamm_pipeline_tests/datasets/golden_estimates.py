@@ -23,7 +23,7 @@ from lamm_pipeline_tests.extraction.frame_records import frame_record
 from lamm_pipeline_tests.reconstruction import scenes
 from lamm_pipeline_tests.tracking.masklets import moving_masks
 from lamm_pipeline_tests.tracking.masklets.moving_masks import candidate, listed, rectangle
-from lamm_pipeline_tests.tracking.test_refinement import Drive, scene
+from lamm_pipeline_tests.tracking.straight_drive import Drive, scene
 
 # every setting is named: a new default is another config, not another code version
 BOXES = {

@@ -6,7 +6,7 @@ import pytest
 
 from lamm_pipeline.evaluation.evaluate import evaluate
 from lamm_pipeline.evaluation.inputs import BoxSource
-from lamm_pipeline_tests.test_pipeline import lamm
+from lamm_pipeline_tests.command_line import lamm
 
 SECOND_HALF = range(15, 30)
 TRUTH = "kitti_raw_0039_stereo"

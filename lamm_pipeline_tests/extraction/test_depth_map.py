@@ -10,9 +10,8 @@ import pytest
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.depth_map import read_depth, write_depth
 from lamm_pipeline.extraction.settings import DepthFormat, FrameSettings
-
-from .fake_reader import FakeReader
-from .test_extract import STEREO, ConstantMatcher, extract
+from lamm_pipeline_tests.extraction.extracting import STEREO, ConstantMatcher, extract
+from lamm_pipeline_tests.extraction.fake_reader import FakeReader
 
 
 @pytest.mark.requirement("AV-17", "EXT-15")

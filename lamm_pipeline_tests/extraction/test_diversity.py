@@ -26,9 +26,8 @@ from lamm_pipeline.extraction.diversity import (
 from lamm_pipeline.extraction.frame_registry import FailedFrame, FrameRegistry
 from lamm_pipeline.extraction.settings import FrameSettings
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft
-
-from .fake_reader import FakeReader, scene
-from .test_extract import digests, extract
+from lamm_pipeline_tests.extraction.extracting import digests, extract
+from lamm_pipeline_tests.extraction.fake_reader import FakeReader, scene
 
 Image = NDArray[np.uint8]
 

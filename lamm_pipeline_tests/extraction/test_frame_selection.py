@@ -8,8 +8,7 @@ from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.frame_selection import frame_indices, planned_frames
 from lamm_pipeline.extraction.settings import FrameSettings
 from lamm_pipeline.recordings.reader import BadFrame
-
-from .fake_reader import FakeReader
+from lamm_pipeline_tests.extraction.fake_reader import FakeReader
 
 THIRTY_FPS = [round(index * 1e9 / 30) for index in range(90)]
 

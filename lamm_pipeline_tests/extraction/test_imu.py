@@ -11,8 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from lamm_pipeline.extraction.imu import OXTS_FIELDS, oxts_line, write_oxts, write_sensor_json
 from lamm_pipeline.recordings.reader import SensorSample
-
-from .fake_reader import sensor_sample
+from lamm_pipeline_tests.extraction.fake_reader import sensor_sample
 
 
 def oxts(sample: SensorSample) -> dict[str, float]:

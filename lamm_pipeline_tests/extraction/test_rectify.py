@@ -13,8 +13,7 @@ from lamm_pipeline.extraction.calib_txt import read_calib
 from lamm_pipeline.extraction.rectify import Rectifier
 from lamm_pipeline.geometry.camera import CameraModel, RectifiedCamera, StereoCalibration
 from lamm_pipeline.recordings.calibration import read_conf, write_conf
-
-from .fake_reader import calibration, scene
+from lamm_pipeline_tests.extraction.fake_reader import calibration, scene
 
 Image = NDArray[np.uint8]
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from lamm_pipeline.extraction.settings import StereoQuality, StereoSettings
 from lamm_pipeline.extraction.stereo import SgbmMatcher, disparity_range
 from lamm_pipeline.geometry.camera import RectifiedCamera
-
-from .fake_reader import BASELINE, BOARD, BOARD_ROWS, FOCAL, HEIGHT, WALL, WIDTH, board_columns, scene
+from lamm_pipeline_tests.extraction.fake_reader import BASELINE, BOARD, BOARD_ROWS, FOCAL, HEIGHT, WALL, WIDTH, board_columns, scene
 
 CAMERA = RectifiedCamera(WIDTH, HEIGHT, FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2, BASELINE)
 

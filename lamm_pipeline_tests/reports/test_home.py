@@ -13,7 +13,7 @@ from lamm_pipeline_tests.browser import opened
 from lamm_pipeline_tests.orchestration.small_runs import SmallRuns
 from lamm_pipeline_tests.reports.sites import running
 from lamm_pipeline_tests.review.worlds import World
-from lamm_pipeline_tests.scenes.dashboard.test_evaluations import publish
+from lamm_pipeline_tests.scenes.dashboard.evaluated import publish
 from lamm_pipeline_tests.scenes.library.scene_worlds import populate, scene
 
 pytestmark = pytest.mark.usefixtures("own_environment")

@@ -14,7 +14,7 @@ from lamm_pipeline.review.sequence_settings import PRESETS, Preset, SequenceOver
 from lamm_pipeline.tracking import tracks as tracks_file
 from lamm_pipeline.tracking.masklets.masklet_table import MaskletRow, MaskletTableWriter
 from lamm_pipeline.tracking.tracks import Track, TrackPoint, TrackSet
-from lamm_pipeline_tests.review.test_sequence_assets import FRAMES, House
+from lamm_pipeline_tests.review.detected_house import FRAMES, House
 
 PLACE = (0.735, 0.511, 0.748, 0.52)
 

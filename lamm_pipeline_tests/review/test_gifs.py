@@ -11,36 +11,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.extraction.frame_registry import FrameRegistry
 from lamm_pipeline.review import gifs
 from lamm_pipeline.review.gif_settings import GifSettings
 from lamm_pipeline.review.gifs import SequenceGifs, chosen, crop_xyxy, make_review_gifs, planned, shown_boxes
-from lamm_pipeline.review.sequence_annotations import SequenceAnnotation, SequenceAnnotations, SequenceBox
+from lamm_pipeline.review.sequence_annotations import SequenceAnnotation, SequenceAnnotations
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline_tests.review.gif_blocks import read_gif
-from lamm_pipeline_tests.segmentation.test_segment_frames import HEIGHT, WIDTH, frame, registry
+from lamm_pipeline_tests.review.gif_frames import FRAMES, images, sequence
+from lamm_pipeline_tests.segmentation.bright_squares import HEIGHT, WIDTH, registry
 
-FRAMES = [frame(index) for index in range(8)]
 SHARE = st.floats(0, 1, allow_subnormal=False)
 BOX = st.tuples(SHARE, SHARE, SHARE, SHARE).map(lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3])))
-
-
-def images(folder: Path) -> FrameRegistry:
-    """Frame n is grey with a red square at (10 + n, 20)."""
-    (folder / "image_left").mkdir(parents=True)
-    for each in FRAMES:
-        image = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
-        image[20:40, 10 + each.svo2_frame_index : 30 + each.svo2_frame_index] = (0, 0, 220)
-        cv2.imwrite(str(folder / str(each.image_left)), image)
-    return registry(FRAMES)
-
-
-def sequence(number: int, indices: range = range(8)) -> SequenceAnnotation:
-    boxes = tuple(
-        SequenceBox(f"drive:{n:06d}", (f"drive:{n:06d}:0",), ((10 + n) / WIDTH, 20 / HEIGHT, (30 + n) / WIDTH, 40 / HEIGHT), 0.9)
-        for n in indices
-    )
-    return SequenceAnnotation(f"drive:s{number:04d}", "car", None, None, boxes)
 
 
 def make(root: Path, sequences: list[SequenceAnnotation], name: str = "out", **settings: Any) -> tuple[dict[str, Any], Path]:

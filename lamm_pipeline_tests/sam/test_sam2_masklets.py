@@ -19,8 +19,8 @@ from lamm_pipeline.tracking.masklets.registry_video import VideoFrame
 from lamm_pipeline.tracking.masklets.sam2_propagator import Sam2Propagator
 from lamm_pipeline.tracking.masklets.settings import MaskletBackend, MaskletSettings
 from lamm_pipeline_tests.sam.conftest import IMAGE_SIZE
-from lamm_pipeline_tests.sam.test_sam2_propagator import HEIGHT, WIDTH, Panned, disc
-from lamm_pipeline_tests.segmentation.test_segment_frames import tree
+from lamm_pipeline_tests.sam.panned_video import HEIGHT, WIDTH, Panned, disc
+from lamm_pipeline_tests.segmentation.bright_squares import tree
 
 pytestmark = [pytest.mark.sam, pytest.mark.usefixtures("one_thread")]
 FRAMES, WINDOW, OVERLAP = 18, 8, 2

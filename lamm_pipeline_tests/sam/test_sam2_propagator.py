@@ -1,17 +1,13 @@
 import gc
 import json
 import warnings
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from skimage import data
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.segmentation.sam2_model import load_model
@@ -22,51 +18,21 @@ from lamm_pipeline.tracking.masklets.propagation import Mask, Prompt, Session
 from lamm_pipeline.tracking.masklets.sam2_features import normalised
 from lamm_pipeline.tracking.masklets.sam2_propagator import Sam2Propagator
 from lamm_pipeline_tests.sam.conftest import IMAGE_SIZE
+from lamm_pipeline_tests.sam.panned_video import HEIGHT, WIDTH, Panned, disc
 
 pytestmark = [
     pytest.mark.sam,
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore:(?s).*post-processing step:UserWarning"),
 ]
-WIDTH, HEIGHT = 120, 90
 FIRST, END = 3, 12
 LOOK_BACK = 7
 Pass = list[tuple[int, Mapping[int, Mask]]]
 
 
-@dataclass
-class Panned:
-    """A photograph that moves through the picture; frames in `missing` have no image."""
-
-    frames: int = 14
-    missing: Collection[int] = ()
-    reads: Counter[int] = field(default_factory=Counter)
-
-    def __len__(self) -> int:
-        return self.frames
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return WIDTH, HEIGHT
-
-    def image(self, index: int) -> NDArray[np.uint8] | None:
-        self.reads[index] += 1
-        if index in self.missing:
-            return None
-        x = 100 + 3 * index % 250
-        return np.ascontiguousarray(data.astronaut()[60 : 60 + HEIGHT, x : x + WIDTH, ::-1])
-
-    def depth(self, _: int) -> None:
-        return None
-
-
 @pytest.fixture(scope="module")
 def propagator(weights_folder: Path) -> Sam2Propagator:
     return Sam2Propagator(Variant.tiny, str(weights_folder), "cpu", IMAGE_SIZE)
-
-
-def disc(x: int, y: int, radius: int) -> Mask:
-    return cv2.circle(np.zeros((HEIGHT, WIDTH), np.uint8), (x, y), radius, 1, -1).astype(np.bool_)
 
 
 def box(*corners: int) -> Prompt:

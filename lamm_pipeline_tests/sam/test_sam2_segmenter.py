@@ -19,7 +19,7 @@ from lamm_pipeline.segmentation.segmenter import Picture
 from lamm_pipeline.segmentation.settings import Prompts, SegmentationSettings, TileProfile, Variant
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline_tests.sam.conftest import IMAGE_SIZE
-from lamm_pipeline_tests.segmentation.test_segment_frames import HEIGHT, WIDTH, frame, registry, tree, write_files
+from lamm_pipeline_tests.segmentation.bright_squares import HEIGHT, WIDTH, frame, registry, tree, write_files
 
 pytestmark = pytest.mark.sam
 ONTOLOGY = load_ontology()

@@ -13,7 +13,7 @@ from lamm_pipeline.segmentation.segment_frames import SegmentationSummary, segme
 from lamm_pipeline.segmentation.segmenter import Picture
 from lamm_pipeline.segmentation.settings import SegmentationSettings
 from lamm_pipeline.storage.draft import Draft
-from lamm_pipeline_tests.segmentation.test_segment_frames import BrightSquares, frame, registry, tree, write_files
+from lamm_pipeline_tests.segmentation.bright_squares import BrightSquares, frame, registry, tree, write_files
 
 pytestmark = pytest.mark.sam
 ONTOLOGY = load_ontology()

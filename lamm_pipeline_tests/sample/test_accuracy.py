@@ -33,8 +33,8 @@ from lamm_pipeline.uncertainty import frame_uncertainty
 from lamm_pipeline.uncertainty.evaluation_files import frame_files, read_evaluation
 from lamm_pipeline.uncertainty.labels import derive_labels
 from lamm_pipeline.uncertainty.predictions import read_frame
+from lamm_pipeline_tests.command_line import lamm
 from lamm_pipeline_tests.scenes.view.scene_files import need_rerun, read_scene, rgb
-from lamm_pipeline_tests.test_pipeline import lamm
 
 TRACKS = {0, 1, 2, 3}
 FRAMES = 20

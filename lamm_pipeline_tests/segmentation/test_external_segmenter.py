@@ -19,7 +19,7 @@ from lamm_pipeline.segmentation.detections import FrameDetections
 from lamm_pipeline.segmentation.segment_frames import SegmentationSummary, segment_frames
 from lamm_pipeline.segmentation.settings import SegmentationSettings
 from lamm_pipeline.storage.draft import Draft
-from lamm_pipeline_tests.segmentation.test_segment_frames import HEIGHT, WIDTH, frame, registry, write_files
+from lamm_pipeline_tests.segmentation.bright_squares import HEIGHT, WIDTH, frame, registry, write_files
 
 ONTOLOGY = load_ontology()
 FRAMES = [frame(1), replace(frame(2), source_name="shot_b"), frame(3), frame(4)]

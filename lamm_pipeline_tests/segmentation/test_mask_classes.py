@@ -10,8 +10,8 @@ from lamm_pipeline.segmentation.depth_masks import Depth, MaskCrop
 from lamm_pipeline.segmentation.mask_classes import MaskClasses
 from lamm_pipeline.segmentation.segmenter import Picture, RawDetection, Segmentation
 from lamm_pipeline.segmentation.settings import SegmentationSettings
+from lamm_pipeline_tests.segmentation.bright_squares import frame
 from lamm_pipeline_tests.segmentation.scenes import CAMERA, ground_depth, stand
-from lamm_pipeline_tests.segmentation.test_segment_frames import frame
 
 
 def object_class(name: str, number: int, group: str, prior: SizePrior | None) -> ObjectClass:

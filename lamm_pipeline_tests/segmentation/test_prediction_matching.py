@@ -6,7 +6,7 @@ import pytest
 
 from lamm_pipeline.segmentation.prediction_files import PredictedFrame
 from lamm_pipeline.segmentation.prediction_matching import match
-from lamm_pipeline_tests.segmentation.test_segment_frames import frame, registry
+from lamm_pipeline_tests.segmentation.bright_squares import frame, registry
 
 START_NS = 1_700_000_000_000_000_000
 STEP_NS = 33_333_333

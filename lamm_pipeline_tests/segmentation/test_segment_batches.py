@@ -10,7 +10,7 @@ from lamm_pipeline.segmentation.segment_frames import segment_frames
 from lamm_pipeline.segmentation.segmenter import Picture, Segmentation
 from lamm_pipeline.segmentation.settings import SegmentationSettings
 from lamm_pipeline.storage.draft import Draft
-from lamm_pipeline_tests.segmentation.test_segment_frames import BrightSquares, KilledError, frame, registry, tree, write_files
+from lamm_pipeline_tests.segmentation.bright_squares import BrightSquares, KilledError, frame, registry, tree, write_files
 
 ONTOLOGY = load_ontology()
 

@@ -1,15 +1,15 @@
 """The uncertainty of a scene, frame by frame: what the server tells, and the timeline in Chromium."""
 
 import importlib.util
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from lamm_pipeline.reports.scenes import timeline
 from lamm_pipeline_tests.browser import opened
+from lamm_pipeline_tests.reports.scenes.plots import hovered, need_plotly, wait_for_plot
 from lamm_pipeline_tests.reports.sites import Site, running
 from lamm_pipeline_tests.review.worlds import FRAMES, World
 from lamm_pipeline_tests.scenes.view.scene_world import EVALUATION, PEAK, EmptyWorld, SceneWorld, row
@@ -32,16 +32,6 @@ def world(tmp_path: Path) -> SceneWorld:
 def site(world: World) -> Iterator[Site]:
     with running(world.root) as found:
         yield found
-
-
-def need_plotly() -> None:
-    """Skip the test where the extra `view` is not installed."""
-    if importlib.util.find_spec("plotly") is not None:
-        return
-    reason = "Plotly is not here (pip install 'lamm-pipeline[view]')"
-    if os.environ.get("LAMM_TEST_NO_SKIPS"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def publish_view(world: SceneWorld, **made_from: str) -> None:
@@ -126,24 +116,6 @@ def test_the_script_that_draws_is_the_installed_one_and_has_an_address_for_each_
     assert site.get(address.replace(timeline.plot_version(), "0.0.1")).status == 404
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert site.get(ADDRESS).content["plot"] is None
-
-
-def wait_for_plot(page: Page, traces: int) -> None:
-    """Wait until the timeline is drawn: Plotly takes its time on a busy machine."""
-    expect(page.locator("#plot .cartesianlayer .scatterlayer .trace")).to_have_count(traces)
-
-
-def hovered(page: Page, trace: int, point: int) -> tuple[float, float]:
-    """Move to a point of the plot and wait until Plotly says what it is; returns where that is."""
-    place = page.locator("#plot .cartesianlayer .scatterlayer .trace").nth(trace).locator(".points path").nth(point)
-    place.scroll_into_view_if_needed()
-    box = place.bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x - 3, y)
-    page.mouse.move(x, y)
-    expect(page.locator("#plot .hoverlayer .hovertext")).to_have_count(1)
-    return x, y
 
 
 @pytest.mark.requirement("UNC-04", "CAT-11")

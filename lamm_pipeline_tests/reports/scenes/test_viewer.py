@@ -15,7 +15,7 @@ from lamm_pipeline.reports.scenes import rerun_viewer, viewer
 from lamm_pipeline.scenes.view.scene_view import write_scene
 from lamm_pipeline.scenes.view.settings import SceneViewSettings
 from lamm_pipeline_tests.browser import SOFTWARE_WEBGL, chromium, opened
-from lamm_pipeline_tests.reports.scenes.test_timeline import hovered, need_plotly, wait_for_plot
+from lamm_pipeline_tests.reports.scenes.plots import hovered, need_plotly, wait_for_plot
 from lamm_pipeline_tests.reports.sites import Site, running
 from lamm_pipeline_tests.review.worlds import FRAMES
 from lamm_pipeline_tests.scenes.view.scene_files import need_rerun

@@ -22,9 +22,9 @@ from lamm_pipeline.scenes.library.present import SceneLibrary
 from lamm_pipeline.scenes.library.scene_table import StoredAsset
 from lamm_pipeline.settings import Settings
 from lamm_pipeline_tests.orchestration.small_runs import SmallRuns
-from lamm_pipeline_tests.reports.test_downloads import export
+from lamm_pipeline_tests.reports.exported import export
 from lamm_pipeline_tests.review.worlds import World
-from lamm_pipeline_tests.scenes.dashboard.test_evaluations import publish
+from lamm_pipeline_tests.scenes.dashboard.evaluated import publish
 from lamm_pipeline_tests.scenes.library.scene_worlds import populate, publish_library, scene
 
 pytestmark = pytest.mark.usefixtures("own_environment")

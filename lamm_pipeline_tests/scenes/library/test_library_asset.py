@@ -13,7 +13,7 @@ from lamm_pipeline.scenes.library.collect import KEY, published
 from lamm_pipeline.scenes.library.dataset_draft import BUILT
 from lamm_pipeline.scenes.library.sensors import export_built_versions
 from lamm_pipeline.settings import Settings
-from lamm_pipeline_tests.reports.test_downloads import export
+from lamm_pipeline_tests.reports.exported import export
 from lamm_pipeline_tests.review.worlds import World
 from lamm_pipeline_tests.scenes.library.scene_worlds import publish_uncertainty
 

@@ -15,8 +15,7 @@ from lamm_pipeline.segmentation.assets import mask_candidates
 from lamm_pipeline.segmentation.candidates import mask_candidates as candidates_tree
 from lamm_pipeline.segmentation.detections import Detection
 from lamm_pipeline.storage.artifacts import Artifact, ArtifactKey, Identity
-from lamm_pipeline_tests.segmentation.candidates.test_propose import write_detections
-from lamm_pipeline_tests.segmentation.test_segment_frames import frame, registry, tree, write_files
+from lamm_pipeline_tests.segmentation.bright_squares import frame, registry, tree, write_detections, write_files
 
 FRAMES = [frame(index) for index in range(6)]
 

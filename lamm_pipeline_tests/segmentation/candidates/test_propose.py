@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.frame_registry import FrameRecord, FrameRegistry
 from lamm_pipeline.geometry import packed_mask, rle
-from lamm_pipeline.segmentation import detections
 from lamm_pipeline.segmentation.candidates import mask_candidates
 from lamm_pipeline.segmentation.candidates.mask_candidates import FrameCandidates, MaskCandidate
 from lamm_pipeline.segmentation.candidates.propose import CandidateSummary, propose_candidates
@@ -21,9 +20,9 @@ from lamm_pipeline.segmentation.candidates.proposer import Proposal, Proposer
 from lamm_pipeline.segmentation.candidates.settings import CandidateSettings, CandidateSource
 from lamm_pipeline.segmentation.candidates.sources import DetectionsProposer, make_proposer
 from lamm_pipeline.segmentation.candidates.tree import ExternalTree
-from lamm_pipeline.segmentation.detections import Detection, FrameDetections
+from lamm_pipeline.segmentation.detections import Detection
 from lamm_pipeline.storage.draft import Draft
-from lamm_pipeline_tests.segmentation.test_segment_frames import HEIGHT, WIDTH, KilledError, frame, registry, tree
+from lamm_pipeline_tests.segmentation.bright_squares import HEIGHT, WIDTH, KilledError, frame, registry, tree, write_detections
 
 
 def square(x: int, y: int = 10, side: int = 20) -> NDArray[np.bool_]:
@@ -40,15 +39,6 @@ def detection(frame_id: str, number: int, x: int, side: int = 20) -> Detection:
     mask = square(x, side=side)
     box_xyxy = (float(x), 10.0, float(x + side), 10.0 + side)
     return Detection(f"{frame_id}:{number}", "car", "Car", 0.5, box_xyxy, rle.encode(mask), int(mask.sum()), (0.0, 0.0), None, "depth")
-
-
-def write_detections(path: Path, frames: Sequence[FrameRecord], objects: Callable[[FrameRecord], Sequence[Detection]]) -> Path:
-    detections.write(
-        path,
-        {"total_frames": len(frames)},
-        (FrameDetections(each.frame_id, each.svo2_frame_index, each.timestamp_ns, WIDTH, HEIGHT, tuple(objects(each))) for each in frames),
-    )
-    return path
 
 
 def propose(
