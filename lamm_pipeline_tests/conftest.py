@@ -27,6 +27,7 @@ S3_SECRET = "secretOfTheTests/0123456789+abcdef"  # noqa: S105  of the test serv
 def pytest_configure() -> None:
     """Heed interruptions, and have the processes that tests start heed them, when the tests run in the background of a script."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    _let_examples_take_their_time()
     _spare_the_disk()
     _read_migrations_once()
 
@@ -102,6 +103,15 @@ def _answers(server: subprocess.Popen[bytes], port: int) -> bool:
         time.sleep(0.1)
     server.kill()
     return False
+
+
+def _let_examples_take_their_time() -> None:
+    """On a busy machine no example is too slow. Where nothing may be skipped, every run tries the same examples, elsewhere new ones."""
+    with contextlib.suppress(ModuleNotFoundError):  # `make test-sam` does without
+        from hypothesis import settings
+
+        settings.register_profile("tests", deadline=None, derandomize="LAMM_TEST_NO_SKIPS" in os.environ)
+        settings.load_profile("tests")
 
 
 def _spare_the_disk() -> None:
