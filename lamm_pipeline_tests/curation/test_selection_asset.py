@@ -164,7 +164,7 @@ def test_who_still_reviews_keeps_nobody_else_waiting(review: Review, tmp_path: P
     review.house.say(CAR, "exclude")
     review.later = timedelta(seconds=61)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lamm_pipeline.catalog.catalog.now", lambda: now() + timedelta(seconds=61))
+        patch.setattr("lamm_pipeline.catalog.decisions.now", lambda: now() + timedelta(seconds=61))
         review.house.catalog.decisions.add("other", [NewDecision("class", "car", "exclude")], "ada")
     assert review.tick() == ["drive"]
     assert review.cursor == "1"
