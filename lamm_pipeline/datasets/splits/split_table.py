@@ -20,8 +20,18 @@ import pyarrow.parquet as pq
 from lamm_pipeline import sample_table
 from lamm_pipeline.datasets.curate import SELECTION_FILE
 from lamm_pipeline.datasets.curate import SUMMARY_FILE as SELECTION_SUMMARY
-from lamm_pipeline.datasets.splits.split_frames import NOWHERE, SPLITS, SplitFrames, encoded, previous_codes, read_frames
-from lamm_pipeline.datasets.splits.split_plans import GUARD_GAP, NEAR_DUPLICATE, SplitPlan, plan_splits
+from lamm_pipeline.datasets.splits.split_frames import (
+    GUARD_GAP,
+    LOOK_ALIKE,
+    NEAR_DUPLICATE,
+    NOWHERE,
+    SPLITS,
+    SplitFrames,
+    encoded,
+    previous_codes,
+    read_frames,
+)
+from lamm_pipeline.datasets.splits.split_plans import SplitPlan, plan_splits
 from lamm_pipeline.datasets.splits.split_summary import summarize
 from lamm_pipeline.datasets.versions import VersionManifest, content_id
 from lamm_pipeline.errors import InputError
@@ -113,7 +123,7 @@ def split_version(manifest: VersionManifest, curated_folder: Path, draft: Draft,
     frames = read_frames(curated_folder / sample_table.FILE_NAME, curated_folder / SELECTION_FILE)
     codes, gone = None, 0
     if previous is not None:
-        codes, gone = previous_codes(frames, pq.read_table(previous / SPLITS_FILE, columns=["frame_id", "split"]))
+        codes, gone = previous_codes(frames, pq.read_table(previous / SPLITS_FILE, columns=["frame_id", "split", "reason"]))
     plan = plan_splits(frames, manifest.settings.split, manifest.key, codes)
     table = _table(frames, plan)
     pq.write_table(table, draft.directory / SPLITS_FILE, compression="zstd", row_group_size=ROWS_AT_ONCE)
@@ -229,9 +239,6 @@ def _table(frames: SplitFrames, plan: SplitPlan) -> pa.Table:
     for code in range(len(SPLITS)):
         here = plan.codes == code
         number[here] = np.arange(np.count_nonzero(here))
-    look_alike = np.zeros(len(frames), np.bool_)
-    look_alike[plan.look_alikes] = True
-    reasons = np.where(look_alike, 1, 0)
     columns = {
         "frame_id": frames.frame_ids,
         "recording": pa.array(frames.recordings, pa.string()).take(pa.array(frames.recording)),
@@ -240,6 +247,6 @@ def _table(frames: SplitFrames, plan: SplitPlan) -> pa.Table:
         "split": pa.array(SPLITS).take(pa.array(plan.codes, mask=~inside)),
         "output_index": pa.array(number, mask=~inside),
         "annotation_count": pa.array(np.bincount(frames.owner, minlength=len(frames))),
-        "reason": pa.array([GUARD_GAP, NEAR_DUPLICATE]).take(pa.array(reasons, mask=inside)),
+        "reason": pa.array([GUARD_GAP, NEAR_DUPLICATE]).take(pa.array((plan.codes == LOOK_ALIKE).astype(np.int64), mask=inside)),
     }
     return pa.table(columns, schema=SCHEMA)
