@@ -78,7 +78,7 @@ def plan_splits(frames: SplitFrames, settings: SplitSettings, dataset: str, prev
     if left_out:
         raise InputError(
             f"Of the {np.count_nonzero(new)} frames that dataset {dataset!r} has to divide, none is left for {' and '.join(left_out)}. "
-            f"Add recordings, {_ANEW if not new.all() else ''}lower guard_frames or near_duplicate_radius, or set a ratio to 0."
+            f"Add recordings, {'' if new.all() else _ANEW}lower guard_frames or near_duplicate_radius, or set a ratio to 0."
         )
     return replace(plan, kept=int(np.count_nonzero(~new)), placed=int(np.count_nonzero(new)))
 
@@ -181,7 +181,7 @@ def _to_be_placed(frames: SplitFrames, settings: SplitSettings, codes: Codes) ->
     return sizes, {split: targets[split] - held[split] for split in wanted}, [split for split in wanted if not held[split]]
 
 
-def _cut_blocks(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: Codes, _: NDArray[np.bool_]) -> SplitPlan:
+def _cut_blocks(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: Codes, new: NDArray[np.bool_]) -> SplitPlan:
     wanted = _wanted(settings)
     shares = {split: settings.ratios[split] for split in wanted}
     fresh = frames.order[codes[frames.order] == NEWCOMER]
@@ -210,8 +210,8 @@ def _cut_blocks(frames: SplitFrames, settings: SplitSettings, dataset: str, code
     if not blocks and not all(held[split] for split in wanted):
         raise InputError(
             f"No recording of dataset {dataset!r} can be cut into blocks for {', '.join(wanted)} with gaps of {settings.guard_frames} "
-            f"frames: the longest has {max(counts.values(), default=0)} selected frames. Add recordings, lower guard_frames, or set a "
-            "ratio to 0."
+            f"frames: the longest has {max(counts.values(), default=0)} selected frames. Add recordings, "
+            f"{'' if new.all() else _ANEW}lower guard_frames, or set a ratio to 0."
         )
     _place_short_recordings(counts, blocks, held, settings, notes)
     found = np.where(codes == NEWCOMER, np.int8(NOWHERE), codes)

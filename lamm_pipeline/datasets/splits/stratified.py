@@ -69,7 +69,7 @@ def stratify(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: 
         frames: all frames.
         settings: group, ratios, seed, radius, guard.
         dataset: named in messages.
-        codes: `(N,)` splits, `NEWCOMER` for those to be dealt; unless single frames are, a recording has none or only such.
+        codes: `(N,)` splits, `NEWCOMER` for those to be dealt; unless single frames are, the others of their recording are `LOOK_ALIKE`.
         new: `(N,)` frames that no previous split knows; those of recordings that it knows have their place already.
 
     Raises:
@@ -165,10 +165,10 @@ def _blocks(frames: SplitFrames, settings: SplitSettings, codes: Codes) -> _Bloc
 
 
 def _with_given_places(frames: SplitFrames, units: Places, codes: Codes) -> Places:
-    """Recordings whose frames have places already are not cut anew: a unit for each of their splits."""
+    """Recordings whose frames have places already are not cut anew: a unit for each of their splits, and for those in none."""
     given = np.zeros(len(frames.recordings), np.bool_)
     given[frames.recording[codes != NEWCOMER]] = True
-    named = frames.recording * (len(SPLITS) + 1) + np.maximum(codes, NOWHERE) + 1
+    named = frames.recording * (len(SPLITS) - LOOK_ALIKE) + codes - LOOK_ALIKE
     return np.where(given[frames.recording], int(units.max()) + 1 + named, units)
 
 
