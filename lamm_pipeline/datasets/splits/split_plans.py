@@ -123,9 +123,9 @@ def _in_time(frames: SplitFrames, settings: SplitSettings, _: str, codes: Codes,
         cuts = cut_row(np.cumsum([sizes[name] for name in order]), [settings.ratios[split] for split in wanted])
         placed = {name: wanted[int(np.searchsorted(cuts, place, side="right"))] for place, name in enumerate(order)}
         return SplitPlan(SplitStrategy.temporal, _whole(frames, codes, placed), notes=tuple(notes))
-    known = {
-        name: {SPLITS[code] for code in np.unique(codes[frames.recording == n]) if code >= 0} for n, name in enumerate(frames.recordings)
-    }
+    inside, number = codes >= 0, len(SPLITS)
+    cells = np.bincount(frames.recording[inside] * number + codes[inside], minlength=len(frames.recordings) * number).reshape(-1, number)
+    known = {name: {SPLITS[code] for code in np.flatnonzero(row)} for name, row in zip(frames.recordings, cells, strict=True)}
     placed = {}
     for number, name in enumerate(order):
         if name not in sizes:
