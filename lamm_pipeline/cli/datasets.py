@@ -393,8 +393,14 @@ def show_version(session: Session, key: str, *, as_json: bool) -> None:
         f"  frames       {statistics['total_frames']} (train {statistics['train_frames']}, val {statistics['val_frames']}, "
         f"test {statistics['test_frames']})"
     )
-    for sentence in (facts["in_no_split"] or {"why": []})["why"]:
-        options.say(f"    {sentence}")
+    _show_split(facts)
     options.say(f"  annotations  {statistics['total_annotations']}")
     for name, folder in facts["exports"].items():
         options.say(f"  {name:<12} {folder}")
+
+
+def _show_split(facts: dict[str, Any]) -> None:
+    if facts["split"] is not None:
+        options.say(f"  split        {facts['split']['strategy_used']}")
+        for sentence in (*facts["in_no_split"]["why"], *facts["split"]["notes"]):
+            options.say(f"    {sentence}")

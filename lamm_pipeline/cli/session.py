@@ -238,7 +238,7 @@ class Session:
             "training_dataset_id": content.get("training_dataset_id"),
             "curated_dataset_id": content.get("curated_dataset_id"),
             "statistics": content.get("statistics"),
-            "in_no_split": None if split is None else _in_no_split(split),
+            **_split_facts(split),
             "exports": exports,
             "lineage": str(lineage.file("lineage.json")) if lineage is not None else None,
         }
@@ -253,10 +253,15 @@ def open_session(root: Path | None) -> Iterator[Session]:
         yield Session(settings, Workspace(root=str(settings.root)), opened)
 
 
-def _in_no_split(split: Artifact) -> dict[str, Any]:
-    """How many frames are in no split, by reason, and what there is to say of it."""
+def _split_facts(split: Artifact | None) -> dict[str, Any]:
+    """How a version was split, how many frames are in no split, by reason, and what there is to say of both."""
+    if split is None:
+        return {"split": None, "in_no_split": None}
     summary = read_summary(split.file(SUMMARY_FILE).parent)
-    return {"frames": summary["unassigned_frames"], "why": why_in_no_split(summary)}
+    return {
+        "split": {name: summary[name] for name in ("strategy_used", "achieved_ratios", "notes")},
+        "in_no_split": {"frames": summary["unassigned_frames"], "why": why_in_no_split(summary)},
+    }
 
 
 def _findings(report: Artifact) -> dict[str, Any]:

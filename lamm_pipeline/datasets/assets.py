@@ -33,7 +33,7 @@ from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
 CURATION_VERSION = "3"
-SPLITS_VERSION = "4"
+SPLITS_VERSION = "5"
 KITTI_VERSION = "2"
 COCO_VERSION = "3"
 HUGGINGFACE_VERSION = "1"

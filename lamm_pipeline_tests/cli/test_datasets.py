@@ -50,7 +50,10 @@ def test_frames_in_no_split_are_counted_with_the_reason_and_how_to_change_it(tmp
     assert "1 frames are in no split because they lie in gaps of 1 frames between two splits of their recording." in shown
     assert "--guard-frames" in shown
     assert "in no split" not in lamm("dataset", "show", "night.v1", "--root", root).stdout
-    assert "--resplit" in lamm("dataset", "create", "halves", "drive", "--guard-frames", "2", *halves).stdout
+    assert "  split        blocks\n" in shown
+    otherwise = lamm("dataset", "create", "halves", "drive", "--guard-frames", "2", *halves).stdout
+    assert "--resplit" in otherwise
+    assert "The split of halves.v1 was made with other settings (guard_frames), and its frames keep their places" in otherwise
 
 
 @pytest.mark.requirement("CUR-09", "STA-04")

@@ -1,6 +1,6 @@
 """Frames for tests of what comes after curation, without recordings behind them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.sample_table import Annotation, Sample
 
@@ -48,9 +47,3 @@ def sample(index: int, classes: Sequence[str] = ("car",), recording: str = "driv
         annotations=tuple(annotation(frame_id, number, class_id) for number, class_id in enumerate(classes)),
     )
     return replace(plain, **changed)
-
-
-def split_samples_of(samples: Sequence[Sample], splits: Sequence[str] = ("train",)) -> Iterator[SplitSample]:
-    """The frames in splits that take turns."""
-    for number, each in enumerate(samples):
-        yield SplitSample(each, splits[number % len(splits)], number // len(splits))

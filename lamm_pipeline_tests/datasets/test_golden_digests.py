@@ -25,7 +25,7 @@ from lamm_pipeline.curation.annotation_stats import annotation_stats
 from lamm_pipeline.datasets import assets as datasets
 from lamm_pipeline.datasets.lineage import write_lineage
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
-from lamm_pipeline.datasets.splits.split_table import split_samples
+from lamm_pipeline.datasets.splits.split_table import placed_samples
 from lamm_pipeline.datasets.validation import assets as validation
 from lamm_pipeline.datasets.validation.report import validate
 from lamm_pipeline.geometry.box_3d import Box3D
@@ -176,7 +176,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         report = Draft.open(house.folder("validation_report"))
         validate(
             validation.what_is_validated(house.manifest, world.ONTOLOGY),
-            lambda: split_samples(house.folder("curated_dataset"), house.folder("splits"), house.artifact_folder),
+            lambda: placed_samples(house.folder("curated_dataset"), house.folder("splits"), house.artifact_folder),
             report,
         )
         report.finish()

@@ -71,7 +71,7 @@ def deal_frames(kinds: Places, counts: Places, ratios: NDArray[np.float64], draw
         codes: `(N,)` split of frames whose place is given, `NEWCOMER` for those to be dealt; others take no part.
 
     Returns:
-        `(N,)` split of every frame.
+        `(N,)` split of every frame. No split with a share is left without a frame where there are enough of them.
     """
     splits, dealt = len(ratios), np.flatnonzero(codes == NEWCOMER)
     there = np.bincount(kinds[codes >= 0] * splits + codes[codes >= 0], minlength=len(counts) * splits).reshape(-1, splits)
@@ -80,6 +80,10 @@ def deal_frames(kinds: Places, counts: Places, ratios: NDArray[np.float64], draw
     shares = _shares(ratios, number, there, coming)
     quota = np.maximum(np.floor(shares + 1e-9).astype(np.int64) - SPARE, 0)
     room = _rounded(_shares(ratios, np.array([len(dealt) + there.sum()]), there.sum(axis=0)[None], np.array([len(dealt)]))[0])
+    for split in np.flatnonzero((ratios > 0) & (there.sum(axis=0) + room == 0)).tolist():
+        if room.max() > 1:
+            room[np.argmax(room)] -= 1
+            room[split] += 1
     room -= quota.sum(axis=0)
     left = np.repeat(np.arange(len(counts)), coming - quota.sum(axis=1))
     totals = number @ counts

@@ -130,9 +130,11 @@ def _blocks(places: Places, sizes: Mapping[str, int], guard: int) -> tuple[Block
     for number, (split, size) in enumerate(sizes.items(), start=1):
         if start + size > count:
             return ()
-        stop = count if number == len(sizes) else start + size
+        following = int(np.searchsorted(places, places[start + size - 1] + guard, side="right"))
+        ends = number == len(sizes) or following == count
+        stop = count if ends else int(np.searchsorted(places, places[following] - guard))  # all that are far enough from the next block
         blocks.append(Block(start, stop, split))
-        start = int(np.searchsorted(places, places[stop - 1] + guard, side="right"))
+        start = following
     return tuple(blocks)
 
 

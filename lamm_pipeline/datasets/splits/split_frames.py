@@ -17,10 +17,14 @@ from lamm_pipeline import sample_table
 SPLITS = ("train", "val", "test")
 NOWHERE = -1
 NEWCOMER = -2
+LOOK_ALIKE = -3
+GUARD_GAP = "guard_gap"
+NEAR_DUPLICATE = "near_duplicate"
 COLUMNS = ["frame_id", "recording", "frame_index", "timestamp_ns", "image_hash", "annotations.list.element.class_id"]
 
 Codes = NDArray[np.int8]
-"""Place of each frame's split in `SPLITS`; `NOWHERE` for frames in none; `NEWCOMER` for those that a previous split does not know."""
+"""Place of each frame's split in `SPLITS`. Frames in none have `NOWHERE`, because of a gap, or `LOOK_ALIKE`, because they look like a frame
+in another split; `NEWCOMER` is for those that a previous split does not know."""
 Places = NDArray[np.int64]
 
 
@@ -139,14 +143,15 @@ def previous_codes(frames: SplitFrames, previous: pa.Table) -> tuple[Codes, int]
 
     Args:
         frames: those to be placed now.
-        previous: rows of a split, with the columns `frame_id` and `split`.
+        previous: rows of a split, with the columns `frame_id`, `split` and `reason`.
 
     Returns:
         `(N,)` codes, and the number of frames of the previous split that are not there any more.
     """
     known = pc.index_in(frames.frame_ids, previous["frame_id"].combine_chunks()).fill_null(-1).to_numpy()
-    names: Any = pc.index_in(previous["split"], pa.array(SPLITS)).fill_null(NOWHERE)
-    there = np.append(names.to_numpy(), NEWCOMER).astype(np.int8)
+    splits: Any = pc.index_in(previous["split"], pa.array(SPLITS)).fill_null(NOWHERE)
+    looked_alike: Any = pc.equal(previous["reason"], NEAR_DUPLICATE).fill_null(False)
+    there = np.append(np.where(looked_alike, LOOK_ALIKE, splits), NEWCOMER).astype(np.int8)
     return there[known], len(previous) - int(np.count_nonzero(known >= 0))
 
 

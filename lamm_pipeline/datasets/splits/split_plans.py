@@ -19,12 +19,9 @@ from numpy.typing import NDArray
 from lamm_pipeline.datasets.settings import BalanceBy, SplitSettings, SplitStrategy, StratifiedGroup
 from lamm_pipeline.datasets.splits.balance import deal_frames
 from lamm_pipeline.datasets.splits.recording_plans import Block, cut_recording, cut_row, deal_recordings, shuffled, widest_cut
-from lamm_pipeline.datasets.splits.split_frames import NEWCOMER, NOWHERE, SPLITS, Codes, Places, SplitFrames
+from lamm_pipeline.datasets.splits.split_frames import LOOK_ALIKE, NEWCOMER, NOWHERE, SPLITS, Codes, Places, SplitFrames
 from lamm_pipeline.datasets.splits.stratified import stratify
 from lamm_pipeline.errors import InputError
-
-GUARD_GAP = "guard_gap"
-NEAR_DUPLICATE = "near_duplicate"
 
 
 @dataclass(frozen=True)
@@ -33,10 +30,9 @@ class SplitPlan:
 
     Attributes:
         strategy: the one that was used, never `auto`.
-        codes: `(N,)` place of each frame's split in `SPLITS`, `NOWHERE` for those in none.
+        codes: `(N,)` place of each frame's split in `SPLITS`; `NOWHERE` or `LOOK_ALIKE` for those in none.
         group: what a stratified split kept together, None for other strategies.
         guard_frames: for each recording that was cut, the frames of it that lie at least between two splits.
-        look_alikes: places of the frames that are in no split because they look like a frame in another one, not because of a gap.
         notes: sentences for people.
         kept: frames that are where the previous split had them.
         placed: frames that the previous split does not know; all of them where there is none.
@@ -46,7 +42,6 @@ class SplitPlan:
     codes: Codes
     group: StratifiedGroup | None = None
     guard_frames: Mapping[str, int] = field(default_factory=dict)
-    look_alikes: Places = field(default_factory=lambda: np.empty(0, np.int64))
     notes: tuple[str, ...] = ()
     kept: int = 0
     placed: int = 0
@@ -79,6 +74,12 @@ def plan_splits(frames: SplitFrames, settings: SplitSettings, dataset: str, prev
         planned = plan.guard_frames
         known = {name: gap for name, gap in _gaps(frames, plan.codes, settings.guard_frames).items() if name not in planned}
         plan = replace(plan, guard_frames=dict(sorted((known | dict(planned)).items())))
+    left_out = [split for split in _wanted(settings) if not (plan.codes == SPLITS.index(split)).any()]
+    if left_out:
+        raise InputError(
+            f"Of the {np.count_nonzero(new)} frames that dataset {dataset!r} has to divide, none is left for {' and '.join(left_out)}. "
+            f"Add recordings, {'' if new.all() else _ANEW}lower guard_frames or near_duplicate_radius, or set a ratio to 0."
+        )
     return replace(plan, kept=int(np.count_nonzero(~new)), placed=int(np.count_nonzero(new)))
 
 
@@ -91,6 +92,11 @@ def _strategy(frames: SplitFrames, settings: SplitSettings, dataset: str, codes:
     if settings.strategy is SplitStrategy.auto:
         return SplitStrategy.recording if enough and len(frames.recordings) >= len(wanted) else SplitStrategy.blocks
     if settings.strategy in {SplitStrategy.recording, SplitStrategy.temporal} and not enough:
+        if len(without) < len(wanted):
+            raise InputError(
+                f"Frames of dataset {dataset!r} keep the places that they had in the version before, which leaves {' and '.join(without)} "
+                f"without any, and it has only {fresh} new recordings. Add recordings, {_ANEW}or set a ratio to 0."
+            )
         raise InputError(
             f"Dataset {dataset!r} has {len(frames.recordings)} recordings with selected frames, too few to give each of "
             f"{', '.join(wanted)} one of its own. Add recordings, set the split's strategy to blocks or auto, or set a ratio to 0."
@@ -117,9 +123,9 @@ def _in_time(frames: SplitFrames, settings: SplitSettings, _: str, codes: Codes,
         cuts = cut_row(np.cumsum([sizes[name] for name in order]), [settings.ratios[split] for split in wanted])
         placed = {name: wanted[int(np.searchsorted(cuts, place, side="right"))] for place, name in enumerate(order)}
         return SplitPlan(SplitStrategy.temporal, _whole(frames, codes, placed), notes=tuple(notes))
-    known = {
-        name: {SPLITS[code] for code in np.unique(codes[frames.recording == n]) if code >= 0} for n, name in enumerate(frames.recordings)
-    }
+    inside, number = codes >= 0, len(SPLITS)
+    cells = np.bincount(frames.recording[inside] * number + codes[inside], minlength=len(frames.recordings) * number).reshape(-1, number)
+    known = {name: {SPLITS[code] for code in np.flatnonzero(row)} for name, row in zip(frames.recordings, cells, strict=True)}
     placed = {}
     for number, name in enumerate(order):
         if name not in sizes:
@@ -151,7 +157,7 @@ def _stratify(frames: SplitFrames, settings: SplitSettings, dataset: str, codes:
                 f"The recordings are short, so the gaps between blocks are {found.guard_frames} frames instead of "
                 f"{settings.guard_frames}: the splits are less independent."
             )
-    return SplitPlan(SplitStrategy.stratified, found.codes, found.group, guards, np.flatnonzero(found.look_alikes), tuple(notes))
+    return SplitPlan(SplitStrategy.stratified, found.codes, found.group, guards, tuple(notes))
 
 
 def _to_be_placed(frames: SplitFrames, settings: SplitSettings, codes: Codes) -> tuple[dict[str, int], dict[str, float], list[str]]:
@@ -161,7 +167,7 @@ def _to_be_placed(frames: SplitFrames, settings: SplitSettings, codes: Codes) ->
     one_each = settings.balance_by is BalanceBy.recordings
     columns = np.where(codes == NEWCOMER, len(SPLITS), codes)
     number = len(SPLITS) + 1
-    cells = (frames.recording * number + columns)[codes != NOWHERE]
+    cells = (frames.recording * number + columns)[columns >= 0]
     counts = np.bincount(cells, minlength=len(frames.recordings) * number).reshape(-1, number).tolist()
     for name, (*there, fresh) in zip(frames.recordings, counts, strict=True):
         if fresh:
@@ -175,18 +181,19 @@ def _to_be_placed(frames: SplitFrames, settings: SplitSettings, codes: Codes) ->
     return sizes, {split: targets[split] - held[split] for split in wanted}, [split for split in wanted if not held[split]]
 
 
-def _cut_blocks(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: Codes, _: NDArray[np.bool_]) -> SplitPlan:
+def _cut_blocks(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: Codes, new: NDArray[np.bool_]) -> SplitPlan:
     wanted = _wanted(settings)
     shares = {split: settings.ratios[split] for split in wanted}
-    starts, index = np.cumsum(frames.sizes) - frames.sizes, frames.place[frames.order]
-    numbers = np.unique(frames.recording[codes == NEWCOMER]).tolist()
-    counts = {frames.recordings[number]: int(frames.sizes[number]) for number in numbers}
+    fresh = frames.order[codes[frames.order] == NEWCOMER]
+    numbers, starts = np.unique(frames.recording[fresh], return_index=True)
+    dealt = dict(zip([frames.recordings[number] for number in numbers], np.split(fresh, starts[1:]), strict=True)) if len(fresh) else {}
+    counts = {recording: len(rows) for recording, rows in dealt.items()}
     held = Counter({split: int(np.count_nonzero(codes == SPLITS.index(split))) for split in wanted})
     blocks: dict[str, tuple[Block, ...]] = {}
     guards: dict[str, int] = {}
     notes: list[str] = []
-    for number, (recording, count) in zip(numbers, counts.items(), strict=True):
-        guard, places = settings.guard_frames, index[starts[number] :][:count]
+    for recording, rows in dealt.items():
+        guard, places = settings.guard_frames, frames.place[rows]
         if settings.strategy is SplitStrategy.auto:
             cut, guard = widest_cut(places, shares, guard)
         else:
@@ -197,17 +204,21 @@ def _cut_blocks(frames: SplitFrames, settings: SplitSettings, dataset: str, code
         guards[recording] = guard
         if guard < settings.guard_frames:
             notes.append(
-                f"Recording {recording!r} has only {count} selected frames, so the gap between its blocks is {guard} frames of it instead "
-                f"of {settings.guard_frames}, which would take more than half of them: its splits are less independent."
+                f"Recording {recording!r} has only {len(rows)} selected frames, so the gap between its blocks is {guard} frames of it "
+                f"instead of {settings.guard_frames}, which would take more than half of them: its splits are less independent."
             )
     if not blocks and not all(held[split] for split in wanted):
         raise InputError(
             f"No recording of dataset {dataset!r} can be cut into blocks for {', '.join(wanted)} with gaps of {settings.guard_frames} "
-            f"frames: the longest has {max(counts.values(), default=0)} selected frames. Add recordings, lower guard_frames, or set a "
-            "ratio to 0."
+            f"frames: the longest has {max(counts.values(), default=0)} selected frames. Add recordings, "
+            f"{'' if new.all() else _ANEW}lower guard_frames, or set a ratio to 0."
         )
     _place_short_recordings(counts, blocks, held, settings, notes)
-    return SplitPlan(SplitStrategy.blocks, _cut_up(frames, codes, blocks), guard_frames=guards, notes=tuple(notes))
+    found = np.where(codes == NEWCOMER, np.int8(NOWHERE), codes)
+    for recording, cut in blocks.items():
+        for block in cut:
+            found[dealt[recording][block.start : block.stop]] = SPLITS.index(block.split)
+    return SplitPlan(SplitStrategy.blocks, found, guard_frames=guards, notes=tuple(notes))
 
 
 def _place_short_recordings(
@@ -232,18 +243,21 @@ def _place_short_recordings(
 def _with_their_neighbours(frames: SplitFrames, codes: Codes, guard: int) -> Codes:
     """New frames of a recording that has known ones go where the nearest of these is, the one before of two that are as near.
 
-    Those that would narrow the gap to another split go nowhere, where the known frames keep a gap.
+    Those that would narrow the gap to another split go nowhere, where the known frames keep a gap. What a known frame looks like says
+    nothing of its neighbours.
     """
     order, row = frames.order, np.arange(len(frames))
     known = codes[order] != NEWCOMER
-    before = np.maximum.accumulate(np.where(known, row, -1))
-    after = np.minimum.accumulate(np.where(known, row, len(row))[::-1])[::-1]
+    guiding = known & (codes[order] != LOOK_ALIKE)
+    before = np.maximum.accumulate(np.where(guiding, row, -1))
+    after = np.minimum.accumulate(np.where(guiding, row, len(row))[::-1])[::-1]
     recording, index = np.append(frames.recording[order], -1), np.append(frames.frame_index[order], 0)
     far = np.iinfo(np.int64).max
     to_before = np.where(recording[before] == recording[:-1], index[:-1] - index[before], far)
     to_after = np.where(recording[after] == recording[:-1], index[after] - index[:-1], far)
     nearest = np.where(to_before <= to_after, before, after)
     placed = np.where(np.minimum(to_before, to_after) < far, np.append(codes[order], NEWCOMER)[nearest], NEWCOMER)
+    placed = np.where(known, codes[order], placed)
     gaps = _gaps(frames, codes, guard)
     required = np.array([gaps.get(name, 0) for name in frames.recordings], np.int64)[frames.recording[order]]
     found = codes.copy()
@@ -284,15 +298,6 @@ def _whole(frames: SplitFrames, codes: Codes, placed: Mapping[str, str]) -> Code
     return np.where(codes == NEWCOMER, there[frames.recording], codes)
 
 
-def _cut_up(frames: SplitFrames, codes: Codes, blocks: Mapping[str, Sequence[Block]]) -> Codes:
-    """The codes, and those of recordings that are cut; what is in no block is in no split."""
-    found = np.where(codes == NEWCOMER, np.int8(NOWHERE), codes)
-    for start, name in zip(np.cumsum(frames.sizes) - frames.sizes, frames.recordings, strict=True):
-        for block in blocks.get(name, ()):
-            found[frames.order[start + block.start : start + block.stop]] = SPLITS.index(block.split)
-    return found
-
-
 def _wanted(settings: SplitSettings) -> list[str]:
     return [split for split in SPLITS if settings.ratios[split] > 0]
 
@@ -301,6 +306,7 @@ def _targets(settings: SplitSettings, wanted: Sequence[str], total: int) -> dict
     return {split: settings.ratios[split] * total for split in wanted}
 
 
+_ANEW = "divide all frames anew (resplit), "
 _WHOLE = {
     SplitStrategy.recording: _deal_recordings,
     SplitStrategy.temporal: _in_time,

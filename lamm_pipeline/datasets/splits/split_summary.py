@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from lamm_pipeline.datasets.settings import SplitSettings
-from lamm_pipeline.datasets.splits.split_frames import SPLITS, SplitFrames
-from lamm_pipeline.datasets.splits.split_plans import GUARD_GAP, NEAR_DUPLICATE, SplitPlan
+from lamm_pipeline.datasets.splits.split_frames import GUARD_GAP, LOOK_ALIKE, NEAR_DUPLICATE, NOWHERE, SPLITS, SplitFrames
+from lamm_pipeline.datasets.splits.split_plans import SplitPlan
 
 DIGITS = 6
 
@@ -29,13 +29,14 @@ def summarize(dataset: str, settings: SplitSettings, frames: SplitFrames, plan: 
     parts = {name: _part(frames, plan, code) for code, name in enumerate(SPLITS)}
     total = sum(part["frames"] for part in parts.values())
     table = {name: {split: parts[split]["classes"].get(name, 0) for split in SPLITS} for name in frames.classes}
-    table = {name: counts for name, counts in table.items() if any(counts.values())}
     notes = list(plan.notes)
     for class_id, by_split in table.items():
         absent = [split for split in SPLITS if settings.ratios[split] > 0 and by_split[split] == 0]
-        if absent:
+        if not any(by_split.values()):
+            notes.append(f"Class {class_id!r} is only on frames that are in no split, so nothing of it is exported.")
+        elif absent:
             notes.append(f"Class {class_id!r} has no annotations in {' and '.join(absent)}.")
-    reasons = {NEAR_DUPLICATE: len(plan.look_alikes), GUARD_GAP: int(np.count_nonzero(plan.codes < 0)) - len(plan.look_alikes)}
+    left_out = {reason: int(np.count_nonzero(plan.codes == code)) for reason, code in ((GUARD_GAP, NOWHERE), (NEAR_DUPLICATE, LOOK_ALIKE))}
     return {
         "dataset": dataset,
         "strategy": settings.strategy,
@@ -45,6 +46,7 @@ def summarize(dataset: str, settings: SplitSettings, frames: SplitFrames, plan: 
         "seed": settings.seed,
         "ratios": settings.ratios,
         "achieved_ratios": {split: round(part["frames"] / total, DIGITS) for split, part in parts.items()},
+        "near_duplicate_radius": settings.near_duplicate_radius,
         "guard_frames": settings.guard_frames,
         "guard_frames_used": dict(plan.guard_frames),
         "total_frames": total,
@@ -53,7 +55,7 @@ def summarize(dataset: str, settings: SplitSettings, frames: SplitFrames, plan: 
         "splits": parts,
         "classes": table,
         "class_shares": _class_shares(frames, plan, settings),
-        "unassigned_frames": {reason: count for reason, count in sorted(reasons.items()) if count},
+        "unassigned_frames": {reason: count for reason, count in left_out.items() if count},
         "notes": notes,
     }
 

@@ -20,8 +20,18 @@ import pyarrow.parquet as pq
 from lamm_pipeline import sample_table
 from lamm_pipeline.datasets.curate import SELECTION_FILE
 from lamm_pipeline.datasets.curate import SUMMARY_FILE as SELECTION_SUMMARY
-from lamm_pipeline.datasets.splits.split_frames import NOWHERE, SPLITS, SplitFrames, encoded, previous_codes, read_frames
-from lamm_pipeline.datasets.splits.split_plans import GUARD_GAP, NEAR_DUPLICATE, SplitPlan, plan_splits
+from lamm_pipeline.datasets.splits.split_frames import (
+    GUARD_GAP,
+    LOOK_ALIKE,
+    NEAR_DUPLICATE,
+    NOWHERE,
+    SPLITS,
+    SplitFrames,
+    encoded,
+    previous_codes,
+    read_frames,
+)
+from lamm_pipeline.datasets.splits.split_plans import SplitPlan, plan_splits
 from lamm_pipeline.datasets.splits.split_summary import summarize
 from lamm_pipeline.datasets.versions import VersionManifest, content_id
 from lamm_pipeline.errors import InputError
@@ -77,6 +87,14 @@ class SplitSample:
 
 
 @dataclass(frozen=True)
+class PlacedSample:
+    """A selected frame and the split that it is in, None for none."""
+
+    sample: Sample
+    split: str | None
+
+
+@dataclass(frozen=True)
 class Leak:
     """Frames of one recording that are too close to each other to be in two splits.
 
@@ -113,7 +131,7 @@ def split_version(manifest: VersionManifest, curated_folder: Path, draft: Draft,
     frames = read_frames(curated_folder / sample_table.FILE_NAME, curated_folder / SELECTION_FILE)
     codes, gone = None, 0
     if previous is not None:
-        codes, gone = previous_codes(frames, pq.read_table(previous / SPLITS_FILE, columns=["frame_id", "split"]))
+        codes, gone = previous_codes(frames, pq.read_table(previous / SPLITS_FILE, columns=["frame_id", "split", "reason"]))
     plan = plan_splits(frames, manifest.settings.split, manifest.key, codes)
     table = _table(frames, plan)
     pq.write_table(table, draft.directory / SPLITS_FILE, compression="zstd", row_group_size=ROWS_AT_ONCE)
@@ -123,7 +141,10 @@ def split_version(manifest: VersionManifest, curated_folder: Path, draft: Draft,
         lines = pc.binary_join_element_wise(*batch.columns, "\t").to_pylist()
         content.update("".join(f"{line}\n" for line in lines).encode())
     selection = json.loads((curated_folder / SELECTION_SUMMARY).read_text(encoding="utf-8"))
-    summary = summarize(manifest.key, manifest.settings.split, frames, plan) | {
+    summary = summarize(manifest.key, manifest.settings.split, frames, plan)
+    if previous is not None and plan.kept:
+        summary["notes"] += _asked_otherwise(read_summary(previous), summary)
+    summary |= {
         "newcomers": {
             "kept": plan.kept,
             "placed": plan.placed,
@@ -135,6 +156,17 @@ def split_version(manifest: VersionManifest, curated_folder: Path, draft: Draft,
     }
     write_json(draft.directory / SUMMARY_FILE, summary)
     return summary
+
+
+def _asked_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """A sentence where another split is asked for than the one that frames keep their places of."""
+    names = ("strategy", "seed", "ratios", "balance_by", "guard_frames", "near_duplicate_radius")
+    others = [name for name in names if before.get(name, now[name]) != now[name]]
+    sentence = (
+        f"The split of {before['dataset']} was made with other settings ({', '.join(others)}), and its frames keep their places: only new "
+        "ones are placed as asked now. A version that divides all anew (resplit) has it for all."
+    )
+    return [sentence] if others else []
 
 
 def read_splits(folder: Path) -> Iterator[SplitRow]:
@@ -167,6 +199,17 @@ def split_samples(curated_folder: Path, splits_folder: Path, artifact_folder: Ar
     Raises:
         InputError: samples and split do not belong together.
     """
+    for sample, row in _samples_and_rows(curated_folder, splits_folder, artifact_folder):
+        if row.split is not None and row.output_index is not None:
+            yield SplitSample(sample, row.split, row.output_index)
+
+
+def placed_samples(curated_folder: Path, splits_folder: Path, artifact_folder: ArtifactFolder) -> Iterator[PlacedSample]:
+    """`split_samples` with the frames that are in no split."""
+    return (PlacedSample(sample, row.split) for sample, row in _samples_and_rows(curated_folder, splits_folder, artifact_folder))
+
+
+def _samples_and_rows(curated_folder: Path, splits_folder: Path, artifact_folder: ArtifactFolder) -> Iterator[tuple[Sample, SplitRow]]:
     samples = sample_table.read(curated_folder / sample_table.FILE_NAME, artifact_folder)
     for sample, row in zip_longest(samples, read_splits(splits_folder)):
         if sample is None or row is None or (sample.frame_id, len(sample.annotations)) != (row.frame_id, row.annotation_count):
@@ -175,8 +218,7 @@ def split_samples(curated_folder: Path, splits_folder: Path, artifact_folder: Ar
                 f"Samples and split of the dataset version do not fit each other at frame {name!r}: they were made from other artifacts. "
                 "Materialize curated_dataset and splits of this version again."
             )
-        if row.split is not None and row.output_index is not None:
-            yield SplitSample(sample, row.split, row.output_index)
+        yield sample, row
 
 
 def leaks(folder: Path) -> list[Leak]:
@@ -229,9 +271,6 @@ def _table(frames: SplitFrames, plan: SplitPlan) -> pa.Table:
     for code in range(len(SPLITS)):
         here = plan.codes == code
         number[here] = np.arange(np.count_nonzero(here))
-    look_alike = np.zeros(len(frames), np.bool_)
-    look_alike[plan.look_alikes] = True
-    reasons = np.where(look_alike, 1, 0)
     columns = {
         "frame_id": frames.frame_ids,
         "recording": pa.array(frames.recordings, pa.string()).take(pa.array(frames.recording)),
@@ -240,6 +279,6 @@ def _table(frames: SplitFrames, plan: SplitPlan) -> pa.Table:
         "split": pa.array(SPLITS).take(pa.array(plan.codes, mask=~inside)),
         "output_index": pa.array(number, mask=~inside),
         "annotation_count": pa.array(np.bincount(frames.owner, minlength=len(frames))),
-        "reason": pa.array([GUARD_GAP, NEAR_DUPLICATE]).take(pa.array(reasons, mask=inside)),
+        "reason": pa.array([GUARD_GAP, NEAR_DUPLICATE]).take(pa.array((plan.codes == LOOK_ALIKE).astype(np.int64), mask=inside)),
     }
     return pa.table(columns, schema=SCHEMA)

@@ -6,6 +6,7 @@ the larger share, unless their frames are farther apart anyway. Frames that such
 that are not taken, and still look like a frame in another split, are left out as well.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from lamm_pipeline.curation.near_duplicates import near_clusters, near_duplicates_across
 from lamm_pipeline.datasets.settings import SplitSettings, StratifiedGroup
 from lamm_pipeline.datasets.splits.balance import deal_frames, deal_groups
-from lamm_pipeline.datasets.splits.split_frames import NEWCOMER, NOWHERE, SPLITS, Codes, Places, SplitFrames
+from lamm_pipeline.datasets.splits.split_frames import LOOK_ALIKE, NEWCOMER, NOWHERE, SPLITS, Codes, Places, SplitFrames
 from lamm_pipeline.errors import InputError
 
 BLOCKS = 30
@@ -51,14 +52,12 @@ class Stratified:
     """A stratified split.
 
     Attributes:
-        codes: `(N,)` split of each frame.
-        look_alikes: `(N,)` frames that are in no split because they look like a frame in another one.
+        codes: `(N,)` split of each frame; `NOWHERE` or `LOOK_ALIKE` for those that were left out.
         group: what was kept together, never `auto`.
         guard_frames: frames of a recording between blocks of different splits, 0 without blocks.
     """
 
     codes: Codes
-    look_alikes: NDArray[np.bool_]
     group: StratifiedGroup
     guard_frames: int
 
@@ -70,7 +69,7 @@ def stratify(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: 
         frames: all frames.
         settings: group, ratios, seed, radius, guard.
         dataset: named in messages.
-        codes: `(N,)` splits, `NEWCOMER` for those to be dealt; unless single frames are, a recording has none or only such.
+        codes: `(N,)` splits, `NEWCOMER` for those to be dealt; unless single frames are, the others of their recording are `LOOK_ALIKE`.
         new: `(N,)` frames that no previous split knows; those of recordings that it knows have their place already.
 
     Raises:
@@ -82,19 +81,20 @@ def stratify(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: 
         group = StratifiedGroup.recording if len(frames.recordings) >= len(SPLITS) else StratifiedGroup.block
     if group is StratifiedGroup.frame:
         kinds, counts = _kinds(frames)
-        placed = deal_frames(kinds, counts, ratios, frames.draws(settings.seed), codes)
-        return Stratified(placed, np.zeros(len(frames), np.bool_), group, 0)
+        return Stratified(deal_frames(kinds, counts, ratios, frames.draws(settings.seed), codes), group, 0)
     blocks = _blocks(frames, settings, codes) if group is StratifiedGroup.block else None
     margin = np.zeros(len(frames), np.bool_) if blocks is None else blocks.margin & (codes == NEWCOMER)
+    counted = (codes >= 0) | (codes == NEWCOMER)
     units = _with_given_places(frames, frames.recording if blocks is None else blocks.units, codes)
-    groups = _linked(frames, units, ~margin & (codes != NOWHERE), settings.near_duplicate_radius)
+    groups = _linked(frames, units, ~margin & counted, settings.near_duplicate_radius)
     placed = _with_look_alikes(groups, codes)
     groups = np.unique(np.where(placed >= 0, placed.astype(np.int64) + len(frames), groups), return_inverse=True)[1]
     first = np.unique(groups[frames.order], return_index=True)[1]
     given = placed[frames.order][first]
-    if np.count_nonzero(given == NEWCOMER) + np.count_nonzero(given >= 0) < np.count_nonzero(ratios):
-        raise _too_few(frames, settings, dataset, group, len(given))
-    counts, draws = _counts(frames, groups, codes != NOWHERE), frames.draws(settings.seed)[frames.order][first]
+    without = [split for code, split in enumerate(SPLITS) if ratios[code] > 0 and not (given == code).any()]
+    if np.count_nonzero(given == NEWCOMER) < len(without):
+        raise _too_few(frames, settings, dataset, group, given, without)
+    counts, draws = _counts(frames, groups, counted), frames.draws(settings.seed)[frames.order][first]
     whole = np.where(placed == NEWCOMER, deal_groups(counts, ratios, draws, given)[groups], placed)
     found = whole if blocks is None else _with_gaps(frames, blocks, margin, whole, ratios)
     if blocks is not None:  # gaps take more from some splits than from others: dealt again, with shares that allow for it
@@ -102,15 +102,10 @@ def stratify(frames: SplitFrames, settings: SplitSettings, dataset: str, codes: 
         allowing = np.where(left > 0, ratios / np.where(left > 0, left, 1), ratios)
         whole = np.where(placed == NEWCOMER, deal_groups(counts, allowing / allowing.sum(), draws, given)[groups], placed)
         found = _with_gaps(frames, blocks, margin, whole, ratios)
-    look_alikes = np.zeros(len(frames), np.bool_)
-    droppable = margin | new if not new.all() else margin
+    droppable = margin if new.all() else margin | new
     if droppable.any():
-        hashed = np.flatnonzero(frames.hashed)
-        across = near_duplicates_across(frames.image_hash[hashed], found[hashed], settings.near_duplicate_radius)
-        look_alikes[hashed[across[:, 0]]] = True
-        look_alikes &= droppable
-        found[look_alikes] = NOWHERE
-    return Stratified(found, look_alikes, group, 0 if blocks is None else blocks.guard)
+        found = _without_look_alikes(frames, found, droppable, settings.near_duplicate_radius)
+    return Stratified(found, group, 0 if blocks is None else blocks.guard)
 
 
 def _kinds(frames: SplitFrames) -> tuple[Places, Places]:
@@ -170,10 +165,10 @@ def _blocks(frames: SplitFrames, settings: SplitSettings, codes: Codes) -> _Bloc
 
 
 def _with_given_places(frames: SplitFrames, units: Places, codes: Codes) -> Places:
-    """Recordings whose frames have places already are not cut anew: a unit for each of their splits."""
+    """Recordings whose frames have places already are not cut anew: a unit for each of their splits, and for those in none."""
     given = np.zeros(len(frames.recordings), np.bool_)
     given[frames.recording[codes != NEWCOMER]] = True
-    named = frames.recording * (len(SPLITS) + 1) + np.maximum(codes, NOWHERE) + 1
+    named = frames.recording * (len(SPLITS) - LOOK_ALIKE) + codes - LOOK_ALIKE
     return np.where(given[frames.recording], int(units.max()) + 1 + named, units)
 
 
@@ -210,15 +205,34 @@ def _with_gaps(frames: SplitFrames, blocks: _Blocks, margin: NDArray[np.bool_], 
     return np.where(margin & ((from_end[blocks.units] & at_end) | (from_start[blocks.units] & at_start)), np.int8(NOWHERE), whole)
 
 
+def _without_look_alikes(frames: SplitFrames, codes: Codes, droppable: NDArray[np.bool_], radius: int) -> Codes:
+    """The codes less frames that may be left out and look like one in another split.
+
+    Where two splits look alike, those of the split go that loses the smaller part of its frames.
+    """
+    found, sizes = codes.copy(), np.maximum(_sizes(codes), 1)
+    alike = np.flatnonzero(frames.hashed)
+    while True:
+        alike = alike[near_duplicates_across(frames.image_hash[alike], found[alike], radius)[:, 0]]
+        going = alike[droppable[alike]]
+        lost = np.bincount(found[going], minlength=len(SPLITS)) / sizes
+        if not lost.any():
+            return found
+        found[going[found[going] == np.argmin(np.where(lost > 0, lost, np.inf))]] = LOOK_ALIKE
+
+
 def _sizes(codes: Codes) -> Places:
     return np.bincount(codes[codes >= 0], minlength=len(SPLITS))
 
 
-def _too_few(frames: SplitFrames, settings: SplitSettings, dataset: str, group: StratifiedGroup, groups: int) -> InputError:
+def _too_few(
+    frames: SplitFrames, settings: SplitSettings, dataset: str, group: StratifiedGroup, given: Codes, without: Sequence[str]
+) -> InputError:
     what = "recordings" if group is StratifiedGroup.recording else "blocks of frames"
-    wanted = ", ".join(split for split in SPLITS if settings.ratios[split] > 0)
+    there = " beside the frames of the version before, which keep their places" if (given >= 0).any() else ""
     return InputError(
-        f"Dataset {dataset!r} has {len(frames.recordings)} recordings, and its {what} make {groups} groups without near-duplicates of each "
-        f"other (within {settings.near_duplicate_radius} of 64 bits), too few to give each of {wanted} one. Add recordings, set the "
-        "split's strategy to blocks, its group to block or frame, or lower near_duplicate_radius or guard_frames."
+        f"Dataset {dataset!r} has {len(frames.recordings)} recordings, and its {what} make {np.count_nonzero(given == NEWCOMER)} groups "
+        f"without near-duplicates of each other (within {settings.near_duplicate_radius} of 64 bits){there}, too few to give each of "
+        f"{', '.join(without)} one. Add recordings, set the split's strategy to blocks, its group to block or frame, "
+        f"{'divide all frames anew (resplit), ' if there else ''}or lower near_duplicate_radius or guard_frames."
     )

@@ -44,7 +44,7 @@ class MaskIntegrity:
 
     def look(self, seen: Seen) -> Iterator[Failure]:
         """See `Rule`."""
-        for annotation, mask in zip(seen.frame.sample.annotations, seen.masks, strict=True):
+        for annotation, mask in zip(seen.sample.annotations, seen.masks, strict=True):
             if mask is None:
                 self._without += 1
                 continue
@@ -78,7 +78,7 @@ class MaskBoxAgreement:
 
     def look(self, seen: Seen) -> Iterator[Failure]:
         """See `Rule`."""
-        for annotation, mask in zip(seen.frame.sample.annotations, seen.masks, strict=True):
+        for annotation, mask in zip(seen.sample.annotations, seen.masks, strict=True):
             if mask is None or mask.box_xyxy is None or not _is_box(annotation.box_xyxy):
                 continue
             self._compared += 1
@@ -114,7 +114,7 @@ class BoxBounds:
 
     def look(self, seen: Seen) -> Iterator[Failure]:
         """See `Rule`."""
-        sample = seen.frame.sample
+        sample = seen.sample
         right, bottom, slack = sample.width + self._tolerance, sample.height + self._tolerance, -self._tolerance
         for annotation in sample.annotations:
             self._boxes += 1
@@ -154,10 +154,10 @@ class Box3DSanity:
 
     def look(self, seen: Seen) -> Iterator[Failure]:
         """See `Rule`."""
-        for annotation in seen.frame.sample.annotations:
+        for annotation in seen.sample.annotations:
             if annotation.box_3d is not None:
                 self._boxes += 1
-                problem = self._problem(annotation.box_3d.box, annotation, seen.frame.sample.camera)
+                problem = self._problem(annotation.box_3d.box, annotation, seen.sample.camera)
                 if problem is not None:
                     yield _failure(seen, annotation, problem)
 
@@ -201,7 +201,7 @@ class SmallObjects:
 
     def look(self, seen: Seen) -> Iterator[Failure]:
         """See `Rule`."""
-        sample = seen.frame.sample
+        sample = seen.sample
         least = self._small_share * sample.width * sample.height
         for annotation in sample.annotations:
             self._objects += 1
@@ -231,7 +231,7 @@ def object_area(annotation: Annotation) -> float:
 
 
 def _failure(seen: Seen, annotation: Annotation, detail: str) -> Failure:
-    return Failure(seen.frame.sample.frame_id, annotation.detection_id, detail)
+    return Failure(seen.sample.frame_id, annotation.detection_id, detail)
 
 
 def _is_box(box_xyxy: BoxXyxy) -> bool:

@@ -11,7 +11,7 @@ from lamm_pipeline.datasets.classes import version_classes
 from lamm_pipeline.datasets.samples import pinned_folders
 from lamm_pipeline.datasets.settings import EmptyFrames
 from lamm_pipeline.datasets.splits.split_frames import SPLITS
-from lamm_pipeline.datasets.splits.split_table import SplitSample, read_summary, split_samples
+from lamm_pipeline.datasets.splits.split_table import PlacedSample, placed_samples, read_summary
 from lamm_pipeline.datasets.validation.checks import CHECKS, validation_verdicts
 from lamm_pipeline.datasets.validation.page import as_short_text
 from lamm_pipeline.datasets.validation.report import PAGE_FILE, REPORT_FILE, Validated, read_report, require_valid, validate
@@ -27,7 +27,7 @@ from lamm_pipeline.storage.artifacts import Artifact
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
 
-VALIDATION_VERSION = "1"
+VALIDATION_VERSION = "2"
 
 
 @dg.asset(
@@ -50,10 +50,12 @@ def validation_report(context: dg.AssetExecutionContext, config: StageConfig, wo
         validated = what_is_validated(version, workspace.ontology)
 
         def work(draft: Draft, progress: Progress) -> Mapping[str, Any]:
-            def frames() -> Iterator[SplitSample]:
-                return split_samples(curated.folder, split.folder, pinned_folders(workspace.store))
+            def frames() -> Iterator[PlacedSample]:
+                return placed_samples(curated.folder, split.folder, pinned_folders(workspace.store))
 
-            report = validate(validated, frames, draft, progress, total=read_summary(split.folder)["total_frames"])
+            summary = read_summary(split.folder)
+            total = summary["total_frames"] + sum(summary["unassigned_frames"].values())
+            report = validate(validated, frames, draft, progress, total=total)
             return {name: report[name] for name in ("status", "frames", "annotations")} | {
                 "errors": len(report["errors"]),
                 "warnings": len(report["warnings"]),

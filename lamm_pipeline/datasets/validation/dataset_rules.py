@@ -26,7 +26,7 @@ class MissingAnnotations:
 
     def look(self, seen: Seen) -> Iterator[Failure]:
         """See `Rule`."""
-        sample = seen.frame.sample
+        sample = seen.sample
         self._frames += 1
         if sample.annotations:
             return
@@ -59,7 +59,7 @@ class DuplicateFrames:
 
     def look(self, seen: Seen) -> Iterator[Failure]:
         """See `Rule`."""
-        sample = seen.frame.sample
+        sample = seen.sample
         known = self._seen[sample.recording]
         if sample.frame_index in known:
             yield Failure(sample.frame_id, None, f"frame {sample.frame_index} of {sample.recording} is there more than once")
@@ -89,7 +89,7 @@ class ClassBalance:
 
     def look(self, seen: Seen) -> Iterable[Failure]:
         """See `Rule`."""
-        self._samples.update(annotation.class_id for annotation in seen.frame.sample.annotations)
+        self._samples.update(annotation.class_id for annotation in seen.sample.annotations)
         return ()
 
     def finish(self) -> Iterator[Failure]:
@@ -121,12 +121,11 @@ class ClassMissingFromSplit:
 
     def __init__(self, splits: Sequence[str]) -> None:
         self._splits = splits
-        self._samples: Counter[tuple[str, str]] = Counter()
+        self._samples: Counter[tuple[str, str | None]] = Counter()
 
     def look(self, seen: Seen) -> Iterable[Failure]:
         """See `Rule`."""
-        split = seen.frame.split
-        self._samples.update((annotation.class_id, split) for annotation in seen.frame.sample.annotations)
+        self._samples.update((annotation.class_id, seen.split) for annotation in seen.sample.annotations)
         return ()
 
     def finish(self) -> Iterator[Failure]:
@@ -164,7 +163,7 @@ class Density:
 
     def look(self, seen: Seen) -> Iterable[Failure]:
         """See `Rule`."""
-        sample = seen.frame.sample
+        sample = seen.sample
         self._objects += len(sample.annotations)
         self._frames += sample.state != FrameState.reviewed_empty
         return ()
@@ -197,13 +196,15 @@ class NearDuplicates:
 
     def look(self, seen: Seen) -> Iterable[Failure]:
         """See `Rule`."""
-        sample = seen.frame.sample
+        sample = seen.sample
+        if seen.split is None:
+            return ()
         if sample.image_hash is None:
             self._without += 1
         else:
             self._frame_ids.append(sample.frame_id)
             self._hashes.append(sample.image_hash)
-            self._codes.append(self._splits.index(seen.frame.split))
+            self._codes.append(self._splits.index(seen.split))
         return ()
 
     def finish(self) -> Iterator[Failure]:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lamm_pipeline.datasets.splits.split_table import SplitSample
+from lamm_pipeline.datasets.splits.split_table import PlacedSample
 from lamm_pipeline.datasets.validation.rule import Failure
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry.drawing import Color, draw_box, draw_mask
@@ -52,7 +52,7 @@ class Picture:
     height: int
 
 
-def pictures(wanted: Sequence[Pictured], frames: Callable[[], Iterator[SplitSample]], classes: Mapping[str, ObjectClass]) -> list[Picture]:
+def pictures(wanted: Sequence[Pictured], frames: Callable[[], Iterator[PlacedSample]], classes: Mapping[str, ObjectClass]) -> list[Picture]:
     """Draw failures.
 
     Args:
@@ -86,10 +86,10 @@ def _in_turns(wanted: Sequence[Pictured]) -> list[Pictured]:
     return [wanted[place] for place in sorted(place for _, place in sorted(numbered)[:MOST])]
 
 
-def _picture(pictured: Pictured, frame: SplitSample, classes: Mapping[str, ObjectClass]) -> Picture:
+def _picture(pictured: Pictured, frame: PlacedSample, classes: Mapping[str, ObjectClass]) -> Picture:
     sample, failure = frame.sample, pictured.failure
     annotation = next((each for each in sample.annotations if each.detection_id == failure.detection_id), None)
-    words = [frame.split, failure.detail]
+    words = [frame.split or "in no split", failure.detail]
     if annotation is not None:
         known = classes.get(annotation.class_id)
         words.insert(0, annotation.class_id if known is None else known.name)

@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lamm_pipeline.datasets.splits.split_table import SplitSample
+from lamm_pipeline.datasets.splits.split_table import PlacedSample
 from lamm_pipeline.datasets.validation import page
 from lamm_pipeline.datasets.validation.annotation_rules import Box3DSanity, BoxBounds, MaskBoxAgreement, MaskIntegrity, SmallObjects
 from lamm_pipeline.datasets.validation.dataset_rules import (
@@ -161,7 +161,7 @@ class _Running:
 
 def validate(
     validated: Validated,
-    frames: Callable[[], Iterator[SplitSample]],
+    frames: Callable[[], Iterator[PlacedSample]],
     draft: Draft,
     progress: Progress = no_progress,
     *,
@@ -172,7 +172,7 @@ def validate(
 
     Args:
         validated: the version and what it is validated for.
-        frames: streams the frames that are in a split; called again to find those that are pictured.
+        frames: streams the selected frames; called again to find those that are pictured.
         draft: gets the files.
         progress: told of every frame.
         total: how many frames there are, where it is known.
@@ -190,7 +190,7 @@ def validate(
     statistics = Statistics(validated.splits)
     with closing(seen(frames(), validated.settings.masks, total or 0)) as looked_at:
         for number, one in enumerate(looked_at, start=1):
-            statistics.add(one.frame)
+            statistics.add(one)
             for each in running:
                 each.look(one)
             progress(number, total)

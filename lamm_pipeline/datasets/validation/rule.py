@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
-from lamm_pipeline.datasets.splits.split_table import SplitSample
+from lamm_pipeline.datasets.splits.split_table import PlacedSample
 from lamm_pipeline.datasets.validation.masks import MaskFacts, look_at_masks
 from lamm_pipeline.datasets.validation.settings import MaskCheck, RuleName
 from lamm_pipeline.sample_table import Sample
@@ -60,15 +60,17 @@ class Seen:
     """A frame as rules see it; what several rules want to know of its masks is found out once.
 
     Attributes:
-        frame: the frame.
+        sample: the frame.
+        split: that it is in, None for none.
         masks: what the masks are like, annotation by annotation; None for those that have none.
     """
 
-    frame: SplitSample
+    sample: Sample
+    split: str | None
     masks: tuple[MaskFacts | None, ...]
 
 
-def seen(frames: Iterable[SplitSample], mask_check: MaskCheck, total: int = 0) -> Generator[Seen, None, None]:
+def seen(frames: Iterable[PlacedSample], mask_check: MaskCheck, total: int = 0) -> Generator[Seen, None, None]:
     """Frames as rules see them; close it where it may not be read to its end.
 
     Args:
@@ -78,7 +80,7 @@ def seen(frames: Iterable[SplitSample], mask_check: MaskCheck, total: int = 0) -
     """
     decode = mask_check is MaskCheck.full
     stream = iter(frames)
-    waiting: deque[list[SplitSample]] = deque()
+    waiting: deque[list[PlacedSample]] = deque()
 
     def groups() -> Iterator[list[Sample]]:
         while group := list(islice(stream, TOGETHER)):
@@ -88,7 +90,8 @@ def seen(frames: Iterable[SplitSample], mask_check: MaskCheck, total: int = 0) -
     look = partial(look_at_masks, decode=decode)
     with closing(map_ordered_in_processes(look, groups(), total=total // TOGETHER if decode else 0)) as looked_at:
         for _, masks in looked_at:
-            yield from map(Seen, waiting.popleft(), masks)
+            for frame, facts in zip(waiting.popleft(), masks, strict=True):
+                yield Seen(frame.sample, frame.split, facts)
 
 
 class Rule(Protocol):

@@ -1,19 +1,21 @@
 """What a version is like, for the tables and charts of its report; counted while the frames stream by."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.datasets.validation.annotation_rules import object_area
+from lamm_pipeline.datasets.validation.rule import Seen
 from lamm_pipeline.sample_table import Annotation, FrameState
 
 MAP_COLUMNS, MAP_ROWS = 32, 18
 SIZE_EDGES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 """Shares of the image between the bars of the size histogram."""
+NO_SPLIT = "none"
+"""Stands beside the splits for the frames that are in none, where there are any."""
 
 
 class Statistics:
@@ -24,16 +26,16 @@ class Statistics:
         self._frames: Counter[str] = Counter()
         self._negatives: Counter[str] = Counter()
         self._unlabelled: Counter[str] = Counter()
-        self._recordings: dict[str, set[str]] = {split: set() for split in splits}
+        self._recordings: defaultdict[str, set[str]] = defaultdict(set)
         self._objects: Counter[tuple[str, str]] = Counter()
         self._class_frames: Counter[str] = Counter()
         self._sizes = [0] * (len(SIZE_EDGES) + 1)
         # a box adds 1 at one corner and takes it away behind the others; two sums over the table then count the boxes on each cell
         self._corners = np.zeros((MAP_ROWS + 1, MAP_COLUMNS + 1), np.int64)
 
-    def add(self, frame: SplitSample) -> None:
+    def add(self, seen: Seen) -> None:
         """Count a frame."""
-        sample, split = frame.sample, frame.split
+        sample, split = seen.sample, seen.split or NO_SPLIT
         self._frames[split] += 1
         self._recordings[split].add(sample.recording)
         if not sample.annotations:
@@ -47,6 +49,7 @@ class Statistics:
 
     def summary(self) -> dict[str, Any]:
         """Everything counted, as JSON values."""
+        splits = [*self._splits, *([NO_SPLIT] if self._frames[NO_SPLIT] else [])]
         objects: Counter[str] = Counter()
         for (_, split), count in self._objects.items():
             objects[split] += count
@@ -66,14 +69,14 @@ class Statistics:
                     "unlabelled": self._unlabelled[split],
                     "objects_per_frame": round(objects[split] / self._frames[split], 3) if self._frames[split] else 0.0,
                 }
-                for split in self._splits
+                for split in splits
             },
             "classes": {
                 class_id: {
                     "annotations": count,
                     "share": round(count / total, 6),
                     "frames": self._class_frames[class_id],
-                    "splits": {split: self._objects[class_id, split] for split in self._splits},
+                    "splits": {split: self._objects[class_id, split] for split in splits},
                 }
                 for class_id, count in sorted(classes.items(), key=lambda item: (-item[1], item[0]))
             },
@@ -96,4 +99,5 @@ class Statistics:
 
 def _cells(start: float, stop: float, count: int) -> tuple[int, int]:
     """First cell that an interval touches, and the one behind its last."""
-    return max(0, math.floor(max(0.0, start) * count)), min(count, math.ceil(min(1.0, stop) * count))
+    start, stop = (min(max(side, 0.0), 1.0) for side in (start, stop))
+    return math.floor(start * count), math.ceil(stop * count)

@@ -65,8 +65,8 @@ def nearest_of_two_splits(frames: SplitFrames, codes: NDArray[np.int8]) -> dict[
 
 def where(frames: SplitFrames, codes: NDArray[np.int8]) -> dict[str, str | None]:
     """The split of each frame by its id."""
-    names = [*SPLITS, None]
-    return {frame_id: names[code] for frame_id, code in zip(frames.frame_ids.to_pylist(), codes.tolist(), strict=True)}
+    names = [SPLITS[code] if code >= 0 else None for code in codes.tolist()]
+    return dict(zip(frames.frame_ids.to_pylist(), names, strict=True))
 
 
 def sizes(codes: NDArray[np.int8]) -> dict[str, int]:

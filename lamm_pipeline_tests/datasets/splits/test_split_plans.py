@@ -10,6 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from lamm_pipeline.datasets.settings import SplitSettings
+from lamm_pipeline.datasets.splits.recording_plans import cut_recording
 from lamm_pipeline.datasets.splits.split_frames import SPLITS
 from lamm_pipeline.datasets.splits.split_plans import plan_splits
 from lamm_pipeline.errors import InputError
@@ -171,6 +172,38 @@ def test_a_recording_too_short_to_be_cut_stays_whole_and_is_named():
     assert len(blocks_of(frames, plan)["short"]) == 1
     assert "short" not in plan.guard_frames
     assert "'short' is too short to be cut (9 selected frames)" in plan.notes[0]
+
+
+@pytest.mark.requirement("SPL-10")
+@given(
+    steps=st.lists(st.sampled_from([1, 1, 2, 3, 7, 15, 40]), min_size=3, max_size=60),
+    guard=st.integers(1, 12),
+    ratios=st.sampled_from([(0.8, 0.1, 0.1), (0.5, 0.5, 0.0), (0.34, 0.33, 0.33)]),
+)
+@hypothesis_settings(max_examples=150, deadline=None)
+def test_a_gap_takes_only_frames_that_are_near_to_both_splits(steps, guard, ratios):
+    """A frame left out of the split before would narrow the gap, and so would it in the split behind."""
+    places = np.cumsum(steps)
+    cut = cut_recording(places, {split: ratio for split, ratio in zip(SPLITS, ratios, strict=True) if ratio}, guard)
+    for before, after in pairwise(cut):
+        left_out = places[before.stop : after.start]
+        assert places[after.start] - places[before.stop - 1] > guard
+        assert (places[after.start] - left_out <= guard).all()
+        assert (left_out - places[before.stop - 1] <= guard).all()
+    if cut:
+        assert (cut[0].start, cut[-1].stop) == (0, len(places))
+
+
+@pytest.mark.requirement("SPL-06")
+@pytest.mark.parametrize("options", [{"strategy": "random"}, {"strategy": "stratified", "group": "frame"}])
+def test_a_few_single_frames_leave_no_split_empty(options):
+    settings = SplitSettings(**options, **EIGHT_ONE_ONE)
+    for count in range(3, 12):
+        _, plan = planned({"a": count}, settings)
+        assert sizes(plan.codes) == {"train": count - 2, "val": 1, "test": 1}
+    for count in (1, 2):
+        with pytest.raises(InputError, match=r"Of the \d frames that dataset 'd\.v1' has to divide, none is left for .*test"):
+            planned({"a": count}, settings)
 
 
 def test_a_split_with_ratio_zero_gets_nothing():

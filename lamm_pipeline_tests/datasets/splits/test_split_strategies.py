@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lamm_pipeline.curation.near_duplicates import near_clusters, near_duplicates_across
 from lamm_pipeline.datasets.settings import SplitSettings
-from lamm_pipeline.datasets.splits.split_frames import NEWCOMER, SPLITS
+from lamm_pipeline.datasets.splits.split_frames import LOOK_ALIKE, NEWCOMER, NOWHERE, SPLITS
 from lamm_pipeline.datasets.splits.split_plans import plan_splits
 from lamm_pipeline.datasets.splits.split_summary import summarize, why_in_no_split
 from lamm_pipeline.errors import InputError
@@ -332,6 +332,98 @@ def test_a_newcomer_that_looks_like_old_frames_of_two_splits_is_in_none():
     assert why.startswith("1 frames are in no split because they look like frames of another one. A smaller near_duplicate_radius")
     assert "--resplit" in moved
     assert len(near_duplicates_across(more.image_hash, plan.codes)) == 0
+
+
+@pytest.mark.requirement("SPL-05")
+def test_new_frames_beside_one_that_was_left_out_for_its_looks_are_not_left_out():
+    """The last known frame of the recording looked like a frame of another split; what comes after it does not."""
+    draw = np.random.default_rng(0)
+    scenes = draw.integers(0, 2**64, 200, np.uint64)
+    counts = {f"r{number}": 10 for number in range(12)}
+    old = frames_of(counts, hashes=scenes[:120])
+    for strategy in ("recording", "temporal", "blocks", "stratified", "auto"):
+        settings = SplitSettings(strategy=strategy)
+        previous = plan_splits(old, SplitSettings(), "d.v1").codes.copy()
+        previous[9] = LOOK_ALIKE
+        more = frames_of(counts | {"r0": 60}, hashes=np.concatenate([scenes[:10], scenes[120:170], scenes[10:120]]))
+        plan = plan_splits(more, settings, "d.v2", grown(old, previous, more))
+        found = where(more, plan.codes)
+        assert found["r0:000009"] is None
+        assert {found[f"r0:{index:06d}"] for index in range(10, 60)} == {found["r0:000000"]} != {None}
+        summary = summarize("d.v2", settings, more, plan)
+        assert summary["unassigned_frames"] == {"near_duplicate": 1}
+
+
+@pytest.mark.requirement("SPL-05")
+def test_new_frames_of_a_recording_that_was_left_out_for_its_looks_are_dealt():
+    counts = {f"r{number}": 40 for number in range(6)}
+    old = frames_of(counts)
+    previous = plan_splits(old, SplitSettings(), "d.v1").codes.copy()
+    previous[:40] = LOOK_ALIKE
+    more = frames_of(counts | {"r0": 90})
+    for strategy in ("recording", "temporal", "blocks", "stratified"):
+        plan = plan_splits(more, SplitSettings(strategy=strategy), "d.v2", grown(old, previous, more))
+        assert set(plan.codes[:40].tolist()) == {LOOK_ALIKE}
+        assert Counter(plan.codes[40:90].tolist())[NOWHERE] == (20 if strategy == "blocks" else 0)
+        assert np.count_nonzero(plan.codes[40:90] >= 0) == (30 if strategy == "blocks" else 50)
+
+
+@pytest.mark.requirement("SPL-05")
+def test_of_new_frames_that_look_alike_in_two_splits_only_one_of_them_is_left_out():
+    """Two recordings, one in train and one in test, both go on at the same place."""
+    draw = np.random.default_rng(0)
+    counts = {f"r{number}": 10 for number in range(12)}
+    scenes, place = draw.integers(0, 2**64, 120, np.uint64), draw.integers(0, 2**64, 20, np.uint64)
+    old = frames_of(counts, hashes=scenes)
+    settings = SplitSettings(strategy="stratified")
+    codes = plan_splits(old, settings, "d.v1").codes
+    train, test = (int(np.flatnonzero(codes == code)[0]) // 10 for code in (0, 2))
+    names = list(counts)
+    hashes = {name: scenes[10 * number : 10 * number + 10] for number, name in enumerate(names)}
+    for number in (train, test):
+        hashes[names[number]] = np.concatenate([hashes[names[number]], place])
+    more = frames_of({name: len(each) for name, each in hashes.items()}, hashes=np.concatenate(list(hashes.values())))
+    plan = plan_splits(more, settings, "d.v2", grown(old, codes, more))
+    assert Counter(plan.codes.tolist())[LOOK_ALIKE] == 20
+    found = where(more, plan.codes)
+    assert {found[f"{names[test]}:{index:06d}"] for index in range(10, 30)} == {"test"}  # which would lose the larger part of its frames
+    assert len(near_duplicates_across(more.image_hash, plan.codes)) == 0
+
+
+@pytest.mark.requirement("SPL-04", "SPL-05")
+@given(
+    options=st.sampled_from(
+        [{"strategy": name} for name in ("auto", "recording", "temporal", "blocks", "stratified", "random")]
+        + [{"strategy": "stratified", "group": group} for group in ("recording", "block", "frame")]
+    ),
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    scenes=st.sampled_from([3, 40, 10**6]),
+    ratios=st.sampled_from([(0.8, 0.1, 0.1), (0.34, 0.33, 0.33), (0.5, 0.5, 0.0), (0.9, 0.0, 0.1), (0.98, 0.01, 0.01)]),
+    guard=st.integers(1, 5),
+    gone=st.integers(0, 2),
+    seed=st.integers(0, 1000),
+)
+@hypothesis_settings(max_examples=250, deadline=None)
+def test_no_split_with_a_share_is_empty_without_a_word(options, lengths, scenes, ratios, guard, gone, seed):
+    """Also when recordings are gone that a split had, and others have come."""
+    shares = dict(zip(("train_ratio", "val_ratio", "test_ratio"), ratios, strict=True))
+    settings = SplitSettings(seed=seed, guard_frames=guard, **shares, **options)
+    wanted = {split for split in SPLITS if settings.ratios[split] > 0}
+    counts = {f"r{number:02d}": length for number, length in enumerate(lengths)}
+    first = random_frames(counts, seed, scenes=scenes)
+    try:
+        plan = plan_splits(first, settings, "d.v1")
+    except InputError:
+        return
+    assert set(sizes(plan.codes)) == wanted
+    more = random_frames(dict(list(counts.items())[gone:]) | {"s": 20}, seed, scenes=scenes)
+    try:
+        plan = plan_splits(more, settings, "d.v2", grown(first, plan.codes, more))
+    except InputError as error:
+        nobody_stays = gone >= len(counts)
+        assert nobody_stays or "anew (resplit)" in str(error)  # noqa: PT017  either outcome is right, but not a silent one
+        return
+    assert set(sizes(plan.codes)) == wanted
 
 
 @pytest.mark.requirement("SPL-04")

@@ -115,10 +115,18 @@ def test_blocks_closer_than_the_gap_are_a_leak(single):
     assert find_leaks(moved(rows, 60, "val"), {"a": 10}) == [Leak("a", ("train", "val"), (ids[55], ids[60]), 4, 10)]
 
 
-def test_classes_that_a_split_lacks_are_noted(tmp_path):
-    inputs = make_recording(tmp_path, "a", range(60), lambda index: ("car", "sign") if index < 20 else ("car",), shared_files=True)
+@pytest.mark.parametrize(
+    ("where", "note"),
+    [
+        (range(20), "Class 'sign' has no annotations in val."),
+        (range(27, 33), "Class 'sign' is only on frames that are in no split, so nothing of it is exported."),
+    ],
+)
+def test_classes_that_a_split_lacks_are_noted(tmp_path, where, note):
+    inputs = make_recording(tmp_path, "a", range(60), lambda index: ("car", "sign") if index in where else ("car",), shared_files=True)
     world = make_world(tmp_path, [inputs], DatasetSettings(split=half_half()))
-    assert world.split["notes"] == ["Class 'sign' has no annotations in val."]
+    assert world.split["notes"] == [note]
+    assert world.split["classes"]["sign"]["val"] == 0
 
 
 @pytest.mark.requirement("EXP-07")
@@ -176,6 +184,54 @@ def test_a_version_that_grows_keeps_every_frame_in_its_split(tmp_path):
     assert first.split["newcomers"] == {"kept": 0, "placed": 120, "gone": 0, "previous": None}
 
 
+@pytest.fixture
+def grown_by(tmp_path):
+    """Splits a version of some recordings, given the artifact `splits` in a folder, and gives its summary and folder."""
+
+    def split(inputs, settings, name, before):
+        previous = PreviousSplit(version="drives.v1", artifact="s1")
+        manifest = make_version(tmp_path, inputs, DatasetSettings(split=settings), name=name, previous_split=previous)
+        curated(tmp_path, manifest)
+        draft = Draft.open(tmp_path / f"splits-{name}")
+        summary = split_version(manifest, tmp_path / "datasets" / manifest.key / "curated_dataset", draft, before)
+        draft.finish()
+        return summary, tmp_path / f"splits-{name}"
+
+    return split
+
+
+@pytest.mark.requirement("SPL-03")
+def test_frames_that_keep_their_places_though_another_split_is_asked_for_are_noted(tmp_path, grown_by):
+    inputs = [make_recording(tmp_path, key, range(30), shared_files=True) for key in ("a", "b", "c", "d")]
+    first = make_world(tmp_path, inputs).folder("splits")
+    assert grown_by(inputs, SplitSettings(), "same", first)[0]["notes"] == []
+    other = SplitSettings(seed=43, train_ratio=0.5, val_ratio=0.3, test_ratio=0.2)
+    [note] = grown_by(inputs, other, "other", first)[0]["notes"]
+    assert note.startswith("The split of drives.v1 was made with other settings (seed, ratios), and its frames keep their places")
+    assert "(resplit)" in note
+
+
+@pytest.mark.requirement("SPL-05")
+def test_a_frame_in_no_split_keeps_the_reason_for_it(tmp_path, grown_by):
+    inputs = [make_recording(tmp_path, "a", range(60), shared_files=True)]
+    first = make_world(tmp_path, inputs).folder("splits")
+    rows = pq.read_table(first / "splits.parquet")
+    reasons = ["near_duplicate" if reason else None for reason in rows["reason"].to_pylist()]
+    pq.write_table(rows.set_column(rows.schema.get_field_index("reason"), "reason", [reasons]), first / "splits.parquet")
+    summary, folder = grown_by(inputs, SplitSettings(), "more", first)
+    assert summary["unassigned_frames"] == {"near_duplicate": reasons.count("near_duplicate")}
+    assert [row.reason for row in read_splits(folder)] == reasons
+
+
+@pytest.mark.requirement("SPL-03")
+def test_the_summary_has_all_that_the_split_depends_on(three):
+    settings = three.manifest.settings.split.model_dump(mode="json")
+    ratios = {f"{split}_ratio": ratio for split, ratio in three.split["ratios"].items()}
+    group = settings.pop("group")
+    assert (group, three.split["group"]) == ("auto", None)  # the one that was used, of stratified splits
+    assert {name: (three.split | ratios)[name] for name in settings} == settings
+
+
 @pytest.mark.requirement("SPL-04")
 @pytest.mark.parametrize("asked", [{"strategy": "random"}, {"strategy": "stratified", "group": "frame"}])
 def test_leaks_that_were_asked_for_only_warn(three, tmp_path, asked):
@@ -184,8 +240,12 @@ def test_leaks_that_were_asked_for_only_warn(three, tmp_path, asked):
     verdict = checks.no_video_leakage(leaks(world.folder("splits")), world.split)
     assert (verdict.passed, verdict.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "will look better than they are" in verdict.description
-    whole = checks.no_video_leakage([Leak("a", ("train", "val"), ("a:000000", "a:000001"), 0, None)], three.split)
+    leak = Leak("a", ("train", "val"), ("a:000000", "a:000001"), 0, None)
+    whole = checks.no_video_leakage([leak], three.split)
     assert (whole.passed, whole.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert whole.description == "1 recordings touch two splits."
+    kept = checks.no_video_leakage([leak], three.split | {"newcomers": {"kept": 90}})
+    assert str(kept.description).endswith("a version that divides all anew (resplit) parts no neighbours.")
 
 
 @pytest.mark.requirement("SPL-01")

@@ -89,7 +89,7 @@ class Breaks:
             raise KeyError(f"broken in {place}")
 
     def look(self, seen: Seen) -> Iterable[Failure]:
-        yield Failure(seen.frame.sample.frame_id, None, "found before it broke")
+        yield Failure(seen.sample.frame_id, None, "found before it broke")
         self._reach("look")
 
     def finish(self) -> Iterable[Failure]:

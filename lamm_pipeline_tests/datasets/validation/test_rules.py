@@ -142,6 +142,16 @@ def test_a_class_missing_from_a_split_is_named(tmp_path: Path) -> None:
     assert rule(report, "class_missing_from_split")["sentence"] == "1 classes are missing from splits: dog (val)"
 
 
+def test_a_class_that_is_in_no_split_at_all_is_named(tmp_path: Path) -> None:
+    report = validated(tmp_path, [sample(0), sample(1, ("car", "dog")), sample(2)], ("train", None, "val"))
+    assert rule(report, "class_missing_from_split")["sentence"] == "1 classes are missing from splits: dog (train, val)"
+
+
+def test_a_frame_in_no_split_is_nobodys_near_duplicate(tmp_path: Path) -> None:
+    report = validated(tmp_path, [sample(index, image_hash=7) for index in range(2)], ("train", None))
+    assert rule(report, "near_duplicates")["sentence"] == "No two of 1 frames look alike across splits"
+
+
 @pytest.mark.requirement("VAL-10")
 @pytest.mark.parametrize(("small", "warned"), [(1, False), (2, True)])
 def test_small_objects_matter_when_there_are_many(tmp_path: Path, small: int, warned: bool) -> None:

@@ -27,6 +27,22 @@ def test_detect_missing_annotations(tmp_path: Path) -> None:
         require_valid(read_report(tmp_path))
 
 
+@pytest.mark.requirement("VAL-01", "VAL-02", "VAL-06", "VAL-07", "AV-03")
+def test_frames_in_no_split_are_looked_at_too(tmp_path: Path) -> None:
+    """Which frames lie in a gap between two splits is chance, and must not decide what is found."""
+    samples = [sample(index, () if index % 67 == 7 else ("car",)) for index in range(1000)]
+    samples[1] = replace(samples[1], annotations=(annotation("drive:000001", 0, area=399),))
+
+    report = validated(tmp_path, samples, ("train", None, "val", None), level="strict")
+
+    assert report["errors"][0] == "15 frames (1.5%) have no annotations"
+    assert [found for _, found, _ in failures(tmp_path, "mask_integrity")] == ["drive:000001:0"]
+    assert (report["frames"], report["splits"]["none"]["frames"], report["splits"]["none"]["unlabelled"]) == (1000, 500, 8)
+    assert report["classes"]["car"]["splits"] == {"train": 247, "val": 246, "none": 492}
+    assert "| none | 500 | 492 | 1 | 0 | 8 |" in (tmp_path / "report.md").read_text()
+    assert "<th>no split</th>" in (tmp_path / "report.html").read_text()
+
+
 @pytest.mark.requirement("VAL-04", "VAL-05", "AV-04")
 def test_detect_class_imbalance(tmp_path: Path) -> None:
     classes = ["person"] * 2800 + ["car"] * 900 + ["dog"] * 300

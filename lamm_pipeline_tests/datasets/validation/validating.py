@@ -6,22 +6,27 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from lamm_pipeline.datasets.splits.split_table import PlacedSample
 from lamm_pipeline.datasets.validation.report import FAILURES_FILE, Validated, validate
 from lamm_pipeline.datasets.validation.settings import ValidationSettings
 from lamm_pipeline.ontology.ontology import load_ontology
 from lamm_pipeline.sample_table import Sample
 from lamm_pipeline.storage.draft import Draft
-from lamm_pipeline_tests.datasets.sample_factory import split_samples_of
 
 CLASSES = {each.id: each for each in load_ontology().classes}
 
 
-def validated(folder: Path, samples: Sequence[Sample], splits: Sequence[str] = ("train",), **options: Any) -> dict[str, Any]:
-    """The report on these frames; `rules` are others than the usual ones, `refused` and `wanted` what is said of empty frames."""
+def validated(folder: Path, samples: Sequence[Sample], splits: Sequence[str | None] = ("train",), **options: Any) -> dict[str, Any]:
+    """The report on these frames, in splits that take turns.
+
+    `rules` are others than the usual ones, `refused` and `wanted` what is said of empty frames.
+    """
     rules, refused, wanted = (options.pop(name, default) for name, default in (("rules", None), ("refused", False), ("wanted", False)))
-    about = Validated("drives.v1", ValidationSettings(**options), splits, splits, CLASSES, refused, wanted)
+    names = [split for split in dict.fromkeys(splits) if split is not None]
+    about = Validated("drives.v1", ValidationSettings(**options), names, names, CLASSES, refused, wanted)
+    placed = [PlacedSample(each, splits[number % len(splits)]) for number, each in enumerate(samples)]
     draft = Draft.open(folder)
-    report = validate(about, lambda: split_samples_of(samples, splits), draft, rules=rules)
+    report = validate(about, lambda: iter(placed), draft, rules=rules)
     draft.finish()
     return report
 
