@@ -28,7 +28,7 @@ class ZipLimits(BaseModel):
     max_file_mb: float = Field(default=256.0, gt=0.0, description="Most megabytes that one image takes unpacked.")
     max_annotations_mb: float = Field(default=8192.0, gt=0.0, description="Most megabytes that annotations.json takes unpacked.")
     max_entry_mb: float = Field(
-        default=64.0, gt=0.0, description="Most megabytes of JSON that are read at once: the entry of a frame, and metadata.json."
+        default=32.0, gt=0.0, description="Most megabytes of JSON that are read at once: the entry of a frame, and metadata.json."
     )
     max_ratio: float = Field(
         default=200.0, ge=1.0, description="How many times larger than packed a file may be unpacked, when it is larger than a megabyte."

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from lamm_pipeline.errors import InputError
 
@@ -64,7 +64,7 @@ def spans(path: Path, key: str, head: dict[str, Any] | None = None, *, most_byte
         raise InputError(f"{path} is not valid JSON with a list {key!r} ({error}). Restore the file or make it again.") from error
 
 
-def elements(file: BinaryIO, key: str) -> Iterator[Any]:
+def elements(file: IO[bytes], key: str) -> Iterator[Any]:
     """The elements of the list `key` of a file that is open, each once, in their order.
 
     Raises:
@@ -96,7 +96,7 @@ def _line(value: Any) -> str:
 class _Scanner:
     """Walks through JSON byte by byte as far as needed: bytes are read as Latin-1, so that places in the text are places in the file."""
 
-    def __init__(self, file: BinaryIO, most_bytes: float = inf) -> None:
+    def __init__(self, file: IO[bytes], most_bytes: float = inf) -> None:
         self._file = file
         self._most_bytes = most_bytes
         self._decoder = json.JSONDecoder()
