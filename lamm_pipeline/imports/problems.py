@@ -9,7 +9,7 @@ KINDS = {
     "duplicate_frame": "A frame is listed twice.",
     "image_missing": "A frame has no image and is left out.",
     "image_damaged": "An image cannot be read, and its frame is left out.",
-    "object": "An object makes no sense and is left out.",
+    "object": "Something about an object makes no sense and is not used; the object is left out where nothing else places it.",
     "box": "A box makes no sense, or there is none.",
     "mask": "A mask cannot be read.",
     "score": "A score is no number from 0 to 1.",

@@ -13,10 +13,10 @@ from PIL import Image, PngImagePlugin
 from lamm_pipeline import streaming
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.diversity import signature
-from lamm_pipeline.geometry import rle
+from lamm_pipeline.geometry import packed_mask, rle
 from lamm_pipeline.imports import importing
 from lamm_pipeline.imports.images import images_in
-from lamm_pipeline.imports.sam2_format import DEMO_EXPORTER
+from lamm_pipeline.imports.sam2_format import DEMO_EXPORTER, read_documents
 from lamm_pipeline.imports.settings import ImportSettings, ZipLimits
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline_tests.imports.zips import (
@@ -541,3 +541,56 @@ def test_damage_inside_the_documents_ends_in_a_sentence_or_a_report(tmp_path):
         except InputError:
             continue
     assert reports > 10
+
+
+JUNK = [None, True, -1, 0.5, 1e308, 10**30, "", "x", "7", [], [[]], [1, 2, 3, 4], {}, {"a": {}}]
+
+
+def places(value, path=()):
+    """The path to every value inside of a JSON value."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, each in items:
+        yield (*path, name)
+        yield from places(each, (*path, name))
+
+
+def put(value, path, junk):
+    changed = json.loads(json.dumps(value))
+    inner = changed
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = junk
+    return changed
+
+
+@pytest.mark.requirement("LLM-01")
+def test_any_value_of_a_frame_may_be_any_other(tmp_path, out):
+    """Whatever stands in the place of a value, this package's own ones included, the frame is a sample or a report says why not."""
+    box = dict.fromkeys(["x", "y", "z", "length", "width", "height", "rotation_y", "alpha", "truncated"], 1.0)
+    own = {"detection_id": "Drive_7:000000:0", "box_xyxy": [4, 5, 12, 11], "mask_problem": None, "score_source": "model", "track_id": 1}
+    own |= {"track_length": 2, "source": "human", "reviewed": True, "corrected": ["box"]}
+    own |= {"box_3d": box | {"occluded": 0, "source": "frame"}}
+    packed = packed_mask.to_json(packed_mask.pack(mask_at(1, 1), 0.5))
+    runs = {"size": [HEIGHT, WIDTH], "counts": [600, 600]}
+    objects = [an_object(lamm=own), an_object(2, mask_rle="1200"), an_object(3, mask_rle=packed), an_object(4, mask_rle=runs)]
+    camera = {"width": WIDTH, "height": HEIGHT, "fx": 1, "fy": 1, "cx": 1, "cy": 1, "baseline_m": 1}
+    facts = {"frame_id": "Drive_7:000000", "state": "kept", "timestamp_ns": 5, "camera": camera}
+    frame = {"timestamp_sec": 0.1, "objects": objects, "lamm": facts}
+    frames = [put(frame, path, junk) for path in places(frame) for junk in JUNK]
+    annotations, _ = documents([{**each, "frame_index": index} for index, each in enumerate(frames)])
+    files = {f"images/{index:06d}.png": picture(0) for index in range(len(frames))}
+    summary = imported(tmp_path, {"annotations.json": json.dumps(annotations).encode(), **files})
+    assert [each.frame_index for each in rows(out)] == list(range(len(frames)))
+    assert set(summary["counts"]["problems"]) == {"frame", "object", "box", "score", "mask"}
+
+
+@pytest.mark.parametrize("name", ["annotations.json", "metadata.json"])
+def test_any_value_beside_the_frames_may_be_any_other(tmp_path, name):
+    annotations, metadata = documents([a_frame(0)])
+    whole = {"annotations.json": annotations | {"lamm": {"recording": "Drive_7"}}, "metadata.json": metadata}
+    for path in places(whole[name]):
+        for junk in JUNK if "annotations" not in path else ():
+            changed = whole | {name: put(whole[name], path, junk)}
+            (tmp_path / "annotations.json").write_text(json.dumps(changed["annotations.json"]))
+            found = read_documents(tmp_path / "annotations.json", json.dumps(changed["metadata.json"]).encode(), "drive.zip", ZipLimits())
+            assert list(found.frames) == [0]
