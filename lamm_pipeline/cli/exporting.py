@@ -47,9 +47,13 @@ def sam2(
 
         expected = sam2_export.estimate(samples(), fps)
         options.note(f"{expected.frames} frames, about {expected.megabytes:.1f} MB")
+        if expected.untimed:
+            options.note(f"All frames of {', '.join(expected.untimed)}: they have no time stamps to choose by.")
+        taken = next((name for each in expected.recordings if (out / (name := f"{each}.zip")).exists()), None)
+        if taken is not None:
+            raise InputError(f"{out} has {taken} already. Move it away, or give another folder.")
         _confirm(expected.megabytes, yes=yes)
         progress = StageProgress(options.note, "sam2")
-        taken = [each.name for each in sorted(out.glob("*.zip"))] if out.is_dir() else []
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".lamm-", dir=out) as folder:
             draft = Draft.open(Path(folder))
@@ -58,9 +62,6 @@ def sam2(
             finally:
                 draft.close()
             written = sorted((Path(folder) / sam2_export.FOLDER).glob("*.zip"))
-            both = sorted({path.name for path in written} & set(taken))
-            if both:
-                raise InputError(f"{out} has {both[0]} already. Move it away, or give another folder.")
             files = [str(shutil.move(path, out / path.name)) for path in written]
     if as_json:
         options.print_json({"files": files, "frames": dict(summary.frames), "annotations": dict(summary.annotations), **summary.counts})

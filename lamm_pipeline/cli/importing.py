@@ -10,21 +10,35 @@ import typer
 from lamm_pipeline.cli import options
 from lamm_pipeline.cli.session import Session, open_session
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.imports.importing import FILE_NAME, read_summary
+from lamm_pipeline.imports.importing import FILE_NAME, first_problems, read_summary
 from lamm_pipeline.imports.planning import ASSET, SCOPE
-from lamm_pipeline.imports.settings import ImportSettings, RunOrder
+from lamm_pipeline.imports.problems import LEFT_OUT
+from lamm_pipeline.imports.settings import ImportSettings, RunOrder, ZipLimits
 from lamm_pipeline.imports.taking_in import add_exports, current_digest
 from lamm_pipeline.orchestration.config import parse
 from lamm_pipeline.orchestration.instance import add_export_partitions
 from lamm_pipeline.storage.artifacts import ArtifactKey
-
-SHOWN_PROBLEMS = 10
 
 ClassMap = Annotated[
     list[str] | None,
     typer.Option("--class", metavar="LABEL=CLASS", help="Class of a label; may be given several times.", show_default=False),
 ]
 Video = Annotated[str | None, typer.Option(help="Name of the video the exports are of. Default: what they say.", show_default=False)]
+Images = Annotated[Path | None, typer.Option(help="Folder of clean images that take the place of those in the ZIP.", show_default=False)]
+Frames = Annotated[
+    str | None,
+    typer.Option("--recording", help="Recording whose extracted frames take the place of the images in the ZIP.", show_default=False),
+]
+Runs = Annotated[RunOrder, typer.Option(help="Order of the runs in masks that are bare lists of numbers.")]
+Limits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="NAME=NUMBER",
+        help=f"Limit for the ZIP, of {', '.join(ZipLimits.model_fields)}; may be given several times.",
+        show_default=False,
+    ),
+]
 
 
 @options.command
@@ -35,13 +49,10 @@ def import_(
     list_: Annotated[bool, typer.Option("--list", help="List what was imported, and import nothing.")] = False,
     class_map: ClassMap = None,
     video: Video = None,
-    images: Annotated[
-        Path | None, typer.Option(help="Folder of clean images that take the place of those in the ZIP.", show_default=False)
-    ] = None,
-    recording: Annotated[
-        str | None, typer.Option(help="Recording whose extracted frames take the place of the images in the ZIP.", show_default=False)
-    ] = None,
-    runs: Annotated[RunOrder, typer.Option(help="Order of the runs in masks that are bare lists of numbers.")] = RunOrder.auto,
+    images: Images = None,
+    recording: Frames = None,
+    runs: Runs = RunOrder.auto,
+    limits: Limits = None,
     root: options.Root = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -51,20 +62,14 @@ def import_(
 
         lamm import export.zip --class automobile=car --root data
     """
-    values = {
-        "class_map": class_map_of(class_map),
-        "video": video,
-        "run_order": runs.value,
-        "from_recording": recording,
-        "images_folder": None if images is None else str(images.expanduser().resolve()),
-    }
+    config = import_config(class_map, video, images, recording, runs, limits)
     if bool(files) == list_:
         raise InputError("Give the ZIPs to import, or --list alone to see what was imported.")
     with open_session(root) as session:
         if list_:
             _list(session, as_json=as_json)
             return
-        imported = import_files(session, files or [], values)
+        imported = import_files(session, files or [], config)
     if as_json:
         options.print_json(imported)
         return
@@ -72,13 +77,40 @@ def import_(
         show_import(facts, options.say)
 
 
-def import_files(session: Session, files: Iterable[Path], values: Mapping[str, Any]) -> list[dict[str, Any]]:
+def import_config(
+    class_map: Iterable[str] | None,
+    video: str | None,
+    images: Path | None,
+    recording: str | None,
+    runs: RunOrder,
+    limits: Iterable[str] | None,
+) -> dict[str, Any]:
+    """The config of an import that options on the command line make; what was not given is left at its default.
+
+    Raises:
+        InputError: one of them makes no sense.
+    """
+    values = {
+        "class_map": dict(_pair("--class", each, "LABEL=CLASS, such as automobile=car") for each in class_map or ()),
+        "video": video,
+        "run_order": runs.value,
+        "from_recording": recording,
+        "images_folder": None if images is None else str(images.expanduser().resolve()),
+    }
+    given = {name: value for name, value in values.items() if value}
+    parse(ImportSettings, given, "the import")
+    raised = dict(_pair("--limit", each, "NAME=NUMBER, such as max_ratio=500") for each in limits or ())
+    checked: ZipLimits = parse(ZipLimits, raised, "the limits of the ZIP")
+    return given | checked.model_dump(include=set(raised))
+
+
+def import_files(session: Session, files: Iterable[Path], config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Import ZIPs.
 
     Args:
         session: the house.
         files: the ZIPs.
-        values: of `ImportSettings`; empty ones are left at their defaults.
+        config: see `import_config`.
 
     Returns:
         What became of each, as JSON values.
@@ -86,8 +118,6 @@ def import_files(session: Session, files: Iterable[Path], values: Mapping[str, A
     Raises:
         InputError: a file or a setting cannot be used.
     """
-    given = {name: value for name, value in values.items() if value}
-    parse(ImportSettings, given, "the import")
     catalog = session.workspace.catalog
     added = add_exports(catalog, files, session.actor)
     with ThreadPoolExecutor(1) as pool:  # the catalog keeps the digests for the runs; a large file's takes as long as to open the house
@@ -98,7 +128,7 @@ def import_files(session: Session, files: Iterable[Path], values: Mapping[str, A
             digest.result()
     imported = []
     for each in added:
-        session.materialize("import_exports", each.key, [ASSET], {ASSET: given})
+        session.materialize("import_exports", each.key, [ASSET], {ASSET: dict(config)})
         imported.append(_facts(session, each.key))
     return imported
 
@@ -116,15 +146,10 @@ def show_import(facts: Mapping[str, Any], say: Callable[[str], None]) -> None:
         say(f"  problem: {problem['sentence']}")
     if sum(counts["problems"].values()) > len(problems):
         say(f"  ... {sum(counts['problems'].values())} problems in all; {facts['details']} lists them.")
-
-
-def class_map_of(pairs: Iterable[str] | None) -> dict[str, str]:
-    """Classes by label, from `LABEL=CLASS`.
-
-    Raises:
-        InputError: a text is no such pair.
-    """
-    return dict(_pair(each) for each in pairs or ())
+    for kind, count in counts["left_out"].items():
+        say(f"  left out: {count:,} times: {LEFT_OUT[kind]}")
+    if counts["ignored_files"]:
+        say(f"  {counts['ignored_files']:,} other files in the ZIP are not read.")
 
 
 def _list(session: Session, *, as_json: bool) -> None:
@@ -140,11 +165,11 @@ def _list(session: Session, *, as_json: bool) -> None:
         options.print_table(rows, "Nothing was imported yet.")
 
 
-def _pair(text: str) -> tuple[str, str]:
-    label, sign, class_name = text.rpartition("=")
-    if not sign or not label.strip() or not class_name.strip():
-        raise InputError(f"--class {text!r} is no pair. Write LABEL=CLASS, such as automobile=car.")
-    return label, class_name.strip()
+def _pair(option: str, text: str, form: str) -> tuple[str, str]:
+    name, sign, value = text.rpartition("=")
+    if not sign or not name.strip() or not value.strip():
+        raise InputError(f"{option} {text!r} is no pair. Write {form}.")
+    return name, value.strip()
 
 
 def _facts(session: Session, key: str) -> dict[str, Any]:
@@ -161,5 +186,5 @@ def _facts(session: Session, key: str) -> dict[str, Any]:
         "details": f"{artifact.location}/{FILE_NAME}",
         "video": summary["video"],
         "counts": summary["counts"],
-        "first_problems": summary["problems"][:SHOWN_PROBLEMS],
+        "first_problems": first_problems(summary),
     }

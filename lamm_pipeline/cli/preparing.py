@@ -7,11 +7,12 @@ import typer
 
 from lamm_pipeline.cli import options
 from lamm_pipeline.cli.datasets import ratios_of, show_version
-from lamm_pipeline.cli.importing import ClassMap, Video, class_map_of, import_files, show_import
+from lamm_pipeline.cli.importing import ClassMap, Frames, Images, Limits, Runs, Video, import_config, import_files, show_import
 from lamm_pipeline.cli.session import open_session
 from lamm_pipeline.datasets.preparing import PREPARED, dataset_name, grow
 from lamm_pipeline.datasets.settings import DatasetSettings, EmptyFrames, ExportFormat, OnConflict, SplitStrategy, StratifiedGroup
 from lamm_pipeline.datasets.validation.settings import MaskCheck, ValidationLevel
+from lamm_pipeline.imports.settings import RunOrder
 from lamm_pipeline.orchestration.config import parse
 
 Formats = Annotated[
@@ -55,6 +56,10 @@ def prepare(
     ] = None,
     class_map: ClassMap = None,
     video: Video = None,
+    images: Images = None,
+    recording: Frames = None,
+    runs: Runs = RunOrder.auto,
+    limits: Limits = None,
     title: Annotated[str, typer.Option(help="Title for people.")] = "",
     root: options.Root = None,
     as_json: options.AsJson = False,
@@ -76,8 +81,9 @@ def prepare(
         "filters": _given(empty_frames=empty_frames),
         **_given(formats=formats, on_conflict=on_conflict),
     }
+    config = import_config(class_map, video, images, recording, runs, limits)
     with open_session(root) as session:
-        imported = import_files(session, files, {"class_map": class_map_of(class_map), "video": video})
+        imported = import_files(session, files, config)
         for facts in imported:
             show_import(facts, options.note)
         dataset = name or dataset_name(imported[0]["key"])

@@ -12,7 +12,8 @@ from lamm_pipeline import partitions, sample_table
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry.drawing import distinct_color, draw_box, draw_mask
 from lamm_pipeline.imports import checks
-from lamm_pipeline.imports.importing import FILE_NAME, read_summary
+from lamm_pipeline.imports.importing import FILE_NAME, first_problems, labels_by_class, read_summary
+from lamm_pipeline.imports.labels import listed
 from lamm_pipeline.imports.planning import ASSET, CODE_VERSION, SCOPE, nothing_left, plan
 from lamm_pipeline.imports.settings import ImportSettings, ZipLimits
 from lamm_pipeline.ontology.ontology import Ontology
@@ -25,8 +26,6 @@ from lamm_pipeline.sample_table import Sample
 from lamm_pipeline.storage.artifacts import Artifact
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress
-
-SHOWN_PROBLEMS = 10
 
 
 class ImportConfig(ImportSettings, ZipLimits, StageConfig):
@@ -85,14 +84,12 @@ def told(artifact: Artifact, workspace: Workspace) -> dg.MaterializeResult:
     """
     counts = artifact.counts
     summary = read_summary(artifact.file(FILE_NAME))
-    labels: dict[str, list[str]] = {}
-    for label, class_id in summary["labels"].items():
-        labels.setdefault(class_id, []).append(label)
+    labels = labels_by_class(summary)
     classes = [
         {
             "class": class_id,
             "annotations": count,
-            "labels": ", ".join(labels.get(class_id, [])),
+            "labels": listed(labels.get(class_id, [])),
             "extra": class_id in counts["extra_classes"],
         }
         for class_id, count in counts["classes"].items()
@@ -103,15 +100,16 @@ def told(artifact: Artifact, workspace: Workspace) -> dg.MaterializeResult:
             **{name: counts[name] for name in ("frames", "annotations", "tracks")},
             **{f"frames_{state}": count for state, count in counts["states"].items()},
             "problems": sum(counts["problems"].values()),
+            "left_out": sum(counts["left_out"].values()),
             "recording": summary["recording"],
             "video": table([{"fact": name, "value": str(value)} for name, value in summary["video"].items()]),
             "classes": table(classes),
             "flags": table([{"flag": name, "sentence": sentence} for name, sentence in counts["flags"].items()]),
-            "first_problems": table(summary["problems"][:SHOWN_PROBLEMS]),
+            "first_problems": table(first_problems(summary)),
             "details": dg.MetadataValue.url(f"{workspace.settings.report_url}/files/{artifact.key.path}/{artifact.version}/{FILE_NAME}"),
             "sample": _preview(artifact, workspace.ontology),
         },
-        list(checks.evaluate(counts)),
+        list(checks.evaluate(counts, labels)),
     )
 
 

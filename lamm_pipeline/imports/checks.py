@@ -1,11 +1,12 @@
 """Checks on an import: what is wrong with the export, and what would harm a model that learns from it. None blocks; the validation does."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from lamm_pipeline import partitions
+from lamm_pipeline.imports.labels import listed
 from lamm_pipeline.imports.planning import ASSET
 
 _FLAGS = {
@@ -31,11 +32,12 @@ SPECS = [
 ]
 
 
-def evaluate(counts: Mapping[str, Any]) -> Iterator[dg.AssetCheckResult]:
+def evaluate(counts: Mapping[str, Any], labels: Mapping[str, Sequence[str]]) -> Iterator[dg.AssetCheckResult]:
     """The verdicts on one import.
 
     Args:
         counts: of import.json.
+        labels: of each class.
     """
     for name, (flag, description) in _FLAGS.items():
         yield _result(name, counts["flags"].get(flag), description)
@@ -43,8 +45,9 @@ def evaluate(counts: Mapping[str, Any]) -> Iterator[dg.AssetCheckResult]:
         found = {kind: counts["problems"][kind] for kind in kinds if kind in counts["problems"]}
         shown = ", ".join(f"{kind.replace('_', ' ')}: {count}" for kind, count in found.items())
         yield _result(name, f"{sum(found.values())} problems ({shown}); import.json lists them." if found else None, description)
-    extra = counts["extra_classes"]
-    problem = f"The ontology lacks {', '.join(extra)}; map them with class_map, or they stay classes of their own." if extra else None
+    extra = "; ".join(f"{each} ({listed(labels[each])})" for each in counts["extra_classes"])
+    advice = "they stay classes of their own. --class LABEL=CLASS (class_map in the Launchpad) names others."
+    problem = f"The ontology lacks {extra}; {advice}" if extra else None
     yield _result(_CLASSES, problem, "Every label means a class of the ontology.")
 
 

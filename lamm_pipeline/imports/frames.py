@@ -82,6 +82,8 @@ class FrameReader:
         index, span = frame
         entry = {} if span is None else _entry(self.document, span)
         file = self.images.names.get(index)
+        if file is None and not entry.get("objects"):
+            return ReadFrame(None, {}, [Problem("empty_frame", f"Frame {index} has neither an image nor objects; it is left out.", index)])
         if file is None:
             return ReadFrame(None, {}, [Problem("image_missing", f"Frame {index} has no image; it is left out.", index)])
         try:

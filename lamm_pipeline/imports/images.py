@@ -20,8 +20,6 @@ from lamm_pipeline.imports.safe_zip import SafeZip
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg"}
 _ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 _AFTER_END = 4096
-_TURNED = range(5, 9)
-_ORIENTATION = 0x0112
 
 
 class ImageSource(Protocol):
@@ -108,22 +106,22 @@ def check_image(content: bytes, max_pixels: float) -> CheckedImage:
     Raises:
         InputError: it is no PNG or JPEG, cut off, damaged or too large.
     """
-    kind, size = image_header(content)
-    if size[0] * size[1] > max_pixels:
-        raise InputError(f"It has {size[1]} x {size[0]} pixels, more than are allowed (max_megapixels).")
+    kind, (width, height) = _header(content)
+    if width * height > max_pixels:
+        raise InputError(f"It has {width} x {height} pixels, more than are allowed (max_megapixels).")
     if _ENDS[kind] not in content[-_AFTER_END:]:
         raise InputError("It is cut off.")
     try:
         grey = _grey(content, kind)
     except cv2.error:
         grey = None
-    if grey is None or grey.shape != size:
+    if grey is None or sorted(grey.shape) != sorted((width, height)):  # decoding turns an image the way its camera was held
         raise InputError("It cannot be decoded.")
-    return CheckedImage(SUFFIXES[kind], size, small_hash(grey))
+    return CheckedImage(SUFFIXES[kind], (grey.shape[0], grey.shape[1]), small_hash(grey))
 
 
-def image_header(content: bytes) -> tuple[str, Size]:
-    """Format, and rows and columns as they are shown, without decoding.
+def _header(content: bytes) -> tuple[str, tuple[int, int]]:
+    """Format, and width and height as they are stored, without decoding.
 
     Raises:
         InputError: it is no PNG or JPEG.
@@ -132,10 +130,7 @@ def image_header(content: bytes) -> tuple[str, Size]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=list(SUFFIXES)) as image:
-                columns, rows = image.size
-                turned = image.getexif().get(_ORIENTATION) in _TURNED
-                kind = "PNG" if image.format == "PNG" else "JPEG"  # a JPEG that has more images behind it calls itself MPO
-                return kind, (columns, rows) if turned else (rows, columns)
+                return "PNG" if image.format == "PNG" else "JPEG", image.size  # a JPEG that has more images behind it calls itself MPO
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError, TypeError, OverflowError):
         raise InputError("It is no PNG or JPEG that can be read.") from None
 

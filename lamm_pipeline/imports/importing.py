@@ -8,29 +8,26 @@ A frame that the export lists, or that has an image, is a row; without objects i
 are left out and listed. Everything is streamed: memory does not grow with the number of frames.
 """
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from lamm_pipeline import sample_table
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.imports.frames import IMAGES, FrameReader
-from lamm_pipeline.imports.images import ImageSource, ZipImages, image_header
+from lamm_pipeline.imports.images import ImageSource, ZipImages, check_image
 from lamm_pipeline.imports.labels import Labels
-from lamm_pipeline.imports.layout import Layout, read_layout
+from lamm_pipeline.imports.layout import PLACES, Layout, read_layout
 from lamm_pipeline.imports.mask_forms import Size
-from lamm_pipeline.imports.problems import KINDS
+from lamm_pipeline.imports.problems import KINDS, LEFT_OUT
 from lamm_pipeline.imports.safe_zip import MEGABYTE, SafeZip, open_zip
-from lamm_pipeline.imports.sam2_format import (
-    DEMO_EXPORTER,
-    Documents,
-    parse,
-    read_documents,
-)
-from lamm_pipeline.imports.settings import ImportSettings, RunOrder, ZipLimits
+from lamm_pipeline.imports.sam2_format import DEMO_EXPORTER, Documents, parse, read_documents
+from lamm_pipeline.imports.settings import RAISE_THE_LIMIT, ImportSettings, RunOrder, ZipLimits
 from lamm_pipeline.imports.tally import Tally
 from lamm_pipeline.ontology.ontology import Ontology
 from lamm_pipeline.recordings.ingest import recording_slug
@@ -42,6 +39,8 @@ from lamm_pipeline.streaming import Progress, map_ordered_in_processes, no_progr
 
 FILE_NAME = "import.json"
 FRAMES_PER_CHECKPOINT = 1000  # two seconds of work; a checkpoint waits for the disk
+IMAGES_TRIED = 10
+SHOWN_PROBLEMS = 10
 _DOCUMENT = ".annotations.json"
 
 
@@ -109,17 +108,19 @@ def import_export(
     document = draft.directory / _DOCUMENT
     try:
         documents = _read_documents(archive, layout, document, limits, name)
-        video_name = settings.video or source.recording or documents.own.get("recording") or documents.video.filename
+        in_zip = ZipImages(archive, layout.images, limits.max_file_mb * MEGABYTE)
+        max_pixels = limits.max_megapixels * MEGABYTE
+        clean = source.images is not None
         reader = FrameReader(
             export=name,
             document=document,
-            images=source.images or ZipImages(archive, layout.images, limits.max_file_mb * MEGABYTE),
-            clean=source.images is not None,
+            images=source.images or in_zip,
+            clean=clean,
             labels=Labels(ontology, settings.class_map),
-            recording=_recording(video_name) or source.key,
+            recording=_recording(source, settings, documents),
             by_rows=_by_rows(settings.run_order, documents),
-            max_pixels=limits.max_megapixels * MEGABYTE,
-            annotated_size=documents.video.size or (_size_in_zip(archive, layout) if source.images is not None else None),
+            max_pixels=max_pixels,
+            annotated_size=documents.video.size or (_size_in_zip(in_zip, max_pixels) if clean else None),
             artifact=source.artifact,
             folder=draft.directory,
         )
@@ -135,27 +136,60 @@ def read_summary(path: Path) -> dict[str, Any]:
     return dict(parse(path.read_bytes()))
 
 
+def labels_by_class(summary: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The labels that each class has in an export.
+
+    Args:
+        summary: all of an import.json.
+    """
+    found: dict[str, list[str]] = {}
+    for label, class_id in summary["labels"].items():
+        found.setdefault(class_id, []).append(label)
+    return found
+
+
+def first_problems(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The first few things that are wrong, to be shown.
+
+    Args:
+        summary: all of an import.json.
+    """
+    return list(islice((each for each in summary["problems"] if each["kind"] in KINDS), SHOWN_PROBLEMS))
+
+
 def _read_documents(archive: SafeZip, layout: Layout, document: Path, limits: ZipLimits, name: str) -> Documents:
-    for member, megabytes in ((layout.annotations, limits.max_annotations_mb), (layout.metadata, limits.max_file_mb)):
-        if member is not None and archive.members[member].file_size > megabytes * MEGABYTE:
-            raise InputError(
-                f"{name} is refused: {member} takes more than {megabytes:g} MB. If you trust where it comes from, raise the limit."
-            )
+    for member, limit in ((layout.annotations, "max_annotations_mb"), (layout.metadata, "max_entry_mb")):
+        if member is not None and archive.members[member].file_size > getattr(limits, limit) * MEGABYTE:
+            raise InputError(f"{name} is refused: {member} takes more than {getattr(limits, limit):g} MB ({limit}). {RAISE_THE_LIMIT}")
     archive.copy(layout.annotations, document)
-    return read_documents(document, None if layout.metadata is None else archive.read(layout.metadata), name)
+    return read_documents(document, None if layout.metadata is None else archive.read(layout.metadata), name, limits)
 
 
-def _recording(name: Any) -> str | None:
-    """The key of the recording that a video's name gives: of `drive.mp4` it is `drive`."""
-    if not isinstance(name, str) or not name.strip():
+def _recording(source: ImportSource, settings: ImportSettings, documents: Documents) -> str:
+    """The key of the recording that the frames are of.
+
+    Raises:
+        InputError: the settings name a video, but in letters that no key has.
+    """
+    if settings.video is not None and _video_key(settings.video) is None:
+        raise InputError(f"The video {settings.video!r} gives no name to go by. Name it with ASCII letters or digits.")
+    own = documents.own.get("recording")
+    written = recording_slug(own) if isinstance(own, str) and own else None
+    return _video_key(settings.video) or source.recording or written or _video_key(documents.video.filename) or source.key
+
+
+def _video_key(name: str | None) -> str | None:
+    """The key that a video's name gives, of `drive.mp4` it is `drive`; None where the name has no letters that a key can have."""
+    if name is None:
         return None
     file = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     stem, dot, suffix = file.rpartition(".")
-    return recording_slug(stem if dot and stem and 2 <= len(suffix) <= 4 and not suffix.isdigit() else file)
+    stem = stem if dot and stem and 2 <= len(suffix) <= 4 and not suffix.isdigit() else file
+    return recording_slug(stem) if re.search(r"[A-Za-z0-9]", stem) else None
 
 
 def _by_rows(order: RunOrder, documents: Documents) -> bool:
-    return documents.exporter == DEMO_EXPORTER if order is RunOrder.auto else order is RunOrder.rows
+    return documents.by_demo_tool if order is RunOrder.auto else order is RunOrder.rows
 
 
 def _frames(documents: Documents, layout: Layout) -> list[tuple[int, Span | None]]:
@@ -193,22 +227,20 @@ def _labels(draft: Draft) -> dict[str, str]:
     return {label: class_id for labels in draft.log("labels.jsonl") for label, class_id in labels.items()}
 
 
-def _size_in_zip(archive: SafeZip, layout: Layout) -> Size | None:
-    """Size of the first image in the ZIP, None where there is none."""
-    first = next(iter(layout.images.values()), None)
-    return None if first is None else image_header(archive.read(first))[1]
+def _size_in_zip(images: ZipImages, max_pixels: float) -> Size | None:
+    """Size of the first of the images in the ZIP that can be read; None where none of the first few can."""
+    for frame in islice(images.names, IMAGES_TRIED):
+        with suppress(InputError):
+            return check_image(images.read(frame), max_pixels).size
+    return None
 
 
 def _finish(imported: _Import, layout: Layout, frame_count: int) -> dict[str, Any]:
     rows = _rows(imported.draft)
     tally = Tally(rows.batches())
-    problems = Counter[str](each["kind"] for each in _problems(imported))
+    found = Counter[str](each["kind"] for each in _problems(imported))
     if not tally.frames:
-        first = next(_problems(imported), None)
-        raise InputError(
-            f"No frame of {imported.source.path.name} can be used"
-            + (f": {first['sentence']}" if first is not None else ": it lists none and holds no images.")
-        )
+        raise InputError(f"No frame of {imported.source.path.name} can be used: {_why_none(imported, layout)}")
     write_batches(imported.draft.directory / sample_table.FILE_NAME, sample_table.SCHEMA, tally.completed(rows.batches()))
     source = imported.source
     counts = {
@@ -221,8 +253,9 @@ def _finish(imported: _Import, layout: Layout, frame_count: int) -> dict[str, An
         "classes": dict(sorted(tally.classes.items())),
         "extra_classes": sorted(each for each in tally.classes if imported.reader.labels.is_extra(each)),
         "tracks": len(tally.track_lengths),
-        "ignored_files": layout.ignored,
-        "problems": {kind: problems[kind] for kind in KINDS if problems[kind]},
+        "ignored_files": len(layout.ignored),
+        "problems": {kind: found[kind] for kind in KINDS if found[kind]},
+        "left_out": {kind: found[kind] for kind in LEFT_OUT if found[kind]},
         "flags": _flags(imported, tally),
     }
     video = imported.documents.video
@@ -238,8 +271,17 @@ def _finish(imported: _Import, layout: Layout, frame_count: int) -> dict[str, An
     return counts
 
 
+def _why_none(imported: _Import, layout: Layout) -> str:
+    """Why no frame can be used, in a sentence."""
+    first = next(_problems(imported), None)
+    why = "it lists none and holds no images." if first is None else first["sentence"]
+    if layout.images or not layout.ignored:
+        return why
+    return f"{why} The ZIP holds {len(layout.ignored)} files that are not read, such as {layout.ignored[0]!r}; images are named {PLACES}."
+
+
 def _problems(imported: _Import) -> Iterator[dict[str, Any]]:
-    """All that is wrong, the documents' problems first."""
+    """All that is wrong or left out, what is wrong with the documents first."""
     yield from map(vars, imported.documents.problems)
     yield from imported.draft.log("problems.jsonl")
 
@@ -247,10 +289,11 @@ def _problems(imported: _Import) -> Iterator[dict[str, Any]]:
 def _flags(imported: _Import, tally: Tally) -> dict[str, str]:
     """What is to be known before such data are used, a sentence each."""
     found: dict[str, str] = {}
-    if imported.documents.exporter == DEMO_EXPORTER and imported.source.images is None:
+    if imported.documents.by_demo_tool and imported.source.images is None:
+        unsaid = "" if imported.documents.exporter else "Nothing says which tool wrote this, but its masks are as one tool writes them. "
         found["burned_in_overlays"] = (
-            f"{DEMO_EXPORTER} paints the masks onto the images: a model would learn the paint. Import again with clean images "
-            "(images_folder or from_recording)."
+            f"{unsaid}{DEMO_EXPORTER} paints the masks onto the images: a model would learn the paint. Import again with clean images "
+            "(--images or --recording; in the Launchpad images_folder or from_recording)."
         )
     if tally.constant_score is not None:
         found["constant_scores"] = f"All {tally.scores} scores are {tally.constant_score:g}: they were not measured, and say nothing."

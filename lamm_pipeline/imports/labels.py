@@ -2,13 +2,14 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.ontology.ontology import Ontology
 
 UNKNOWN = "unknown"
 MAX_LENGTH = 80
+_SHOWN = 5
 
 
 class Labels:
@@ -61,3 +62,8 @@ def class_slug(label: str) -> str:
     if slug and not slug[0].isalpha():
         slug = f"class_{slug}"
     return slug[:MAX_LENGTH].rstrip("_") or UNKNOWN
+
+
+def listed(labels: Sequence[str]) -> str:
+    """The first few labels, for people."""
+    return ", ".join(labels[:_SHOWN]) + (f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else "")

@@ -10,6 +10,7 @@ from lamm_pipeline.errors import InputError
 ANNOTATIONS = "annotations.json"
 METADATA = "metadata.json"
 IMAGE_FOLDERS = ("images", "frames", "data")
+PLACES = "images/frame_000012.png, also in the folder `frames` or `data`, as 000012 or 0012, and as .jpg"
 
 _IMAGE = re.compile(r"(?:frame_)?([0-9]{4,9})\.(?:png|jpe?g)", re.IGNORECASE)
 _FORKS = "__MACOSX"
@@ -23,13 +24,13 @@ class Layout:
         annotations: name of annotations.json.
         metadata: name of metadata.json, None where there is none.
         images: names of the images by frame index, in its order.
-        ignored: number of other members, those that archivers of a system add not counted.
+        ignored: names of the other members, but for those that archivers of a system add.
     """
 
     annotations: str
     metadata: str | None
     images: dict[int, str]
-    ignored: int
+    ignored: list[str]
 
 
 def read_layout(names: Iterable[str], source: str) -> Layout:
@@ -59,8 +60,8 @@ def read_layout(names: Iterable[str], source: str) -> Layout:
             raise InputError(f"{source} holds two images of frame {index}: {images[index]} and {name}. Leave one of them out.")
         images[index] = name
     metadata = top + METADATA if top + METADATA in shown else None
-    ignored = len(shown) - len(images) - 1 - (metadata is not None)
-    return Layout(documents[0], metadata, dict(sorted(images.items())), ignored)
+    read = {documents[0], metadata, *images.values()}
+    return Layout(documents[0], metadata, dict(sorted(images.items())), [name for name in shown if name not in read])
 
 
 def frame_index(file_name: str) -> int | None:

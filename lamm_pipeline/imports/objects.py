@@ -1,7 +1,12 @@
-"""The objects of one frame of an export as annotations, in the form of the sample table's rows."""
+"""The objects of one frame of an export as annotations, in the form of the sample table's rows.
+
+Boxes and areas are taken as given, but not beside a mask that is a bare list of runs: the one tool that writes such lists, the SAM2 Demo
+Export Tool, measures both on the grid of the model's decoder, and the box on a transposed one. There the mask says them.
+"""
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +20,7 @@ from lamm_pipeline.imports.problems import Problem
 from lamm_pipeline.imports.sam2_format import NAMESPACE, number, whole, within
 from lamm_pipeline.sample_table import Annotation, PlacedBox
 
+MAX_OBJECTS = 10_000
 LABEL_LENGTH = 200
 MAX_TRACK_ID = 1 << 62
 MAX_TRACK_LENGTH = (1 << 31) - 1
@@ -52,10 +58,7 @@ def read_objects(objects: Any, frame_id: str, frame: int, size: Size, labels: La
     """
     found = FrameObjects()
     used: set[str] = set()
-    if objects is not None and not isinstance(objects, list):
-        found.problems.append(Problem("frame", f"The objects of frame {frame} are no list; they are left out.", frame))
-        return found
-    for position, value in enumerate(objects or []):
+    for position, value in enumerate(_listed(objects, frame, found)):
         if not isinstance(value, dict):
             sentence = f"Object {position} of frame {frame} is no JSON object; it is left out."
             found.problems.append(Problem("object", sentence, frame))
@@ -65,6 +68,10 @@ def read_objects(objects: Any, frame_id: str, frame: int, size: Size, labels: La
         if annotation is not None:
             used.add(annotation.detection_id)
             found.annotations.append(annotation)
+    for track_id, count in Counter(each.track_id for each in found.annotations if each.track_id is not None).items():
+        if count > 1:
+            sentence = f"{count} objects of frame {frame} have the object_id {track_id}, which should be one object's; all keep it."
+            found.problems.append(Problem("object", sentence, frame))
     return found
 
 
@@ -72,6 +79,19 @@ def box_xywh(box_xyxy: Box) -> list[float]:
     """Corner and size of a box, as exports write it."""
     x1, y1, x2, y2 = box_xyxy
     return [x1, y1, x2 - x1, y2 - y1]
+
+
+def _listed(objects: Any, frame: int, found: FrameObjects) -> list[Any]:
+    if objects is None:
+        return []
+    if not isinstance(objects, list):
+        found.problems.append(Problem("frame", f"The objects of frame {frame} are no list; they are left out.", frame))
+        return []
+    if len(objects) > MAX_OBJECTS:
+        sentence = f"Frame {frame} lists {len(objects):,} objects, more than {MAX_OBJECTS:,}; they are left out."
+        found.problems.append(Problem("frame", sentence, frame))
+        return []
+    return objects
 
 
 class _ObjectReader:
@@ -93,7 +113,13 @@ class _ObjectReader:
     def annotation(self, detection_id: str, size: Size, labels: Labels, *, by_rows: bool) -> Annotation | None:
         """The annotation, None where there is nothing to place it by."""
         mask, mask_problem = self._mask(size, by_rows=by_rows)
-        box = self._box(mask)
+        bbox, area = self._value.get("bbox"), self._value.get("area")
+        if mask is not None and isinstance(self._value.get("mask_rle"), str):
+            bbox = area = None
+            if not rle.area(mask):
+                self._tell("unseen_object", "Its mask has no pixels; it is left out.")
+                return None
+        box = self._box(bbox, mask)
         if box is None:
             return None
         track_id = self._track_id()
@@ -106,13 +132,13 @@ class _ObjectReader:
             box_xyxy=box,
             mask_rle=mask,
             mask_problem=mask_problem,
-            area=self._area(mask),
+            area=self._area(area, mask),
             score=score,
-            score_source=own["score_source"] if score is not None and own.get("score_source") in {"model", "constant"} else None,
+            score_source=_one_of(own.get("score_source"), "model", "constant") if score is not None else None,
             track_id=None if NAMESPACE in self._value and own.get("track_id", 0) is None else track_id,
             track_length=within(whole(own.get("track_length")), 0, MAX_TRACK_LENGTH) or 0,
             box_3d=_placed(own.get("box_3d")),
-            source=own["source"] if own.get("source") in {"model", "human"} else SOURCE,
+            source=_one_of(own.get("source"), "model", "human") or SOURCE,
             reviewed=own.get("reviewed") is True,
             corrected=tuple(each for each in ("class", "box", "mask") if isinstance(corrected, list) and each in corrected),
         )
@@ -128,8 +154,7 @@ class _ObjectReader:
             self._tell("mask", str(error))
             return None, str(error)
 
-    def _box(self, mask: Mapping[str, Any] | None) -> Box | None:
-        given = self._value.get("bbox")
+    def _box(self, given: Any, mask: Mapping[str, Any] | None) -> Box | None:
         numbers = [number(each) for each in given] if isinstance(given, list) else []
         sides = [each for each in numbers if each is not None and abs(each) <= MAX_COORDINATE]
         if len(sides) == len(numbers) == 4:
@@ -159,14 +184,13 @@ class _ObjectReader:
         return (x1, y1, x2, y2) if box_xywh((x1, y1, x2, y2)) == given else None
 
     def _class_id(self, labels: Labels, track_id: int | None) -> str:
-        label = self._value.get("label")
-        if isinstance(label, str) and label.strip():
+        label, no_label = self._value.get("label"), f"object_{'unknown' if track_id is None else track_id}"
+        if label is not None and not isinstance(label, str):
+            self._tell("object", f"Its label is {str(label)[:50]!r}, which is no text; it counts as none.")
+        if isinstance(label, str) and label.strip() not in {"", no_label}:
             class_id = labels.class_of(label)
         else:
-            if label is not None and not isinstance(label, str):
-                self._tell("object", f"Its label is {str(label)[:50]!r}, which is no text; it counts as none.")
-            label = f"object_{'unknown' if track_id is None else track_id}"
-            class_id = labels.class_without_label(label)
+            label, class_id = no_label, labels.class_without_label(no_label)
         self._found.labels[label.strip()[:LABEL_LENGTH]] = class_id
         return class_id
 
@@ -188,12 +212,12 @@ class _ObjectReader:
             self._tell("score", f"Its confidence is {str(given)[:50]!r} instead of a number from 0 to 1; it has none.")
         return None
 
-    def _area(self, mask: Mapping[str, Any] | None) -> int:
-        given = number(self._value.get("area"))
-        if given is not None and 0.0 <= given < MAX_TRACK_ID:
-            return round(given)
-        if self._value.get("area") is not None:
-            self._tell("object", f"Its area is {str(self._value['area'])[:50]!r} instead of a number of pixels; the mask's is taken.")
+    def _area(self, given: Any, mask: Mapping[str, Any] | None) -> int:
+        pixels = number(given)
+        if pixels is not None and 0.0 <= pixels < MAX_TRACK_ID:
+            return round(pixels)
+        if given is not None:
+            self._tell("object", f"Its area is {str(given)[:50]!r} instead of a number of pixels; the mask's is taken.")
         if mask is None:
             return 0
         try:
@@ -211,9 +235,13 @@ def _placed(value: Any) -> PlacedBox | None:
     if not isinstance(value, dict):
         return None
     sides = {name: number(value.get(name)) for name in (*Box3D.__dataclass_fields__, "alpha", "truncated")}
-    occluded, source = whole(value.get("occluded")), value.get("source")
+    occluded, source = within(whole(value.get("occluded")), 0, 3), _one_of(value.get("source"), "frame", "track", "import")
     numbers = {name: each for name, each in sides.items() if each is not None}
-    if len(numbers) != len(sides) or occluded is None or not 0 <= occluded <= 3 or source not in {"frame", "track", "import"}:
+    if len(numbers) != len(sides) or occluded is None or source is None:
         return None
     alpha, truncated = numbers.pop("alpha"), numbers.pop("truncated")
     return PlacedBox(Box3D(**numbers), alpha, truncated, occluded, source)
+
+
+def _one_of(value: Any, *words: str) -> str | None:
+    return value if isinstance(value, str) and value in words else None

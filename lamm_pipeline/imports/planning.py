@@ -27,7 +27,7 @@ from lamm_pipeline.streaming import Progress, default_workers, no_progress
 
 SCOPE = "annotation_exports"
 ASSET = "annotation_export"
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lamm_pipeline.errors import InputError
-from lamm_pipeline.imports.settings import ZipLimits
+from lamm_pipeline.imports.settings import RAISE_THE_LIMIT, ZipLimits
 
 CHUNK = 1 << 20
 MEGABYTE = 1_000_000
@@ -25,7 +25,6 @@ MAX_NAME = 1000
 _END, _END_LENGTH, _LONGEST_COMMENT = b"PK\x05\x06", 22, 0xFFFF
 _END_64_LOCATOR, _END_64_LOCATOR_LENGTH, _END_64, _END_64_LENGTH = b"PK\x06\x07", 20, b"PK\x06\x06", 56
 _LOCAL, _LOCAL_LENGTH = b"PK\x03\x04", 30
-_ADVICE = "If you trust where it comes from, raise the limit."
 _ENTRY_BYTES = 512  # of the list of members, for one with a long name
 _ENCRYPTED, _UTF_8 = 0x1, 0x800
 
@@ -36,7 +35,7 @@ class SafeZip:
 
     Attributes:
         path: of the ZIP.
-        members: the files in it, by name, in the archive's order.
+        members: the files in it, by name (without the `./` that some archivers begin all names with), in the archive's order.
     """
 
     path: Path
@@ -137,7 +136,7 @@ def open_zip(path: Path, limits: ZipLimits) -> SafeZip:
     _check_sizes(files, path, limits)
     _check_places(files, path)
     _check_unique(files, path)
-    return SafeZip(path, {info.orig_filename: info for info in files})
+    return SafeZip(path, {_plain(info): info for info in files})
 
 
 def _check_list_size(path: Path, limits: ZipLimits) -> None:
@@ -154,7 +153,7 @@ def _check_list_size(path: Path, limits: ZipLimits) -> None:
         record = tail.rfind(_END_64, 0, place)
         list_bytes = max(list_bytes if list_bytes != 0xFFFFFFFF else 0, int.from_bytes(tail[record + 40 : record + 48], "little"))
     if min(list_bytes, size) > limits.max_members * _ENTRY_BYTES:
-        raise InputError(f"{path} lists more than the {limits.max_members} files that are allowed (max_members). {_ADVICE}")
+        raise InputError(f"{path} lists more than the {limits.max_members} files that are allowed (max_members). {RAISE_THE_LIMIT}")
 
 
 def _check_name(info: zipfile.ZipInfo, path: Path) -> None:
@@ -181,18 +180,20 @@ def _check_kind(info: zipfile.ZipInfo, path: Path) -> None:
 
 def _check_sizes(files: Sequence[zipfile.ZipInfo], path: Path, limits: ZipLimits) -> None:
     if len(files) > limits.max_members:
-        raise InputError(f"{path} holds {len(files)} files, more than the {limits.max_members} that are allowed (max_members). {_ADVICE}")
+        raise InputError(
+            f"{path} holds {len(files)} files, more than the {limits.max_members} that are allowed (max_members). {RAISE_THE_LIMIT}"
+        )
     total = sum(info.file_size for info in files)
     if total > limits.max_total_gb * 1e9:
         raise InputError(
             f"{path} is refused: unpacked it takes {total / 1e9:.1f} GB, more than the {limits.max_total_gb:g} that are allowed "
-            f"(max_total_gb). {_ADVICE}"
+            f"(max_total_gb). {RAISE_THE_LIMIT}"
         )
     for info in files:
         if info.file_size > max(MEGABYTE, limits.max_ratio * info.compress_size):
             raise InputError(
                 f"{path} is refused: its member {info.orig_filename!r} is more than {limits.max_ratio:g} times larger than packed "
-                f"(max_ratio), as in a ZIP bomb. {_ADVICE}"
+                f"(max_ratio), as in a ZIP bomb. {RAISE_THE_LIMIT}"
             )
 
 
@@ -205,10 +206,14 @@ def _check_places(files: Sequence[zipfile.ZipInfo], path: Path) -> None:
         end = info.header_offset + _LOCAL_LENGTH + len(info.orig_filename) + info.compress_size
 
 
+def _plain(info: zipfile.ZipInfo) -> str:
+    return info.orig_filename.removeprefix("./")
+
+
 def _check_unique(files: Sequence[zipfile.ZipInfo], path: Path) -> None:
     names: dict[str, str] = {}
     for info in files:
-        folded = unicodedata.normalize("NFKC", info.orig_filename).casefold()
+        folded = unicodedata.normalize("NFKC", _plain(info)).casefold()
         if folded in names:
             raise InputError(f"{path} is refused: its members {names[folded]!r} and {info.orig_filename!r} are one file on some systems.")
         names[folded] = info.orig_filename

@@ -12,13 +12,15 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.imports.problems import Problem
+from lamm_pipeline.imports.settings import RAISE_THE_LIMIT, ZipLimits
 from lamm_pipeline.storage import json_array
-from lamm_pipeline.storage.json_array import Span
+from lamm_pipeline.storage.json_array import Span, TooLongError
 
 FORMAT_VERSION = "1.0"
 EXPORTER_VERSION = "1.0.0"
@@ -56,6 +58,7 @@ class Documents:
         video: of metadata.json, and of annotations.json where that says nothing.
         exporter: name of the tool, None when unknown.
         own: what this package has written under its key.
+        bare_masks: whether there is a mask that is a bare list of runs.
         frames: where the entry of each frame lies, by frame index, in its order.
         problems: what is wrong with the documents.
     """
@@ -63,36 +66,51 @@ class Documents:
     video: VideoFacts
     exporter: str | None
     own: Mapping[str, Any]
+    bare_masks: bool
     frames: dict[int, Span]
     problems: list[Problem]
 
+    @property
+    def by_demo_tool(self) -> bool:
+        """Whether `DEMO_EXPORTER` wrote the export: it says so, or nothing says who did and its masks are as only that tool writes them."""
+        return self.exporter == DEMO_EXPORTER or (self.exporter is None and self.bare_masks)
 
-def read_documents(annotations: Path, metadata: bytes | None, source: str) -> Documents:
+
+def read_documents(annotations: Path, metadata: bytes | None, source: str, limits: ZipLimits) -> Documents:
     """Read what an export says, but for the objects.
 
     Args:
         annotations: the unpacked annotations.json.
         metadata: content of metadata.json, None where there is none.
         source: what to call the ZIP in sentences.
+        limits: how long the list of frames and one of its entries may be.
 
     Raises:
-        InputError: a document is no JSON, or not of this form.
+        InputError: a document is no JSON, not of this form, or beyond the limits.
     """
     where = f"annotations.json in {source}"
+    head: dict[str, Any] = {}
     try:
-        head: dict[str, Any] = {}
-        spans = list(json_array.spans(annotations, FRAMES, head))
+        spans = list(islice(json_array.spans(annotations, FRAMES, head, most_bytes=limits.max_entry_mb * 1e6), limits.max_members + 1))
     except RecursionError:
         raise InputError(f"{where} is nested too deeply. Give the file as the exporter wrote it.") from None
     except InputError as error:
+        if isinstance(error.__cause__, TooLongError):
+            raise InputError(f"{where} is refused: {error.__cause__} (max_entry_mb). {RAISE_THE_LIMIT}") from None
         raise InputError(f"{where} is not valid JSON with a list `{FRAMES}` ({error.__cause__}). Export it again.") from None
+    if len(spans) > limits.max_members:
+        raise InputError(f"{where} lists more than the {limits.max_members} frames that are allowed (max_members). {RAISE_THE_LIMIT}")
     head = _clean(head)
     told = _metadata(metadata, f"metadata.json in {source}")
     problems: list[Problem] = []
     video = _merged(_video(told.get("video"), "metadata.json", problems), _video(head.get("video"), "annotations.json", problems), problems)
     exporter = _mapping(told.get("export_info")).get("exporter")
-    frames = _frames(annotations, spans, problems)
-    return Documents(video, exporter if isinstance(exporter, str) else None, _mapping(head.get(NAMESPACE)), frames, problems)
+    frames, bare_masks = _frames(annotations, spans, problems)
+    if spans and not frames:
+        raise InputError(
+            f"No entry of the list `{FRAMES}` of {where} has a usable frame_index: it is no SAM2 export. {problems[-1].sentence}"
+        )
+    return Documents(video, exporter if isinstance(exporter, str) else None, _mapping(head.get(NAMESPACE)), bare_masks, frames, problems)
 
 
 def parse(content: bytes) -> Any:
@@ -141,7 +159,7 @@ def _video(value: Any, where: str, problems: list[Problem]) -> VideoFacts:
     block = _mapping(value)
     if value is not None and not isinstance(value, dict):
         problems.append(Problem("document", f"`video` in {where} is no object."))
-    fps = block.get("fps", block.get("source_fps"))
+    fps = block["fps"] if block.get("fps") is not None else block.get("source_fps")
     filename = block.get("filename")
     found = VideoFacts(
         filename=filename if isinstance(filename, str) and filename.strip() else None,
@@ -166,8 +184,10 @@ def _merged(first: VideoFacts, second: VideoFacts, problems: list[Problem]) -> V
     return VideoFacts(**{name: other[name] if value is None else value for name, value in one.items()})
 
 
-def _frames(annotations: Path, spans: list[Span], problems: list[Problem]) -> dict[int, Span]:
+def _frames(annotations: Path, spans: list[Span], problems: list[Problem]) -> tuple[dict[int, Span], bool]:
+    """The entries that are frames, and whether there is a mask among them that is a bare list of runs."""
     found: dict[int, Span] = {}
+    bare_masks = False
     with annotations.open("rb") as file:
         for position, span in enumerate(spans):
             file.seek(span.offset)
@@ -185,7 +205,13 @@ def _frames(annotations: Path, spans: list[Span], problems: list[Problem]) -> di
                 problems.append(Problem("duplicate_frame", sentence, index))
             else:
                 found[index] = span
-    return dict(sorted(found.items()))
+                bare_masks = bare_masks or _has_bare_mask(entry)
+    return dict(sorted(found.items())), bare_masks
+
+
+def _has_bare_mask(entry: Mapping[str, Any]) -> bool:
+    objects = entry.get("objects")
+    return isinstance(objects, list) and any(isinstance(_mapping(each).get("mask_rle"), str) for each in objects)
 
 
 def _clean(value: Any) -> Any:

@@ -5,14 +5,20 @@ them, so that files of other tools, pretty-printed and of any size, are read in 
 """
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from lamm_pipeline.errors import InputError
 
 _CHUNK = 1 << 16
+
+
+class TooLongError(ValueError):
+    """A value takes more bytes than allowed."""
 
 
 @dataclass(frozen=True)
@@ -37,24 +43,36 @@ def write(path: Path, head: Mapping[str, Any], key: str, elements: Iterable[Mapp
         file.write("\n]\n}\n")
 
 
-def spans(path: Path, key: str, head: dict[str, Any] | None = None) -> Iterator[Span]:
+def spans(path: Path, key: str, head: dict[str, Any] | None = None, *, most_bytes: float = inf) -> Iterator[Span]:
     """Where the elements of the list `key` lie, in their order.
 
     Args:
         path: of the file.
         key: of the list, in the outermost object.
         head: gets everything beside the list, where it is wanted.
+        most_bytes: that an element, or a value beside the list, may take.
 
     Raises:
-        InputError: the file is missing, no JSON, or has no such list.
+        InputError: the file is missing, no JSON, has no such list, or a longer value.
     """
     try:
         with path.open("rb") as file:
-            yield from _Scanner(file).list_elements(key, {} if head is None else head)
+            yield from _Scanner(file, most_bytes).list_elements(key, {} if head is None else head)
     except FileNotFoundError:
         raise InputError(f"{path} is missing. Run the stage that writes it, or correct the path.") from None
     except ValueError as error:
-        raise InputError(f"{path} is not valid JSON with a list {key!r} ({error}). Restore the file or make it again.") from None
+        raise InputError(f"{path} is not valid JSON with a list {key!r} ({error}). Restore the file or make it again.") from error
+
+
+def elements(file: IO[bytes], key: str) -> Iterator[Any]:
+    """The elements of the list `key` of a file that is open, each once, in their order.
+
+    Raises:
+        ValueError: it is no JSON, or has no such list.
+    """
+    scanner = _Scanner(file)
+    for span in scanner.list_elements(key, {}):
+        yield scanner.passed(span)
 
 
 def read(path: Path, span: Span) -> Any:
@@ -78,8 +96,9 @@ def _line(value: Any) -> str:
 class _Scanner:
     """Walks through JSON byte by byte as far as needed: bytes are read as Latin-1, so that places in the text are places in the file."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes], most_bytes: float = inf) -> None:
         self._file = file
+        self._most_bytes = most_bytes
         self._decoder = json.JSONDecoder()
         self._text = ""
         self._base = 0
@@ -87,6 +106,7 @@ class _Scanner:
 
     def list_elements(self, key: str, head: dict[str, Any]) -> Iterator[Span]:
         """Places of the elements of the list under `key` of the outermost object; the rest of the file is read into `head`."""
+        self._skip_mark()
         self._expect("{")
         found = False
         while not self._take("}"):
@@ -102,39 +122,51 @@ class _Scanner:
                 break
         if not found:
             raise ValueError("there is none")
+        self._skip_space()
+        if self._at < len(self._text):
+            raise ValueError(f"something follows its end at byte {self._base + self._at}")
+
+    def passed(self, span: Span) -> Any:
+        """The value that was passed last, with its texts read as UTF-8."""
+        return json.loads(self._text[span.offset - self._base : self._at].encode("latin-1").decode("utf-8"))
 
     def _elements(self) -> Iterator[Span]:
         while not self._take("]"):
-            self._skip_space()
-            start = self._base + self._at
-            self._value()
-            yield Span(start, self._base + self._at - start)
+            yield self._next()
             if not self._take(","):
                 self._expect("]")
                 return
 
-    def _value(self) -> Any:
-        """The next value; more of the file is read until it is whole."""
+    def _text_value(self) -> Any:
+        """The next value, with its texts read as UTF-8."""
+        return self.passed(self._next())
+
+    def _next(self) -> Span:
+        """Go behind the next value, and tell where it lies; more of the file is read until it is whole."""
         self._skip_space()
         wanted = _CHUNK
         while True:
+            wrong = ""
             try:
-                value, end = self._decoder.raw_decode(self._text, self._at)
-            except json.JSONDecodeError:
-                if not self._fill(wanted):
-                    raise
-            else:
-                if end < len(self._text) or not self._fill(wanted):  # a number may go on in the next piece
-                    self._at = end
-                    return value
+                length = self._decoder.raw_decode(self._text, self._at)[1] - self._at
+            except json.JSONDecodeError as error:
+                length, wrong = len(self._text) - self._at, f"{error.msg} at byte {self._base + error.pos}"
+            if length > self._most_bytes:
+                raise TooLongError(f"the value at byte {self._base + self._at} takes more than {self._most_bytes:,.0f} bytes")
+            whole = not wrong and self._at + length < len(self._text)  # a number may go on in the next piece
+            if whole or not self._fill(wanted):
+                break
             wanted *= 2
+        if wrong:
+            raise ValueError(wrong)
+        self._at += length
+        return Span(self._base + self._at - length, length)
 
-    def _text_value(self) -> Any:
-        """The next value, with its texts read as UTF-8."""
-        self._skip_space()
-        start = self._base + self._at
-        self._value()
-        return json.loads(self._text[start - self._base : self._at].encode("latin-1").decode("utf-8"))
+    def _skip_mark(self) -> None:
+        """Pass over the mark that some editors begin a text in UTF-8 with."""
+        self._fill(_CHUNK)
+        if self._text.startswith(BOM_UTF8.decode("latin-1")):
+            self._at = len(BOM_UTF8)
 
     def _skip_space(self) -> None:
         while True:

@@ -80,6 +80,12 @@ def test_a_version_is_written_by_time_with_its_size_said_first(root: Path, tmp_p
     assert [each.name for each in out.iterdir()] == ["Drive_7.zip"]
 
 
+def test_what_is_there_already_is_found_before_anything_is_written(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sam2_export, "write_sam2", None)
+    (tmp_path / "Drive_7.zip").touch()
+    assert "has Drive_7.zip already" in refused_after_estimate("dataset", "sam2", "drives.v1", tmp_path, "--root", root)
+
+
 @pytest.mark.requirement("OPT-03", "OPT-05")
 def test_a_large_export_is_not_written_unasked_and_leaves_nothing(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sam2_export, "WARN_MB", 0.001)

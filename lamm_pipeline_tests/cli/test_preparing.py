@@ -6,11 +6,12 @@ import re
 import signal
 import subprocess
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import DatasetDict, load_from_disk  # noqa: TID253
+from datasets import DatasetDict, Image, load_from_disk  # noqa: TID253
 
 from lamm_pipeline.storage.local_store import LocalStore
 from lamm_pipeline.storage.verify import verify
@@ -98,6 +99,22 @@ def test_strict_validation_stops_what_lenient_lets_pass(tmp_path: Path) -> None:
     facts = printed("prepare", archive, "--validation", "lenient", "--root", root)
     assert facts["version"] == "street.v2"
     assert len(placed(root, "street.v2")) <= 57
+
+
+@pytest.mark.requirement("LLM-01", "PIP-01")
+def test_clean_images_take_the_place_of_painted_ones(tmp_path: Path) -> None:
+    root, clean = tmp_path / "root", tmp_path / "clean"
+    painted, other = export(tmp_path / "street.zip", 0, 60), export(tmp_path / "other.zip", 0, 60, noise=30.0)
+    with zipfile.ZipFile(other) as archive:
+        images = {Path(name).name: archive.read(name) for name in archive.namelist() if name.startswith("images/")}
+    clean.mkdir()
+    for name, content in images.items():
+        (clean / name).write_bytes(content)
+    lamm("prepare", painted, "--images", clean, "--root", root)
+    data = training_data(root, "street.v1").cast_column("image", Image(decode=False))
+    written = {row["frame_index"]: row["image"]["bytes"] for part in data.values() for row in part}
+    assert len(written) > 30
+    assert all(content == images[f"frame_{index:06d}.jpg"] for index, content in written.items())
 
 
 def points() -> list[object]:

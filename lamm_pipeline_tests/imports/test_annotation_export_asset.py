@@ -58,11 +58,26 @@ def test_the_command_imports_and_the_function_makes_the_very_same_version(tmp_pa
 
 
 def test_what_is_wrong_is_said_and_shows_as_checks(tmp_path, root):
-    path = write_zip(tmp_path / "drive.zip", members([a_frame(0, [an_object(label="lynx", mask_rle="1 2")])], images=[0]))
+    frames = [a_frame(0, [an_object(label="lynx", mask_rle="1 2"), an_object(2, None)]), a_frame(1, [])]
+    path = write_zip(tmp_path / "drive.zip", members(frames, images=[0]) | {"notes.txt": b"text"})
     outcome = lamm("import", path, "--root", root)
     assert "warn: annotation_export/masks_readable: 1 problems (mask: 1); import.json lists them." in outcome.stderr
-    assert "warn: annotation_export/classes_known: The ontology lacks lynx" in outcome.stderr
+    assert "warn: annotation_export/classes_known: The ontology lacks lynx (lynx); unknown (object_2); they stay" in outcome.stderr
     assert "problem: Object 0 of frame 0: The runs of the mask sum up to 3 pixels" in outcome.stdout
+    assert "left out: 1 times: A frame has neither an image nor objects." in outcome.stdout
+    assert "1 other files in the ZIP are not read." in outcome.stdout
+
+
+def test_limits_are_raised_by_option(tmp_path, root):
+    path = write_zip(tmp_path / "drive.zip", members([a_frame(0)]) | {"images/frame_000007.png": bytes(3_000_000)}, zipfile.ZIP_DEFLATED)
+    assert "(max_ratio), as in a ZIP bomb. If you trust where it comes from, raise the limit: `lamm import --limit" in refused(
+        "import", path, "--root", root
+    )
+    [row] = printed("import", path, "--limit", "max_ratio=5000", "--root", root)
+    assert row["counts"]["problems"] == {"image_damaged": 1}
+    assert "Write NAME=NUMBER" in refused("import", path, "--limit", "5000", "--root", root)
+    assert "max_ratios" in refused("import", path, "--limit", "max_ratios=5000", "--root", root)
+    assert "max_ratio" in refused("import", path, "--limit", "max_ratio=many", "--root", root)
 
 
 @pytest.mark.requirement("AV-25", "OPT-05")

@@ -8,15 +8,15 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from lamm_pipeline import streaming
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.extraction.diversity import signature
-from lamm_pipeline.geometry import rle
+from lamm_pipeline.geometry import packed_mask, rle
 from lamm_pipeline.imports import importing
 from lamm_pipeline.imports.images import images_in
-from lamm_pipeline.imports.sam2_format import DEMO_EXPORTER
+from lamm_pipeline.imports.sam2_format import DEMO_EXPORTER, read_documents
 from lamm_pipeline.imports.settings import ImportSettings, ZipLimits
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline_tests.imports.zips import (
@@ -72,7 +72,7 @@ def test_an_export_becomes_samples_with_its_bytes_boxes_masks_classes_and_stamps
 
 
 @pytest.mark.requirement("LLM-01")
-@pytest.mark.parametrize("top", ["", "export/", "a/b/"])
+@pytest.mark.parametrize("top", ["", "export/", "a/b/", "./"])
 @pytest.mark.parametrize("folder", ["images", "frames", "data"])
 @pytest.mark.parametrize("name", ["frame_{:06d}.png", "frame_{:04d}.jpg", "{:06d}.jpeg", "{:04d}.PNG"])
 def test_every_layout_is_found(tmp_path, out, top, folder, name):
@@ -98,6 +98,10 @@ def test_sizes_come_from_the_images_and_are_never_invented(tmp_path, out):
     assert (summary["video"]["width"], summary["video"]["height"]) == (WIDTH, HEIGHT)
     assert summary["video"]["fps"] == 10.0
     assert summary["problems"] == []
+    _, metadata = documents([a_frame(0)], fps=None)
+    metadata["video"]["fps"] = None
+    again = run_import(write_zip(tmp_path / "null.zip", files | {"metadata.json": json.dumps(metadata).encode()}), tmp_path / "null")
+    assert again["video"]["fps"] == 10.0
     assert {(each.width, each.height) for each in rows(out)} == {(WIDTH, HEIGHT)}
 
 
@@ -114,23 +118,98 @@ def test_documents_and_images_that_contradict_each_other_are_reported_with_file_
     assert sample.annotations[0].mask_rle is not None
 
 
-@pytest.mark.requirement("LLM-01")
-def test_the_demo_tools_masks_are_read_by_rows_and_its_overlays_and_scores_are_flagged(tmp_path, out):
+def demo_object(number, grid):
+    """An object as the SAM2 Demo Export Tool writes it: runs by rows of the decoder's grid, decoded by columns to measure the box."""
+    flat = grid.flatten()
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], flat, [not flat[-1]]])))
+    runs = np.diff(np.concatenate([[0], changes]))
+    transposed = flat.reshape(grid.shape, order="F")
+    box = [0, 0, 0, 0]
+    if flat.any():
+        [y, x], [bottom, right] = np.argwhere(transposed).min(0).tolist(), np.argwhere(transposed).max(0).tolist()
+        box = [x, y, right - x + 1, bottom - y + 1]
+    return an_object(number, f"object_{number}", mask_rle=" ".join(map(str, runs)), bbox=box, area=int(grid.sum()), confidence=0.95)
+
+
+def demo_export(frames, exporter=DEMO_EXPORTER):
+    annotations, metadata = documents(frames)
+    metadata["export_info"]["exporter"] = exporter
+    return members(frames) | {"annotations.json": json.dumps(annotations).encode(), "metadata.json": json.dumps(metadata).encode()}
+
+
+@pytest.fixture
+def grid():
     grid = np.zeros((256, 256), bool)
     grid[64:128, 128:240] = True
-    flat = np.flatnonzero(np.diff(np.concatenate([[False], grid.flatten(), [False]])))
-    text = " ".join(map(str, np.diff(np.concatenate([[0], flat, [grid.size]]))))
-    objects = [an_object(n, mask_rle=text, bbox=[10, 10, 5, 5], confidence=0.95) for n in range(3)]
-    _, metadata = documents([a_frame(index, objects) for index in range(3)])
-    metadata["export_info"]["exporter"] = DEMO_EXPORTER
-    files = members([a_frame(index, objects) for index in range(3)]) | {"metadata.json": json.dumps(metadata).encode()}
-    summary = imported(tmp_path, files)
+    return grid
+
+
+@pytest.mark.requirement("LLM-01")
+def test_the_demo_tools_masks_are_read_by_rows_and_its_overlays_and_scores_are_flagged(tmp_path, out, grid):
+    summary = imported(tmp_path, demo_export([a_frame(index, [demo_object(n, grid) for n in range(3)]) for index in range(3)]))
     assert set(summary["counts"]["flags"]) == {"burned_in_overlays", "constant_scores"}
     assert "All 9 scores are 0.95" in summary["counts"]["flags"]["constant_scores"]
     each = rows(out)[0].annotations[0]
     assert each.score_source == "constant"
     expected = cv2.resize(grid.astype(np.uint8), (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
     assert (rle.decode(each.mask_rle) == expected).all()
+
+
+@pytest.mark.requirement("LLM-01")
+def test_the_demo_tools_boxes_and_areas_are_those_of_its_masks_in_pixels_of_the_image(tmp_path, out, grid):
+    """The tool measures them on the decoder's grid, and the boxes on a transposed one."""
+    told = demo_object(0, grid)
+    summary = imported(tmp_path, demo_export([a_frame(0, [told])]))
+    assert summary["problems"] == []
+    [each] = rows(out)[0].annotations
+    inside = np.argwhere(rle.decode(each.mask_rle))
+    (top, left), (bottom, right) = inside.min(0), inside.max(0) + 1
+    assert each.box_xyxy == (left, top, right, bottom)
+    assert each.area == len(inside)
+    x, y, width, height = told["bbox"]
+    assert (x, y, x + width, y + height) != each.box_xyxy
+    assert told["area"] != each.area
+
+
+@pytest.mark.requirement("LLM-01")
+def test_objects_that_nobody_has_named_are_of_the_class_unknown(tmp_path, out, grid):
+    files = demo_export([a_frame(0, [demo_object(0, grid), demo_object(1, grid)])])
+    summary = imported(tmp_path, files)
+    assert [each.class_id for each in rows(out)[0].annotations] == ["unknown", "unknown"]
+    assert summary["labels"] == {"object_0": "unknown", "object_1": "unknown"}
+    named = run_import(tmp_path / "drive.zip", tmp_path / "named", class_map={"object_1": "car"})
+    assert named["labels"] == {"object_0": "unknown", "object_1": "car"}
+
+
+def test_what_holds_nothing_is_left_out_and_counted_without_a_warning(tmp_path, out, grid):
+    """The tool lists objects that are out of sight, and gives no images of frames without objects."""
+    unseen = demo_object(1, np.zeros_like(grid))
+    assert unseen["mask_rle"] == "65536"
+    frames = [a_frame(0, [demo_object(0, grid), unseen]), a_frame(1, [])]
+    files = demo_export(frames)
+    del files["images/frame_000001.png"]
+    summary = imported(tmp_path, files)
+    assert summary["counts"]["left_out"] == {"empty_frame": 1, "unseen_object": 1}
+    assert summary["counts"]["problems"] == {}
+    assert importing.first_problems(summary) == []
+    assert "Frame 1 has neither an image nor objects" in summary["problems"][1]["sentence"]
+    assert [(each.frame_index, len(each.annotations)) for each in rows(out)] == [(0, 1)]
+
+
+@pytest.mark.requirement("LLM-01")
+def test_the_demo_tool_is_known_by_its_masks_where_nothing_says_who_wrote_the_export(tmp_path, out, grid):
+    files = demo_export([a_frame(0, [demo_object(0, grid)])])
+    imported(tmp_path, files)
+    expected = rows(out)[0].annotations[0].mask_rle
+    for name, content in {"missing": None, "silent": b"{}"}.items():
+        changed = {key: value for key, value in (files | {"metadata.json": content}).items() if value is not None}
+        summary = run_import(write_zip(tmp_path / f"{name}.zip", changed), tmp_path / name)
+        assert "Nothing says which tool wrote this" in summary["counts"]["flags"]["burned_in_overlays"]
+        assert rows(tmp_path / name)[0].annotations[0].mask_rle == expected
+    run_import(write_zip(tmp_path / "other.zip", demo_export([a_frame(0, [demo_object(0, grid)])], "another tool")), tmp_path / "other")
+    assert rows(tmp_path / "other")[0].annotations[0].mask_rle != expected
+    plain = {name: content for name, content in members().items() if name != "metadata.json"}
+    assert run_import(write_zip(tmp_path / "plain.zip", plain), tmp_path / "plain")["counts"]["flags"] == {}
 
 
 def test_a_handful_of_equal_scores_is_no_constant(tmp_path, out):
@@ -153,6 +232,18 @@ def test_clean_images_from_a_folder_take_the_place_of_those_in_the_zip(tmp_path,
     assert [(out / each.image).read_bytes() for each in rows(out)] == [picture(100, ".jpg"), picture(101, ".jpg")]
 
 
+def test_damaged_images_in_the_zip_do_not_matter_where_clean_ones_take_their_place(tmp_path):
+    folder = tmp_path / "clean"
+    folder.mkdir()
+    for index in range(3):
+        (folder / f"{index:06d}.png").write_bytes(picture(100 + index))
+    files = members(width=..., height=...) | {"images/frame_000000.png": b"no image"}
+    assert imported(tmp_path, files, images=images_in(folder))["counts"]["frames"] == 3
+    (folder / "000001.png").write_bytes(picture(101, width=80, height=60))
+    with pytest.raises(InputError, match=r"000001.png has 80 x 60 pixels, but drive.zip was annotated at 40 x 30"):
+        imported(tmp_path, files, images=images_in(folder))
+
+
 def test_labels_mean_classes_by_spelling_map_or_slug(tmp_path, out):
     labels = ["CAR", " Person ", "Traffic-Light (red)", "automobile", "7up", None, "日本"]
     objects = [an_object(n, label=label, x=n) for n, label in enumerate(labels)]
@@ -169,6 +260,25 @@ def test_the_recording_is_the_setting_else_the_video_else_the_zip(tmp_path):
     assert imported(tmp_path, members(), video="Night 3.MP4")["recording"] == "Night_3"
     assert imported(tmp_path, members(filename="C:\\videos\\süd.v2.mov"))["recording"] == "sud.v2"
     assert imported(tmp_path, members(filename=...))["recording"] == "drive"
+    assert imported(tmp_path, members(filename="日本.mp4"))["recording"] == "drive"
+    with pytest.raises(InputError, match="ASCII letters or digits"):
+        imported(tmp_path, members(), video="日本.mp4")
+
+
+def test_the_key_of_a_recording_is_taken_whole(tmp_path):
+    """Only of a video's name is the suffix no part of the key."""
+    files = members([a_frame(0)])
+    own = json.dumps({**json.loads(files["annotations.json"]), "lamm": {"recording": "drive.rain"}}).encode()
+    assert imported(tmp_path, files | {"annotations.json": own})["recording"] == "drive.rain"
+    images = tmp_path / "clean"
+    images.mkdir()
+    (images / "0000.png").write_bytes(picture(0))
+    source = importing.ImportSource(tmp_path / "drive.zip", "d" * 64, "drive", REFERENCE, images_in(images), "drive.left")
+    draft = Draft.open(tmp_path / "rebound")
+    counts = importing.import_export(source, ImportSettings(), ZipLimits(), ONTOLOGY, draft)
+    draft.close()
+    assert counts["recording"] == "drive.left"
+    assert rows(tmp_path / "rebound")[0].frame_id == "drive.left:000000"
 
 
 def test_boxes_are_taken_as_given_or_from_the_mask(tmp_path, out):
@@ -255,9 +365,24 @@ def test_an_image_whose_checksum_is_wrong_is_listed(tmp_path, out):
     assert [(each["kind"], each["frame"]) for each in summary["problems"]] == [("image_damaged", 1)]
 
 
-def test_an_image_of_too_many_pixels_is_not_decoded(tmp_path):
+def test_an_image_of_too_many_pixels_is_not_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", None)
+    monkeypatch.setattr(cv2, "imdecode", None)
     with pytest.raises(InputError, match=r"No frame of drive.zip can be used: .*max_megapixels"):
         imported(tmp_path, members(), limits=ZipLimits(max_megapixels=0.001))
+
+
+def test_an_image_whose_camera_facts_are_damaged_is_an_image(tmp_path, out):
+    facts = Image.Exif()
+    facts[0x0112], facts[0x010E] = 6, "text" * 10
+    turned = io.BytesIO()
+    Image.fromarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).save(turned, "JPEG", exif=facts)
+    damaged = turned.getvalue().replace(b"MM\0*\0\0\0\x08", b"MM\0*\xff\xff\xff\xff")
+    assert damaged != turned.getvalue()
+    files = members([a_frame(0, []), a_frame(1, [])], images=())
+    files |= {"images/frame_000000.jpg": turned.getvalue(), "images/frame_000001.jpg": damaged}
+    assert imported(tmp_path, files)["counts"]["problems"] == {"contradiction": 1}
+    assert [(each.width, each.height) for each in rows(out)] == [(HEIGHT, WIDTH), (WIDTH, HEIGHT)]
 
 
 @pytest.mark.parametrize(
@@ -267,6 +392,8 @@ def test_an_image_of_too_many_pixels_is_not_decoded(tmp_path):
         ({"annotations.json": b"[]"}, "is not valid JSON with a list"),
         ({"annotations.json": b'{"annotations": 7}'}, "is not valid JSON with a list"),
         ({"annotations.json": b'{"annotations": ' + b"[" * 100_000}, "nested too deeply"),
+        ({"annotations.json": members()["annotations.json"] * 2}, r"\(something follows its end at byte [0-9]+\)"),
+        ({"annotations.json": b'{"annotations": [{"id": 1, "image_id": 1}]}'}, "No entry of the list .* has a usable frame_index"),
         ({"annotations.json": b'{"annotations": [' + b"9" * 5000 + b"]}"}, "is not valid JSON"),
         ({"metadata.json": b"\xff\xfe"}, "metadata.json in drive.zip is not valid JSON"),
         ({"metadata.json": b"[1]"}, "is no JSON object"),
@@ -281,6 +408,50 @@ def test_exports_that_cannot_be_used_are_refused_with_a_sentence(tmp_path, out, 
     with pytest.raises(InputError, match=sentence):
         imported(tmp_path, files)
     assert [each for each in out.rglob("*") if each.is_file() and ".draft" not in each.parts] == []
+
+
+def test_images_under_names_that_are_not_read_are_named(tmp_path):
+    files = {name.replace("frame_00000", "frame_"): content for name, content in members().items()}
+    with pytest.raises(InputError, match=r"holds 3 files that are not read, such as 'images/frame_0.png'; images are named"):
+        imported(tmp_path, files)
+
+
+@pytest.mark.parametrize(
+    ("limits", "sentence"),
+    [
+        ({"max_entry_mb": 0.0003}, r"refused: the value at byte [0-9]+ takes more than 300 bytes \(max_entry_mb\). .*lamm import --limit"),
+        ({"max_entry_mb": 0.0001}, r"metadata.json takes more than 0.0001 MB \(max_entry_mb\)"),
+        ({"max_members": 5}, "lists more than the 5 frames that are allowed"),
+        ({"max_annotations_mb": 0.001}, r"annotations.json takes more than 0.001 MB \(max_annotations_mb\). .*lamm import --limit"),
+    ],
+)
+def test_documents_that_would_not_fit_into_memory_are_refused(tmp_path, limits, sentence):
+    frames = [a_frame(index) for index in range(9)]
+    with pytest.raises(InputError, match=sentence):
+        imported(tmp_path, members(frames, images=[0]), limits=ZipLimits(**limits))
+
+
+def test_objects_without_number_are_left_out(tmp_path, out):
+    summary = imported(tmp_path, members([a_frame(0), {"frame_index": 1, "objects": [{}] * 10_001}]))
+    assert [each["sentence"] for each in summary["problems"]] == ["Frame 1 lists 10,001 objects, more than 10,000; they are left out."]
+    assert [len(each.annotations) for each in rows(out)] == [2, 0]
+
+
+def test_two_objects_of_a_frame_with_one_id_are_reported(tmp_path, out):
+    summary = imported(tmp_path, members([a_frame(0, [an_object(4), an_object(4, x=20), an_object(5)])]))
+    assert [each["sentence"] for each in summary["problems"]] == [
+        "2 objects of frame 0 have the object_id 4, which should be one object's; all keep it."
+    ]
+    assert [each.track_id for each in rows(out)[0].annotations] == [4, 4, 5]
+
+
+@pytest.mark.parametrize("value", [[], {}, 7, "else", None])
+def test_words_of_this_package_that_somebody_has_changed_count_as_unsaid(tmp_path, out, value):
+    box = dict.fromkeys(["x", "y", "z", "length", "width", "height", "rotation_y", "alpha", "truncated"], 1) | {"occluded": 0}
+    own = {"source": value, "score_source": value, "corrected": value, "box_3d": box | {"source": value}}
+    imported(tmp_path, members([{**a_frame(0, [an_object(lamm=own)]), "lamm": {"state": value, "camera": value}}]))
+    [each] = rows(out)[0].annotations
+    assert (each.source, each.score_source, each.corrected, each.box_3d) == ("import", "model", (), None)
 
 
 def test_numbers_that_no_table_can_hold_are_left_out(tmp_path, out):
@@ -370,3 +541,56 @@ def test_damage_inside_the_documents_ends_in_a_sentence_or_a_report(tmp_path):
         except InputError:
             continue
     assert reports > 10
+
+
+JUNK = [None, True, -1, 0.5, 1e308, 10**30, "", "x", "7", [], [[]], [1, 2, 3, 4], {}, {"a": {}}]
+
+
+def places(value, path=()):
+    """The path to every value inside of a JSON value."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, each in items:
+        yield (*path, name)
+        yield from places(each, (*path, name))
+
+
+def put(value, path, junk):
+    changed = json.loads(json.dumps(value))
+    inner = changed
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = junk
+    return changed
+
+
+@pytest.mark.requirement("LLM-01")
+def test_any_value_of_a_frame_may_be_any_other(tmp_path, out):
+    """Whatever stands in the place of a value, this package's own ones included, the frame is a sample or a report says why not."""
+    box = dict.fromkeys(["x", "y", "z", "length", "width", "height", "rotation_y", "alpha", "truncated"], 1.0)
+    own = {"detection_id": "Drive_7:000000:0", "box_xyxy": [4, 5, 12, 11], "mask_problem": None, "score_source": "model", "track_id": 1}
+    own |= {"track_length": 2, "source": "human", "reviewed": True, "corrected": ["box"]}
+    own |= {"box_3d": box | {"occluded": 0, "source": "frame"}}
+    packed = packed_mask.to_json(packed_mask.pack(mask_at(1, 1), 0.5))
+    runs = {"size": [HEIGHT, WIDTH], "counts": [600, 600]}
+    objects = [an_object(lamm=own), an_object(2, mask_rle="1200"), an_object(3, mask_rle=packed), an_object(4, mask_rle=runs)]
+    camera = {"width": WIDTH, "height": HEIGHT, "fx": 1, "fy": 1, "cx": 1, "cy": 1, "baseline_m": 1}
+    facts = {"frame_id": "Drive_7:000000", "state": "kept", "timestamp_ns": 5, "camera": camera}
+    frame = {"timestamp_sec": 0.1, "objects": objects, "lamm": facts}
+    frames = [put(frame, path, junk) for path in places(frame) for junk in JUNK]
+    annotations, _ = documents([{**each, "frame_index": index} for index, each in enumerate(frames)])
+    files = {f"images/{index:06d}.png": picture(0) for index in range(len(frames))}
+    summary = imported(tmp_path, {"annotations.json": json.dumps(annotations).encode(), **files})
+    assert [each.frame_index for each in rows(out)] == list(range(len(frames)))
+    assert set(summary["counts"]["problems"]) == {"frame", "object", "box", "score", "mask"}
+
+
+@pytest.mark.parametrize("name", ["annotations.json", "metadata.json"])
+def test_any_value_beside_the_frames_may_be_any_other(tmp_path, name):
+    annotations, metadata = documents([a_frame(0)])
+    whole = {"annotations.json": annotations | {"lamm": {"recording": "Drive_7"}}, "metadata.json": metadata}
+    for path in places(whole[name]):
+        for junk in JUNK if "annotations" not in path else ():
+            changed = whole | {name: put(whole[name], path, junk)}
+            (tmp_path / "annotations.json").write_text(json.dumps(changed["annotations.json"]))
+            found = read_documents(tmp_path / "annotations.json", json.dumps(changed["metadata.json"]).encode(), "drive.zip", ZipLimits())
+            assert list(found.frames) == [0]

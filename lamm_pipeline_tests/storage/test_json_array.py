@@ -61,13 +61,51 @@ def test_memory_holds_an_element_not_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{", '{"frames": {}}', '{"other": []}', '{"frames": [1, 2', '{"frames": [1 2]}', '{"frames": [1],', "no JSON"]
+    "content",
+    [
+        "",
+        "[]",
+        "{",
+        '{"frames": {}}',
+        '{"other": []}',
+        '{"frames": [1, 2',
+        '{"frames": [1 2]}',
+        '{"frames": [1],',
+        "no JSON",
+        '{"frames": [1]} {}',
+        '{"frames": []}}',
+    ],
 )
 def test_what_is_no_such_file_is_refused_with_a_sentence(tmp_path: Path, content: str) -> None:
     path = tmp_path / "frames.json"
     path.write_text(content)
     with pytest.raises(InputError, match=r"frames\.json is not valid JSON with a list 'frames'"):
         everything(path)
+
+
+def test_a_text_may_begin_with_the_mark_of_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "frames.json"
+    path.write_text('{"frames": [{"text": "ü"}]}', encoding="utf-8-sig")
+    assert everything(path) == [{"text": "ü"}]
+
+
+def test_elements_of_an_open_file_come_whole(tmp_path: Path) -> None:
+    frames = [{"number": number, "text": "ü" * number * 1000} for number in range(100)]
+    json_array.write(tmp_path / "frames.json", {"head": 1}, "frames", frames)
+    with (tmp_path / "frames.json").open("rb") as file:
+        assert list(json_array.elements(file, "frames")) == frames
+
+
+@pytest.mark.parametrize("content", ['{"frames": ["%s"]}', '{"head": "%s", "frames": []}', '{"frames": [[%s]]}'])
+def test_a_value_that_is_too_long_is_refused_before_all_of_it_is_read(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "frames.json"
+    path.write_text(content % ("7, " * 4_000_000))
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"takes more than 100,000 bytes"):
+        list(json_array.spans(path, "frames", most_bytes=100_000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2_000_000
 
 
 def test_a_missing_file_is_refused_with_a_sentence(tmp_path: Path) -> None:

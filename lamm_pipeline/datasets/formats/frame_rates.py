@@ -35,7 +35,10 @@ def measured_fps(frame_indices: Sequence[int], timestamps_ns: Sequence[int | Non
         for earlier, later in pairwise(stamped)
         if later[0] > earlier[0] and later[1] > earlier[1]
     ]
-    return round(median(rates), 3) if rates else None
+    if not rates:
+        return None
+    rate = median(rates)
+    return round(rate, 3) if rate >= 1.0 else float(f"{rate:.4g}")  # pictures may be taken hours apart
 
 
 def wanted_fps(rate: FrameRate, source_fps: float | None) -> float | None:

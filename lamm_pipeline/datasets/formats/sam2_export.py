@@ -13,8 +13,9 @@ import json
 import shutil
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,15 @@ class _Recording:
     stamps: list[int | None] = field(default_factory=list)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
 
-    @property
+    @cached_property
     def fps(self) -> float | None:
+        """Frames a second, None where too few frames have stamps. To be asked for when all frames are known."""
         return measured_fps(self.indices, self.stamps)
+
+    def chosen(self, rate: FrameRate) -> Sequence[int]:
+        """Indices of the frames to write."""
+        target = wanted_fps(rate, self.fps)
+        return self.indices if self.fps is None or target is None else sampled(self.indices, self.fps, target)
 
 
 @dataclass(frozen=True)
@@ -67,10 +74,14 @@ class Estimate:
     Attributes:
         frames: that it will hold.
         megabytes: of all its ZIPs.
+        recordings: of which it will hold a ZIP each.
+        untimed: those of them that cannot be sampled, because too few of their frames have stamps; all their frames are written.
     """
 
     frames: int
     megabytes: float
+    recordings: tuple[str, ...]
+    untimed: tuple[str, ...]
 
 
 def write_sam2(
@@ -104,9 +115,8 @@ def write_sam2(
     frames, annotations, counts = Counter[str](), Counter[str](), Counter[str]()
     for number, (recording, records) in enumerate(groupby(log, key=lambda record: str(record["recording"]))):
         known = recordings[recording]
-        fps = known.fps
-        target = wanted_fps(rate, fps)
-        chosen = set(known.indices if fps is None or target is None else sampled(known.indices, fps, target))
+        chosen = set(known.chosen(rate))
+        target = wanted_fps(rate, known.fps)
         writer = _ZipWriter(folder / f"{recording}.zip", recording, known, target, manifest) if number >= finished else None
         try:
             for record in records:
@@ -136,19 +146,22 @@ def estimate(samples: Iterable[SplitSample], rate: FrameRate) -> Estimate:
         rate: how many frames a second to write.
     """
     frames = size = 0
-    for _, group in groupby(samples, key=lambda item: item.sample.recording):
-        recording = _Recording()
+    recordings: list[str] = []
+    untimed: list[str] = []
+    for recording, group in groupby(samples, key=lambda item: item.sample.recording):
+        known = _Recording()
         sizes: dict[int, int] = {}
         for item in group:
-            recording.indices.append(item.sample.frame_index)
-            recording.stamps.append(item.sample.timestamp_ns)
+            known.indices.append(item.sample.frame_index)
+            known.stamps.append(item.sample.timestamp_ns)
             sizes[item.sample.frame_index] = image_path(item.sample).stat().st_size + _BYTES_AN_OBJECT * (1 + len(item.sample.annotations))
-        fps = recording.fps
-        target = wanted_fps(rate, fps)
-        chosen = recording.indices if fps is None or target is None else sampled(recording.indices, fps, target)
+        chosen = known.chosen(rate)
         frames += len(chosen)
         size += sum(sizes[index] for index in chosen)
-    return Estimate(frames, size / 1e6)
+        recordings.append(recording)
+        if known.fps is None and rate is not FrameRate.all:
+            untimed.append(recording)
+    return Estimate(frames, size / 1e6, tuple(recordings), tuple(untimed))
 
 
 def written_rows(folder: Path, split: str) -> Iterator[tuple[str, list[str]]]:
@@ -165,12 +178,13 @@ def written_rows(folder: Path, split: str) -> Iterator[tuple[str, list[str]]]:
         try:
             with zipfile.ZipFile(path) as archive:
                 names = set(archive.namelist())
-                for entry in json.loads(archive.read(ANNOTATIONS))[FRAMES]:
-                    own = entry[NAMESPACE]
-                    if own["image"] not in names:
-                        raise InputError(f"{path} lacks the image {own['image']}. Materialize sam2_dataset again.")
-                    if own["split"] == split:
-                        yield own["frame_id"], [each[NAMESPACE]["detection_id"] for each in entry["objects"]]
+                with archive.open(ANNOTATIONS) as document:
+                    for entry in json_array.elements(document, FRAMES):
+                        own = entry[NAMESPACE]
+                        if own["image"] not in names:
+                            raise InputError(f"{path} lacks the image {own['image']}. Materialize sam2_dataset again.")
+                        if own["split"] == split:
+                            yield own["frame_id"], [each[NAMESPACE]["detection_id"] for each in entry["objects"]]
         except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is not as the export writes it ({error}). Materialize sam2_dataset again.") from error
 

@@ -1,10 +1,11 @@
 """SAM2 exports, read with the standard library and pycocotools, and imported again."""
 
 import json
+import tracemalloc
 import zipfile
 from dataclasses import replace
+from fractions import Fraction
 
-import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
@@ -52,6 +53,10 @@ def opened(path):
             json.loads(archive.read("metadata.json")),
             {name: archive.read(name) for name in archive.namelist() if name.startswith("images/")},
         )
+
+
+def zip_of(tmp_path, recording):
+    return tmp_path / "out" / "sam2" / f"{recording}.zip"
 
 
 def import_again(path, out):
@@ -197,13 +202,52 @@ def test_fewer_frames_by_time_with_the_range_and_an_estimate(world, tmp_path):
 @pytest.mark.parametrize("target", [0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0])
 @pytest.mark.parametrize(("total", "source"), [(300, 30.0), (299, 29.97), (7, 24.0), (1, 15.0), (100, 10.0)])
 def test_sampling_takes_the_nearest_frames_of_the_target_times(total, source, target):
-    times = np.arange(0, total / source, 1 / min(target, source))
-    wanted = sorted({min(int(time * source + 0.5), total - 1) for time in times})
-    found = sampled(range(total), source, target)
-    assert len(found) == pytest.approx(len(wanted), abs=1)
-    assert set(found[:-1]) <= set(wanted)
-    assert found == sorted(set(found))
-    assert found[0] == 0
+    exact, step = Fraction(str(source)), Fraction(1, 1) / min(Fraction(str(target)), Fraction(str(source)))
+    times = [number * step for number in range(int(total / exact / step) + 1) if number * step < total / exact]
+    wanted = sorted({min(int(time * exact + Fraction(1, 2)), total - 1) for time in times})
+    assert sampled(range(total), source, target) == wanted
+
+
+def test_pictures_that_were_taken_an_hour_apart_are_written(world, tmp_path):
+    items = [replace(item, sample=replace(item.sample, timestamp_ns=item.sample.frame_index * 3600 * 10**9)) for item in samples_of(world)]
+    write(world, tmp_path, items)
+    again = {
+        each.frame_id: each.timestamp_ns for name in ("a", "b.2", "c") for each in import_again(zip_of(tmp_path, name), tmp_path / name)
+    }
+    assert again == {item.sample.frame_id: item.sample.timestamp_ns for item in items}
+    assert sam2_export.estimate(items, FrameRate.half).frames == len(items)
+
+
+def test_of_recordings_without_stamps_every_frame_is_written_and_the_estimate_names_them(world, tmp_path):
+    items = [
+        replace(item, sample=replace(item.sample, timestamp_ns=None)) if item.sample.recording == "c" else item
+        for item in samples_of(world)
+    ]
+    expected = sam2_export.estimate(items, FrameRate.one)
+    assert (expected.recordings, expected.untimed) == (("a", "b.2", "c"), ("c",))
+    assert sam2_export.estimate(items, FrameRate.all).untimed == ()
+    write(world, tmp_path, items, FrameRate.one)
+    annotations, metadata, _ = opened(zip_of(tmp_path, "c"))
+    assert len(annotations["annotations"]) == sum(item.sample.recording == "c" for item in items) > 1
+    assert annotations["video"]["source_fps"] is metadata["export_config"]["target_fps"] is None
+
+
+def test_the_rows_of_a_written_export_are_streamed(world, tmp_path):
+    items = [item for item in samples_of(world) if item.sample.recording == "a"]
+    long = {"size": [HEIGHT, WIDTH], "counts": "0" * 100_000}
+    many = [
+        replace(item, sample=replace(item.sample, frame_id=f"a:{n:06d}", frame_index=n, annotations=(replace(each, mask_rle=long),)))
+        for n in range(200)
+        for item in items[:1]
+        for each in item.sample.annotations[:1]
+    ]
+    _, folder = write(world, tmp_path, many)
+    tracemalloc.start()
+    found = sum(1 for _ in sam2_export.written_rows(folder, many[0].split))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == 200
+    assert peak < (folder / "a.zip").stat().st_size / 10
 
 
 def test_sampling_never_takes_a_frame_from_another_time():
@@ -216,6 +260,7 @@ def test_the_rate_is_measured_and_the_default_depends_on_it():
     assert measured_fps([0, 1, 2, 10], [0, 33_366_667, 66_733_334, None]) == 29.97
     assert measured_fps([0, 2, 4, 100], [5, 5 + 10**8, 5 + 2 * 10**8, 10**12]) == 20.0
     assert measured_fps([3], [1]) is None
+    assert measured_fps([0, 1, 2], [0, 3600 * 10**9, 7200 * 10**9]) == 0.0002778
     assert wanted_fps(FrameRate.auto, 29.97) == 5.0
     assert wanted_fps(FrameRate.auto, 15.0) == 1.0
     assert wanted_fps(FrameRate.thirty, 15.0) == 15.0
