@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -9,9 +10,10 @@ from pydantic import Field
 from lamm_pipeline.curation.assets import refreshed
 from lamm_pipeline.datasets.creation import create_dataset_version, refresh_selections
 from lamm_pipeline.datasets.hard_cases import HardCases
-from lamm_pipeline.datasets.preparing import PREPARED, dataset_name, grow
+from lamm_pipeline.datasets.preparing import PREPARED, dataset_name, grow, with_said
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat, FilterSettings, SplitSettings
 from lamm_pipeline.datasets.validation.settings import ValidationSettings
+from lamm_pipeline.datasets.versions import check_name
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.imports.assets import imported
 from lamm_pipeline.imports.planning import bring_about, plan
@@ -86,14 +88,16 @@ class ImportFields(ImportSettings, dg.Config):
 
 
 class PrepareConfig(NewVersionConfig):
-    """Annotation exports, and the version that is made of them and of what the dataset has."""
+    """Annotation exports, and the version that is made of them and of what the dataset has. The defaults are those of a new dataset."""
 
     name: str = Field("", description="Name of the dataset; one that exists grows. Empty: the first ZIP's.")
     recordings: list[str] = Field([], description="Keys of recordings to add as well.")
     zips: list[str] = Field(description="Paths of SAM2 export ZIPs.")
     importing: ImportFields = Field(ImportFields(), description="How the ZIPs are read.")
     split: SplitConfig = Field(SplitConfig(**PREPARED.split.model_dump()), description="How the frames are divided.")
-    formats: list[ExportFormat] = Field([], description="Formats to write: kitti, coco, huggingface, llava, sam2; empty means huggingface.")
+    formats: list[ExportFormat] = Field(
+        [], description="Formats to write: kitti, coco, huggingface, llava, sam2; empty means huggingface, or those that the dataset has."
+    )
     validation: ValidationConfig = Field(
         ValidationConfig(**PREPARED.validation.model_dump()), description="What the version is validated for."
     )
@@ -104,7 +108,8 @@ def write_version(context: dg.OpExecutionContext, config: CreateConfig, workspac
     """Create a dataset version; returns its key."""
     with sentences_as_failures():
         hard_cases = parse(HardCases, config.hard_cases.model_dump(), "the hard cases")
-        return _write_version(context, workspace, config, config.name, config.recordings, config.imports, hard_cases=hard_cases)
+        settings = _settings(config.model_dump(mode="json", include=set(DatasetSettings.model_fields)))
+        return _write_version(context, workspace, config, config.name, config.recordings, config.imports, settings, hard_cases)
 
 
 @dg.op(description="Import every ZIP, put it beside what the dataset has, write the manifest of the next version, add the partitions.")
@@ -113,18 +118,37 @@ def import_and_write_version(context: dg.OpExecutionContext, config: PrepareConf
     with sentences_as_failures():
         if not config.zips:
             raise InputError("There is no ZIP to prepare. Name at least one in `zips`.")
+        said = _said(context, config)
+        _settings(with_said(PREPARED, said))  # so that a wrong value is refused before anything is imported
+        if config.name:
+            check_name(config.name)
         who = actor(context.run.tags.get(ACTOR_TAG))
         added = add_exports(workspace.catalog, [Path(each) for each in config.zips], who)
         add_export_partitions(context.instance, [each.key for each in added])
-        settings = ImportSettings(**config.importing.model_dump())
+        importing = ImportSettings(**config.importing.model_dump())
         for each in added:
-            planned = plan(workspace.store, workspace.catalog, workspace.ontology, each.key, settings)
+            planned = plan(workspace.store, workspace.catalog, workspace.ontology, each.key, importing)
             artifact = bring_about(workspace.store, planned, StageProgress(context.log.info, each.key))
             context.log_event(imported(artifact, workspace))
         name = config.name or dataset_name(added[0].key)
         growth = grow(Path(workspace.root), workspace.catalog, name, [*config.imports, *(each.key for each in added)])
         recordings = list(dict.fromkeys([*growth.recordings, *config.recordings]))
-        return _write_version(context, workspace, config, name, recordings, growth.imports, PREPARED.formats)
+        return _write_version(context, workspace, config, name, recordings, growth.imports, _settings(with_said(growth.settings, said)))
+
+
+def _said(context: dg.OpExecutionContext, config: PrepareConfig) -> dict[str, Any]:
+    """The settings of the version that the run's config gives; what it leaves to the defaults is not among them."""
+    given = context.run.run_config["ops"][context.op.name]["config"]
+    names = {name for name in DatasetSettings.model_fields if given.get(name, []) != []}
+    return {
+        name: {field: value[field] for field in given[name]} if isinstance(value, dict) else value
+        for name, value in config.model_dump(mode="json", include=names).items()
+    }
+
+
+def _settings(values: dict[str, Any]) -> DatasetSettings:
+    checked: DatasetSettings = parse(DatasetSettings, values, "the dataset version")
+    return checked
 
 
 def _write_version(
@@ -134,13 +158,11 @@ def _write_version(
     name: str,
     recordings: Sequence[str],
     imports: Sequence[str],
-    formats: Sequence[ExportFormat] = (),
+    settings: DatasetSettings,
     hard_cases: HardCases | None = None,
 ) -> str:
     for artifact, planned in refresh_selections(workspace.store, workspace.catalog, workspace.ontology, recordings, imports, hard_cases):
         context.log_event(refreshed(artifact, planned))
-    values = config.model_dump(mode="json", include=set(DatasetSettings.model_fields))
-    values["formats"] = values["formats"] or list(formats)
     version, new = create_dataset_version(
         Path(workspace.root),
         workspace.store,
@@ -148,7 +170,7 @@ def _write_version(
         workspace.ontology,
         name,
         recordings,
-        parse(DatasetSettings, values, "the dataset version"),
+        settings,
         actor=actor(context.run.tags.get(ACTOR_TAG)),
         imports=imports,
         hard_cases=hard_cases,
@@ -175,7 +197,7 @@ def create_dataset() -> None:
 
 @dg.job(
     description="From SAM2 export ZIPs to training data: import them, put them beside what the dataset has, and make its next version; "
-    "validation, conversion and saving start when this job is done."
+    "validation, conversion and saving start when this job is done. Of a dataset that exists, what is not given is as in its newest version."
 )
 def prepare() -> None:
     """Prepare training data."""
