@@ -138,7 +138,8 @@ def import_and_write_version(context: dg.OpExecutionContext, config: PrepareConf
 
 def _said(context: dg.OpExecutionContext, config: PrepareConfig) -> dict[str, Any]:
     """The settings of the version that the run's config gives; what it leaves to the defaults is not among them."""
-    given = context.run.run_config["ops"][context.op.name]["config"]
+    run_config: Any = context.run.run_config
+    given = run_config["ops"][context.op.name]["config"]
     names = {name for name in DatasetSettings.model_fields if given.get(name, []) != []}
     return {
         name: {field: value[field] for field in given[name]} if isinstance(value, dict) else value
@@ -197,7 +198,7 @@ def create_dataset() -> None:
 
 @dg.job(
     description="From SAM2 export ZIPs to training data: import them, put them beside what the dataset has, and make its next version; "
-    "validation, conversion and saving start when this job is done. Of a dataset that exists, what is not given is as in its newest version."
+    "validation, conversion and saving start when this job is done. Of a dataset that exists, what is not given is as in its newest version"
 )
 def prepare() -> None:
     """Prepare training data."""
