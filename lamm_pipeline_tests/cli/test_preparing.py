@@ -123,6 +123,9 @@ def test_strict_validation_stops_what_lenient_lets_pass(tmp_path: Path) -> None:
     archive = export(tmp_path / "street.zip", 0, 60, empty=(3, 9, 15))
     said = lamm("prepare", archive, "--root", root, code=2).stderr
     assert re.search(r"Error: validation_report: .*3 frames \(\d\.\d%\) have no annotations", said)
+    assert "`lamm dataset validate street.v1` names all" in said
+    assert "Dependencies" not in said
+    assert "street:000009" in lamm("dataset", "validate", "street.v1", "--root", root, code=1).stdout
     with pytest.raises(KeyError):
         training_data(root, "street.v1")
     facts = printed("prepare", archive, "--validation", "lenient", "--root", root)
