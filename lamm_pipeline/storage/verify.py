@@ -10,6 +10,7 @@ from lamm_pipeline.streaming import default_workers
 
 FOREIGN = "was not published with it"
 
+
 @dataclass(frozen=True)
 class Damage:
     """One thing that is not as it was published."""

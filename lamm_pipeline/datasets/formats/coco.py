@@ -5,12 +5,12 @@
     coco/train/annotations.json
 
 Segmentations are COCO's compressed RLE, areas are mask areas. An object without a mask has an empty list and the area of its box, as
-detectors are trained on; `annToMask` cannot read that, so skip it there. Categories are all classes of the ontology under their fixed ids, and
-behind them labels of imports that it lacks, the same in every split. Image and annotation ids count over all splits, so no id stands in two
-files. Beyond COCO: `frame_id`, `camera` and `state` of an image (`reviewed_empty`: a person says that nothing is there); `detection_id`,
-`score`, `track_id` (identity within the image's `recording`), `box_3d` and `source` of an annotation (`model`, `import`, or `human` where a
-person gave it what `corrected` lists: `class`, `box`, `mask`). The files hold one image or annotation a line, so that they are written and
-counted as streams.
+detectors are trained on; `annToMask` cannot read that, so skip it there. Categories are all classes of the ontology under their fixed ids,
+and behind them labels of imports that it lacks, the same in every split. Image and annotation ids count over all splits, so no id stands in
+two files. Beyond COCO: `frame_id`, `camera` and `state` of an image (`reviewed_empty`: a person says that nothing is there);
+`detection_id`, `score`, `track_id` (identity within the image's `recording`), `box_3d` and `source` of an annotation (`model`, `import`, or
+`human` where a person gave it what `corrected` lists: `class`, `box`, `mask`). The files hold one image or annotation a line, so that they
+are written and counted as streams.
 """
 
 import json
