@@ -95,6 +95,13 @@ def test_what_the_launchpad_leaves_out_is_prepares_default_also_where_a_part_is_
     )
 
 
+def test_the_launchpad_offers_every_setting_and_fills_none_in(house: House) -> None:
+    job = house.definitions.resolve_job_def("prepare")
+    filled: Any = dg.validate_run_config(job, {"ops": {"import_and_write_version": {"config": {"zips": ["street.zip"]}}}})
+    config = filled["ops"]["import_and_write_version"]["config"]
+    assert {name: config[name] for name in DatasetSettings.model_fields} == dict.fromkeys(DatasetSettings.model_fields)
+
+
 @pytest.mark.requirement("PIP-03")
 def test_a_dataset_that_grows_from_the_launchpad_keeps_the_settings_that_are_not_given(house: House) -> None:
     given = {
