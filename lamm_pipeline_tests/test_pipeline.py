@@ -20,7 +20,7 @@ from lamm_pipeline.orchestration.instance import add_version_partitions, open_in
 from lamm_pipeline.sample.render import render_sample
 from lamm_pipeline.sample.settings import SampleSettings
 from lamm_pipeline.settings import Settings
-from lamm_pipeline_tests.command_line import lamm
+from lamm_pipeline_tests.command_line import lamm, printed
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 
@@ -297,6 +297,30 @@ def test_the_launchpad_job_makes_a_version_and_the_sensor_exports_it(house: Hous
     shown = json.loads(lamm("dataset", "show", "from_ui.v1", "--root", str(house.root), "--json").stdout)
     assert shown["settings"]["split"]["train_ratio"] == 0.6
     assert json.loads(Path(shown["lineage"]).read_text())["source_job_id"] == made.dagster_run.run_id
+
+
+@pytest.mark.requirement("PIP-03", "EXP-04", "LLM-01")
+def test_a_recordings_dataset_grows_by_an_import_and_is_exported(house: House, tmp_path: Path) -> None:
+    lamm("dataset", "create", "mixed", "street", "--root", house.root, "--format", "sam2", "--strategy", "random")
+    lamm("dataset", "sam2", "mixed.v1", tmp_path, "--fps", "all", "--yes", "--root", house.root)
+    zips = [str(path) for path in tmp_path.glob("*.zip")]
+    same = printed("prepare", *zips, "--name", "mixed", "--root", house.root)
+    assert (same["version"], same["recordings"], same["imports"]) == ("mixed.v2", ["street"], ["street"])
+    job = build_definitions(Settings.from_environment({}, root=house.root)).resolve_job_def("prepare")
+    config = {"zips": zips, "importing": {"video": "yard"}, "name": "mixed", "formats": ["coco", "kitti", "huggingface", "llava"]}
+    with open_instance(house.root) as instance:
+        made = job.execute_in_process(instance=instance, run_config={"ops": {"import_and_write_version": {"config": config}}})
+        assert made.output_for_node("import_and_write_version") == "mixed.v3"
+        export = build_definitions(Settings.from_environment({}, root=house.root)).resolve_job_def("export")
+        assert export.execute_in_process(instance=instance, partition_key="mixed.v3").success
+    facts = printed("dataset", "show", "mixed.v3", "--root", house.root)
+    images = [
+        image["recording"]
+        for split in ("train", "val", "test")
+        for image in json.loads((Path(facts["exports"]["coco"]) / split / "annotations.json").read_text())["images"]
+    ]
+    assert images.count("street") == same["statistics"]["total_frames"]
+    assert 0 < images.count("yard") == len(images) - images.count("street")
 
 
 @pytest.mark.requirement("EXP-02")

@@ -153,7 +153,9 @@ def verify(
     else:
         options.say(f"{found.artifacts} artifacts, {found.files} files, {found.bytes / 1e6:.1f} MB read")
         options.print_table(rows, "Everything is as it was published.")
-        if rows:
+        if any(each.problem == verification.FOREIGN for each in found.damage):
+            options.note("Files that were not published can be deleted, or moved elsewhere.")
+        if any(each.problem != verification.FOREIGN for each in found.damage):
             options.note("Run the stages of what is damaged again with `--set ASSET.force=true`, or restore the files from a backup.")
     if rows:
         raise typer.Exit(DAMAGED)

@@ -9,9 +9,10 @@ from lamm_pipeline.cli import options
 from lamm_pipeline.cli.datasets import ratios_of, show_version
 from lamm_pipeline.cli.importing import ClassMap, Frames, Images, Limits, Runs, Video, import_config, import_files, show_import
 from lamm_pipeline.cli.session import open_session
-from lamm_pipeline.datasets.preparing import PREPARED, dataset_name, grow
+from lamm_pipeline.datasets.preparing import PREPARED, dataset_name, grow, with_said
 from lamm_pipeline.datasets.settings import DatasetSettings, EmptyFrames, ExportFormat, OnConflict, SplitStrategy, StratifiedGroup
 from lamm_pipeline.datasets.validation.settings import MaskCheck, ValidationLevel
+from lamm_pipeline.datasets.versions import check_name
 from lamm_pipeline.imports.settings import RunOrder
 from lamm_pipeline.orchestration.config import parse
 
@@ -72,7 +73,7 @@ def prepare(
         lamm prepare street.zip --format huggingface --split 0.8/0.1/0.1 --validation strict
         lamm prepare more.zip --name street
     """
-    values = {
+    said = {
         "split": {
             **(ratios_of(split) if split else {}),
             **_given(strategy=strategy, group=group, seed=seed, guard_frames=guard_frames),
@@ -81,14 +82,19 @@ def prepare(
         "filters": _given(empty_frames=empty_frames),
         **_given(formats=formats, on_conflict=on_conflict),
     }
+    _settings(PREPARED, said)  # so that a wrong value is refused before anything is imported
     config = import_config(class_map, video, images, recording, runs, limits)
+    if name is not None:
+        check_name(name)
     with open_session(root) as session:
         imported = import_files(session, files, config)
         for facts in imported:
             show_import(facts, options.note)
         dataset = name or dataset_name(imported[0]["key"])
         growth = grow(session.settings.root, session.workspace.catalog, dataset, [facts["key"] for facts in imported])
-        settings = _changed(growth.settings or PREPARED, values)
+        if growth.newest is not None:
+            options.note(f"{growth.newest} is there already: it grows, and what is not said here is as it is there")
+        settings = _settings(growth.settings, said)
         key = session.create_version(dataset, growth.recordings, settings, imports=growth.imports, resplit=resplit, title=title)
         show_version(session, key, as_json=as_json)
 
@@ -97,10 +103,6 @@ def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _changed(settings: DatasetSettings, values: dict[str, Any]) -> DatasetSettings:
-    """Settings with other values, checked like all settings."""
-    merged = settings.model_dump(mode="json")
-    for name, value in values.items():
-        merged[name] = {**merged[name], **value} if isinstance(value, dict) else value
-    changed: DatasetSettings = parse(DatasetSettings, merged, "the dataset version")
-    return changed
+def _settings(settings: DatasetSettings, said: dict[str, Any]) -> DatasetSettings:
+    checked: DatasetSettings = parse(DatasetSettings, with_said(settings, said), "the dataset version")
+    return checked

@@ -6,6 +6,9 @@ import dagster as dg
 
 from lamm_pipeline.cli.options import note
 
+NOT_RUN = "Dependencies for step "
+"""So begins what Dagster says of each step that waits for one that has failed: before the reason is said, and at the level of errors."""
+
 
 @dg.logger(config_schema={"log_level": str}, description="What assets say, and that a failed step is tried again; one line each.")
 def sentences(context: dg.InitLoggerContext) -> logging.Logger:
@@ -25,7 +28,7 @@ class _Sentences(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         told = getattr(record, "dagster_meta", None)
         event = told["dagster_event"] if told is not None else None
-        if told is not None and event is None and record.levelno >= self._least:
+        if told is not None and event is None and record.levelno >= self._least and not told["orig_message"].startswith(NOT_RUN):
             note(f"  {record.levelname.lower()}: {told['step_key']}: {told['orig_message']}")
         elif event is not None and event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY:
             data = event.step_retry_data

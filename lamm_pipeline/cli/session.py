@@ -26,7 +26,7 @@ from lamm_pipeline.datasets.versions import read_version
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.orchestration.instance import ACTOR_TAG, add_version_partitions, dagster_home, open_instance
 from lamm_pipeline.orchestration.produce import PROGRESS_TAG
-from lamm_pipeline.orchestration.runs import CANCELED_TAG, NO_RETRIES, PAUSED_TAG, holding, newest_run, state_of, stop_note
+from lamm_pipeline.orchestration.runs import CANCELED_TAG, NO_RETRIES, PARTITION_TAG, PAUSED_TAG, holding, newest_run, state_of, stop_note
 from lamm_pipeline.orchestration.stages import STAGES
 from lamm_pipeline.orchestration.workspace import Workspace
 from lamm_pipeline.recordings.recorded import recorded_between
@@ -291,6 +291,9 @@ def _first_failure(result: dg.ExecuteInProcessResult) -> str:
                 for check in result.get_asset_check_evaluations()
                 if check.asset_key.path[-1] == event.step_key and not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
             ]
+            if blocked and event.step_key == "validation_report":
+                version = result.dagster_run.tags[PARTITION_TAG]
+                return f"{event.step_key}: {' '.join(blocked)} `lamm dataset validate {version}` names all that it is about."
             if blocked:
                 return f"{event.step_key}: {' '.join(blocked)}"
             return f"{event.step_key}: {(data.error.message if data.error else 'failed').strip()}"

@@ -35,7 +35,7 @@ from lamm_pipeline.streaming import Progress
 CURATION_VERSION = "3"
 SPLITS_VERSION = "5"
 KITTI_VERSION = "2"
-COCO_VERSION = "3"
+COCO_VERSION = "4"
 HUGGINGFACE_VERSION = "1"
 LLAVA_VERSION = "1"
 SAM2_VERSION = "1"

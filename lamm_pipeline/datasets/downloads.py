@@ -39,8 +39,10 @@ def write_zip(export: Artifact, path: Path) -> int:
         Its size in bytes.
 
     Raises:
-        InputError: its folder does not exist.
+        InputError: its folder does not exist, or it is a folder itself.
     """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder. Name the ZIP that is to be written, such as {path / f'{export.key.partition}.zip'}.")
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} does not exist. Make it, or name another one with --to.")
     partial_file = path.with_name(f".{uuid.uuid4().hex}{TEMPORARY}")

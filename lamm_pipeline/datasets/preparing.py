@@ -4,9 +4,10 @@ A dataset grows by versions. Every step is published as a whole: the imports, th
 middle leaves the versions before as they are, and the same command goes on where it was.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lamm_pipeline.catalog.catalog import Catalog
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat, SplitSettings
@@ -28,12 +29,14 @@ class Growth:
     Attributes:
         recordings: keys.
         imports: keys, in the order in which they were added.
-        settings: of the newest version, None when there is none.
+        newest: key of the version that grows, None when there is none.
+        settings: of that version, else those of `PREPARED`.
     """
 
     recordings: tuple[str, ...]
     imports: tuple[str, ...]
-    settings: DatasetSettings | None
+    newest: str | None
+    settings: DatasetSettings
 
 
 def grow(root: Path, catalog: Catalog, name: str, imports: Iterable[str]) -> Growth:
@@ -51,7 +54,21 @@ def grow(root: Path, catalog: Catalog, name: str, imports: Iterable[str]) -> Gro
     newest = newest_version(root, catalog, check_name(name))
     before: Sequence[str] = [each.key for each in newest.imports] if newest else ()
     recordings = tuple(each.recording for each in newest.recordings) if newest else ()
-    return Growth(recordings, tuple(dict.fromkeys([*before, *imports])), newest.settings if newest else None)
+    key, settings = (newest.key, newest.settings) if newest else (None, PREPARED)
+    return Growth(recordings, tuple(dict.fromkeys([*before, *imports])), key, settings)
+
+
+def with_said(settings: DatasetSettings, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in which only what somebody has said is another, as values that have still to be checked.
+
+    Args:
+        settings: those that hold where nothing is said.
+        said: values of `DatasetSettings`; of a group of settings, such as `split`, those of its fields that are said.
+    """
+    values = settings.model_dump(mode="json")
+    for name, value in said.items():
+        values[name] = {**values[name], **value} if isinstance(value, dict) else value
+    return values
 
 
 def newest_version(root: Path, catalog: Catalog, name: str) -> VersionManifest | None:

@@ -19,11 +19,11 @@ _TYPES = {bool: "bool", int: "int", float: "float"}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
-    """A table of at most 50 rows; every row has the keys of the first. No row at all gives a table with the one column `none`."""
+    """A table of at most 50 rows, with the columns of all of them; no row at all gives a table with the one column `none`."""
     shown = rows[:MAX_ROWS]
-    columns = list(shown[0]) if shown else ["none"]
+    columns = list(dict.fromkeys(name for row in shown for name in row)) or ["none"]
     schema = dg.TableSchema(columns=[dg.TableColumn(name, _type(shown, name)) for name in columns])
-    records = [dg.TableRecord({name: _plain(row[name]) for name in columns}) for row in shown]
+    records = [dg.TableRecord({name: _plain(row.get(name)) for name in columns}) for row in shown]
     return dg.MetadataValue.table(records, schema)
 
 
@@ -85,7 +85,7 @@ def frame_link(settings: Settings, recording: str, frame_index: int) -> str:
 
 
 def _type(rows: Sequence[Mapping[str, Any]], name: str) -> str:
-    values = [row[name] for row in rows if row[name] is not None]
+    values = [value for row in rows if (value := row.get(name)) is not None]
     return _TYPES.get(type(values[0]), "string") if values else "string"
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from lamm_pipeline.storage.artifacts import MANIFEST, Artifact, ArtifactKey, ArtifactStore, FileEntry, StoredFile
 from lamm_pipeline.streaming import default_workers
 
+FOREIGN = "was not published with it"
+
 
 @dataclass(frozen=True)
 class Damage:
@@ -73,7 +75,7 @@ def _damage(store: ArtifactStore, artifact: Artifact, version: str, digests: dic
             if found is not None:
                 yield file, found
     for file in sorted(contents.keys() - artifact.manifest.files.keys()):
-        yield file, "was not published with it"
+        yield file, FOREIGN
 
 
 def _problem(

@@ -169,6 +169,7 @@ def test_a_version_in_every_format_for_language_models_and_each_as_a_zip(root: P
     assert "not written as kitti" in refused("dataset", "zip", "words.v1", "--format", "kitti", "--root", root)
     nowhere = tmp_path / "nowhere" / "a.zip"
     assert "does not exist" in refused("dataset", "zip", "words.v1", "--format", "llava", "--to", nowhere, "--root", root)
+    assert "is a folder. Name the ZIP" in refused("dataset", "zip", "words.v1", "--format", "llava", "--to", tmp_path, "--root", root)
 
 
 @pytest.mark.requirement("SPL-01", "SPL-03")

@@ -205,7 +205,10 @@ def test_verify_names_what_is_damaged_missing_or_foreign(root: Path) -> None:
     assert found.keys() == {"000001.png", "000002.png", "000003.png", "note.txt"}
     assert found["000001.png"] == "has another content"
     assert found["000003.png"] == "is missing"
-    assert "note.txt" in lamm("verify", "street", "--root", root, code=1).stdout
+    told = lamm("verify", "street", "--root", root, code=1)
+    assert "note.txt" in told.stdout
+    assert "Files that were not published can be deleted" in told.stderr
+    assert "--set ASSET.force=true" in told.stderr
     assert "Nothing is published of 'gone'" in refused("verify", "gone", "--root", root)
 
 

@@ -1,5 +1,6 @@
 """`lamm prepare`: from a ZIP to training data, and a dataset that grows; the scenarios of the specification are named as there."""
 
+import json
 import os
 import random
 import re
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import time
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from lamm_pipeline.storage.local_store import LocalStore
 from lamm_pipeline.storage.verify import verify
 from lamm_pipeline.streaming import WORTH_A_PROCESS
 from lamm_pipeline_tests.benchmarks.sam2_exports import write_export
-from lamm_pipeline_tests.command_line import PROGRAM, lamm, printed
+from lamm_pipeline_tests.command_line import PROGRAM, lamm, printed, refused
 
 pytestmark = pytest.mark.usefixtures("own_environment")
 
@@ -69,20 +71,51 @@ def test_end_to_end_data_preparation(tmp_path: Path) -> None:
 @pytest.mark.requirement("PIP-03", "PIP-04", "AV-09")
 def test_incremental_data_addition(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    lamm("prepare", export(tmp_path / "street.zip", 0, 60), "--name", "street", "--split", "0.6/0.2/0.2", "--root", root)
+    facts = printed("prepare", export(tmp_path / "street.zip", 0, 1000), "--strategy", "random", "--root", root)
     old = contents(root / "datasets/street.v1")
     before = placed(root, "street.v1")
-    facts = printed("prepare", export(tmp_path / "more.zip", 50, 90), "--name", "street", "--root", root)
+    assert (facts["version"], facts["statistics"]["total_frames"], len(before)) == ("street.v1", 1000, 1000)
+    outcome = lamm("prepare", export(tmp_path / "more.zip", 1000, 1500), "--name", "street", "--root", root, "--json")
+    assert "street.v1 is there already: it grows" in outcome.stderr
+    facts = json.loads(outcome.stdout)
     after = placed(root, "street.v2")
-    assert facts["version"] == "street.v2"
-    assert facts["settings"]["split"]["train_ratio"] == 0.6
-    assert contents(root / "datasets/street.v1") == old
+    assert (facts["version"], facts["statistics"]["total_frames"], len(after)) == ("street.v2", 1500, 1500)
+    assert facts["imports"] == ["street", "more"]
     assert {frame: after[frame] for frame in before} == before
-    assert max(after) == "street:000089"
-    assert facts["statistics"]["total_frames"] == len(after) > len(before)
+    assert Counter(after.values()) == {"train": 1200, "validation": 150, "test": 150}
+    assert printed("dataset", "validate", "street.v2", "--root", root)["frames"] == 1500
     anew = printed("prepare", tmp_path / "more.zip", "--name", "street", "--resplit", "--root", root)
-    assert anew["version"] == "street.v3"
-    assert sorted(placed(root, "street.v3")) != sorted(before)
+    divided = placed(root, "street.v3")
+    assert (anew["version"], divided.keys()) == ("street.v3", after.keys())
+    assert {frame: divided[frame] for frame in before} != before
+    assert Counter(divided.values()) == Counter(after.values())
+    assert contents(root / "datasets/street.v1") == old
+
+
+@pytest.mark.requirement("PIP-03")
+def test_growth_takes_shared_frames_once_and_keeps_the_settings_that_are_not_said(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    divided = ("--strategy", "random", "--split", "0.6/0.2/0.2")
+    lamm("prepare", export(tmp_path / "street.zip", 0, 60), *divided, "--format", "coco", "--root", root)
+    facts = printed("prepare", export(tmp_path / "more.zip", 50, 90), "--name", "street", "--format", "huggingface", "--root", root)
+    after = placed(root, "street.v2")
+    assert (facts["settings"]["split"]["train_ratio"], facts["settings"]["formats"]) == (0.6, ["huggingface"])
+    assert sorted(after) == [f"street:{index:06d}" for index in range(90)]
+
+
+@pytest.mark.requirement("PIP-06")
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (("--split", "0.8/0.7/0.1"), "train_ratio, val_ratio and test_ratio sum to 1.6; they must sum to 1"),
+        (("--format", "coco", "--format", "coco"), "a format is named twice"),
+        (("--name", "a b"), "A dataset cannot be called 'a b'"),
+        (("--class", "automobile"), "Write LABEL=CLASS"),
+    ],
+)
+def test_what_is_wrong_with_a_command_is_said_before_anything_is_imported(tmp_path: Path, wrong: tuple[str, ...], sentence: str) -> None:
+    assert sentence in refused("prepare", export(tmp_path / "street.zip", 0, 3), *wrong, "--root", tmp_path / "root")
+    assert not (tmp_path / "root/annotation_exports").exists()
 
 
 @pytest.mark.requirement("VAL-01", "VAL-03", "AV-03")
@@ -92,6 +125,8 @@ def test_strict_validation_stops_what_lenient_lets_pass(tmp_path: Path) -> None:
     archive = export(tmp_path / "street.zip", 0, 60, empty=(3, 33, 34))
     said = lamm("prepare", archive, "--root", root, code=2).stderr
     assert re.search(r"Error: validation_report: .*3 frames \(5\.0%\) have no annotations", said)
+    assert "`lamm dataset validate street.v1` names all" in said
+    assert "Dependencies" not in said
     validated = lamm("dataset", "validate", "street.v1", "--root", root, code=1).stdout
     assert "missing_annotations: street:000003, street:000033, street:000034\n" in validated
     with pytest.raises(KeyError):

@@ -12,6 +12,7 @@ import json
 import math
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from lamm_pipeline.curation import assets as curation
 from lamm_pipeline.curation import selecting
 from lamm_pipeline.curation.annotation_stats import annotation_stats
 from lamm_pipeline.datasets import assets as datasets
+from lamm_pipeline.datasets.classes import version_classes
+from lamm_pipeline.datasets.formats.coco import write_coco
 from lamm_pipeline.datasets.lineage import write_lineage
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
-from lamm_pipeline.datasets.splits.split_table import placed_samples
+from lamm_pipeline.datasets.splits.split_table import SplitSample, placed_samples, split_samples
 from lamm_pipeline.datasets.validation import assets as validation
 from lamm_pipeline.datasets.validation.report import validate
 from lamm_pipeline.geometry.box_3d import Box3D
@@ -181,6 +184,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         )
         report.finish()
         exports = {each: house.folder(f"{each}_dataset") / each for each in house.manifest.settings.formats}
+        coco = coco_with_objects_without_masks(house)
     lineage = Draft.open(house.folder("lineage"))
     write_lineage(
         house.manifest,
@@ -198,11 +202,26 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     draft.finish()
     alone = {"tracks": root / "tracks", "selection": curated(root / "house"), "annotation_stats": root / "annotation_stats"}
     alone["annotation_export"] = imported(root)
+    alone["coco_dataset"] = coco
     stats = annotation_stats(house_frames())
     alone["annotation_stats"].mkdir()
     write_json(alone["annotation_stats"] / "annotation_stats.json", stats)
     alone |= write_estimates(root / "estimates")
     return {asset: alone.get(asset) or house.folder(asset) for asset in (*CODE_VERSIONS, *ESTIMATES)}
+
+
+def coco_with_objects_without_masks(house: world.World) -> Path:
+    """The version as COCO, where the first object of every frame has lost its mask."""
+    samples = split_samples(house.folder("curated_dataset"), house.folder("splits"), house.artifact_folder)
+    draft = Draft.open(house.folder("coco"))
+    write_coco(map(without_first_mask, samples), house.manifest, version_classes(house.manifest, world.ONTOLOGY), draft)
+    draft.finish()
+    return house.folder("coco")
+
+
+def without_first_mask(item: SplitSample) -> SplitSample:
+    annotations = (replace(each, mask_rle=None) if not n else each for n, each in enumerate(item.sample.annotations))
+    return replace(item, sample=replace(item.sample, annotations=tuple(annotations)))
 
 
 def house_frames() -> list[FrameDetections]:

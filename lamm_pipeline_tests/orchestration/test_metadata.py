@@ -21,6 +21,16 @@ def test_columns_have_the_type_of_their_first_value_and_other_values_become_text
     assert dict(made.records[1].data) == {"a": 0.5, "b": 2, "c": False, "d": "y"}
 
 
+def test_rows_may_lack_columns_that_others_have() -> None:
+    made = table([{"a": 1}, {"a": 2, "b": 0.5}, {"c": "x"}])
+    assert [(column.name, column.type) for column in made.schema.columns] == [("a", "int"), ("b", "float"), ("c", "string")]
+    assert [dict(each.data) for each in made.records] == [
+        {"a": 1, "b": None, "c": None},
+        {"a": 2, "b": 0.5, "c": None},
+        {"a": None, "b": None, "c": "x"},
+    ]
+
+
 def test_an_empty_table_says_none() -> None:
     assert [column.name for column in table([]).schema.columns] == ["none"]
 

@@ -4,12 +4,13 @@
     coco/train/masks/000000_0.png       mask of the image's first annotation, 0 and 255 (include_masks)
     coco/train/annotations.json
 
-Segmentations are COCO's compressed RLE, areas are mask areas. Categories are all classes of the ontology under their fixed ids, and
-behind them labels of imports that it lacks, the same in every split. Image and annotation ids count over all splits, so no id stands in two
-files. Beyond COCO: `frame_id`, `camera` and `state` of an image (`reviewed_empty`: a person says that nothing is there); `detection_id`,
-`score`, `track_id` (identity within the image's `recording`), `box_3d` and `source` of an annotation (`model`, `import`, or `human` where a
-person gave it what `corrected` lists: `class`, `box`, `mask`). The files hold one image or annotation a line, so that they are written and
-counted as streams.
+Segmentations are COCO's compressed RLE, areas are mask areas. An object without a mask has an empty list and the area of its box, as
+detectors are trained on; `annToMask` cannot read that, so skip it there. Categories are all classes of the ontology under their fixed ids,
+and behind them labels of imports that it lacks, the same in every split. Image and annotation ids count over all splits, so no id stands in
+two files. Beyond COCO: `frame_id`, `camera` and `state` of an image (`reviewed_empty`: a person says that nothing is there);
+`detection_id`, `score`, `track_id` (identity within the image's `recording`), `box_3d` and `source` of an annotation (`model`, `import`, or
+`human` where a person gave it what `corrected` lists: `class`, `box`, `mask`). The files hold one image or annotation a line, so that they
+are written and counted as streams.
 """
 
 import json
@@ -157,7 +158,7 @@ def _annotation(number: int, image_id: int, annotation: Annotation, category_id:
         "image_id": image_id,
         "category_id": category_id,
         "bbox": [round(value, DECIMALS) for value in (x1, y1, x2 - x1, y2 - y1)],
-        "area": annotation.area,
+        "area": annotation.area if annotation.mask_rle is not None else round((x2 - x1) * (y2 - y1), DECIMALS),
         "segmentation": [] if annotation.mask_rle is None else dict(annotation.mask_rle),
         "iscrowd": 0,
         "score": annotation.score,

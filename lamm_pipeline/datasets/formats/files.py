@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.errors import InputError
@@ -127,7 +128,17 @@ def write_mask(path: Path, mask_rle: Mapping[str, Any] | None) -> str:
     """
     if mask_rle is None:
         return "without_mask"
-    mask = rle.decode(mask_rle).astype(np.uint8) * 255
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(".png", mask)[1].tobytes())
+    write_png(path, rle.decode(mask_rle).astype(np.uint8) * 255)
     return "masks"
+
+
+def write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write an image as PNG; a full disk is an error, which OpenCV's own writing keeps to itself.
+
+    Args:
+        path: of the PNG; what is there is unlinked, never written into: it may be a link.
+        image: `(H, W)` or `(H, W, 3)` BGR.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.write_bytes(cv2.imencode(".png", image)[1].tobytes())

@@ -24,9 +24,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from lamm_pipeline.datasets.classes import VersionClasses
-from lamm_pipeline.datasets.formats.files import ExportSummary, export_frames, image_path, place, write_mask
+from lamm_pipeline.datasets.formats.files import ExportSummary, export_frames, image_path, place, write_mask, write_png
 from lamm_pipeline.datasets.splits.split_frames import SPLITS
 from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.datasets.versions import VersionManifest
@@ -134,9 +135,7 @@ def _place_png(source: Path, target: Path) -> str:
     image = cv2.imread(str(source), cv2.IMREAD_COLOR)
     if image is None:
         raise InputError(f"The image {source} is missing or damaged. Import it again.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    cv2.imwrite(str(target), image)
+    write_png(target, np.asarray(image, np.uint8))
     return "converted_to_png"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from lamm_pipeline import sample_table
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat, FilterSettings, SplitSettings
@@ -113,6 +114,27 @@ def test_mask_files_and_3d_boxes_can_be_left_out_segmentation_cannot(tmp_path):
     annotation = json.loads((world.folder("coco_dataset") / "coco/train/annotations.json").read_text())["annotations"][0]
     assert annotation["segmentation"]["counts"]
     assert not {"box_3d", "mask_file"} & set(annotation)
+
+
+@pytest.mark.requirement("EXP-06")
+def test_an_object_without_a_mask_has_an_empty_segmentation_and_the_area_of_its_box(world):
+    path = world.folder("curated_dataset") / sample_table.FILE_NAME
+    samples = list(sample_table.read(path, world.artifact_folder))
+    boxes = [replace(each, annotations=tuple(replace(one, mask_rle=None, area=0) for one in each.annotations)) for each in samples]
+    sample_table.write(path, boxes)
+    world.export(ExportFormat.coco)
+    for coco in load(world).values():
+        for annotation in coco.anns.values():
+            _, _, width, height = annotation["bbox"]
+            assert annotation["segmentation"] == []
+            assert annotation["area"] > 0
+            assert annotation["area"] == pytest.approx(width * height, rel=1e-4)
+        found = coco.loadRes([{**each, "score": 1.0} for each in coco.anns.values()])
+        scores = COCOeval(coco, found, "bbox")
+        scores.evaluate()
+        scores.accumulate()
+        scores.summarize()
+        assert scores.stats[0] == 1.0
 
 
 def test_a_split_without_frames_is_not_written_and_negatives_are_images(tmp_path):

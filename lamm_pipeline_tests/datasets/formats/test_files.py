@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -55,6 +57,19 @@ def test_placing_over_an_earlier_link_leaves_the_other_source_alone(tmp_path, mo
 def test_a_missing_source_is_a_sentence(tmp_path):
     with pytest.raises(InputError, match="is missing, although the frames list it"):
         place(tmp_path / "gone.png", tmp_path / "target.png")
+
+
+def test_a_png_that_does_not_fit_on_the_disk_is_an_error(tmp_path):
+    code = f"""
+import resource
+from pathlib import Path
+import numpy as np
+from lamm_pipeline.datasets.formats.files import write_png
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+write_png(Path({str(tmp_path / "noise.png")!r}), np.random.default_rng(0).integers(0, 255, (50, 50, 3), np.uint8))
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "OSError" in told.stderr
 
 
 def test_mask_files_hold_0_and_255_where_the_runs_say(tmp_path):

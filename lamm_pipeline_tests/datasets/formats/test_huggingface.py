@@ -241,6 +241,24 @@ def test_the_fingerprint_tells_contents_apart(tmp_path: Path) -> None:
     assert fingerprint("d", items, conversation_turns=3) != first
 
 
+@pytest.mark.requirement("LLM-03")
+def test_without_the_librarys_caching_nothing_is_written_beside_the_rows(tmp_path: Path) -> None:
+    folder, _ = write(tmp_path / "out", street(tmp_path))
+    before = tree(folder)
+    code = """
+import sys
+from datasets import disable_caching, load_from_disk
+disable_caching()
+train = load_from_disk(sys.argv[1])["train"]
+changed = train.map(lambda row: {"objects": len(row["category"])}).filter(lambda row: row["objects"] > 1).shuffle(seed=1)
+print(len(changed.flatten_indices()) > 0)
+"""
+    environment = os.environ | {"HF_HOME": str(tmp_path / "cache")}
+    told = subprocess.run([sys.executable, "-c", code, str(folder)], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "True"
+    assert tree(folder) == before
+
+
 def test_splits_without_frames_are_absent(tmp_path: Path) -> None:
     folder, _ = write(tmp_path / "out", [each for each in street(tmp_path) if each.split == "val"])
     assert list(load_from_disk(str(folder))) == ["validation"]
