@@ -12,6 +12,7 @@ from lamm_pipeline.cli import options
 from lamm_pipeline.cli.session import open_session
 from lamm_pipeline.datasets.classes import version_classes
 from lamm_pipeline.datasets.formats import sam2_export
+from lamm_pipeline.datasets.formats.files import Export
 from lamm_pipeline.datasets.formats.frame_rates import FrameRate
 from lamm_pipeline.datasets.samples import pinned_folders
 from lamm_pipeline.datasets.splits.split_table import SplitSample, split_samples
@@ -58,7 +59,7 @@ def sam2(
         with tempfile.TemporaryDirectory(prefix=".lamm-", dir=out) as folder:
             draft = Draft.open(Path(folder))
             try:
-                summary = sam2_export.write_sam2(samples(), manifest, classes, draft, total=expected.frames, progress=progress, rate=fps)
+                summary = sam2_export.write_sam2(Export(samples(), manifest, classes, draft, expected.frames, progress=progress), fps)
             finally:
                 draft.close()
             written = sorted((Path(folder) / sam2_export.FOLDER).glob("*.zip"))

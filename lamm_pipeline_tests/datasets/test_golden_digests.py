@@ -26,6 +26,7 @@ from lamm_pipeline.curation.annotation_stats import annotation_stats
 from lamm_pipeline.datasets import assets as datasets
 from lamm_pipeline.datasets.classes import version_classes
 from lamm_pipeline.datasets.formats.coco import write_coco
+from lamm_pipeline.datasets.formats.files import Export
 from lamm_pipeline.datasets.lineage import write_lineage
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
 from lamm_pipeline.datasets.splits.split_table import SplitSample, placed_samples, split_samples
@@ -214,7 +215,7 @@ def coco_with_objects_without_masks(house: world.World) -> Path:
     """The version as COCO, where the first object of every frame has lost its mask."""
     samples = split_samples(house.folder("curated_dataset"), house.folder("splits"), house.artifact_folder)
     draft = Draft.open(house.folder("coco"))
-    write_coco(map(without_first_mask, samples), house.manifest, version_classes(house.manifest, world.ONTOLOGY), draft)
+    write_coco(Export(map(without_first_mask, samples), house.manifest, version_classes(house.manifest, world.ONTOLOGY), draft))
     draft.finish()
     return house.folder("coco")
 

@@ -21,43 +21,21 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lamm_pipeline.datasets.classes import VersionClasses
-from lamm_pipeline.datasets.formats.files import ExportSummary, export_frames, image_path, place, write_mask
+from lamm_pipeline.datasets.formats.files import Export, ExportSummary, export_frames, image_path, place, write_mask
 from lamm_pipeline.datasets.splits.split_frames import SPLITS
 from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.sample_table import Annotation
-from lamm_pipeline.storage.draft import Draft
-from lamm_pipeline.streaming import Progress, no_progress
 
 FOLDER = "coco"
 ANNOTATIONS_FILE = "annotations.json"
 DECIMALS = 3
 
 
-def write_coco(
-    samples: Iterable[SplitSample],
-    manifest: VersionManifest,
-    classes: VersionClasses,
-    draft: Draft,
-    *,
-    total: int | None = None,
-    workers: int | None = None,
-    progress: Progress = no_progress,
-) -> ExportSummary:
-    """Write the frames of a dataset version as COCO.
-
-    Args:
-        samples: the frames that are in a split, in the version's order.
-        manifest: the version; its settings say what is included.
-        classes: give the categories.
-        draft: gets the folder `coco`.
-        total: number of frames, for the progress.
-        workers: number of threads, None for one per processor.
-        progress: told after every frame.
-    """
-    root = draft.directory / FOLDER
-    settings = manifest.settings
+def write_coco(export: Export) -> ExportSummary:
+    """Write the frames of a dataset version as COCO."""
+    root, settings, draft, classes = export.draft.directory / FOLDER, export.manifest.settings, export.draft, export.classes
     images = {split: draft.log(f"images.{split}.jsonl") for split in SPLITS}
     annotations = {split: draft.log(f"annotations.{split}.jsonl") for split in SPLITS}
 
@@ -81,10 +59,10 @@ def write_coco(
                 entry["box_source"] = annotation.box_3d.source
             annotations[item.split].append(entry)
 
-    summary = export_frames(samples, write, record, draft, total=total, workers=workers, progress=progress)
+    summary = export_frames(export, write, record)
     for split in SPLITS:
         if len(images[split]):
-            _write_annotations(root / split / ANNOTATIONS_FILE, _head(manifest, classes, split), images[split], annotations[split])
+            _write_annotations(root / split / ANNOTATIONS_FILE, _head(export.manifest, classes, split), images[split], annotations[split])
     return summary
 
 

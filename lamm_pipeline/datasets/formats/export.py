@@ -1,10 +1,11 @@
 """One way to write a dataset version in any format."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lamm_pipeline.datasets.classes import version_classes
 from lamm_pipeline.datasets.formats.coco import write_coco
-from lamm_pipeline.datasets.formats.files import ExportSummary
+from lamm_pipeline.datasets.formats.files import Export, ExportSummary
 from lamm_pipeline.datasets.formats.huggingface import write_huggingface
 from lamm_pipeline.datasets.formats.kitti import write_kitti
 from lamm_pipeline.datasets.formats.llava import write_llava
@@ -17,7 +18,7 @@ from lamm_pipeline.sample_table import ArtifactFolder
 from lamm_pipeline.storage.draft import Draft
 from lamm_pipeline.streaming import Progress, no_progress
 
-WRITERS = {
+WRITERS: Mapping[ExportFormat, Callable[[Export], ExportSummary]] = {
     ExportFormat.kitti: write_kitti,
     ExportFormat.coco: write_coco,
     ExportFormat.huggingface: write_huggingface,
@@ -57,4 +58,4 @@ def export_version(
     classes = version_classes(manifest, ontology)
     samples = split_samples(curated_folder, splits_folder, artifact_folder)
     total = int(read_summary(splits_folder)["total_frames"])
-    return WRITERS[export_format](samples, manifest, classes, draft, total=total, workers=workers, progress=progress)
+    return WRITERS[export_format](Export(samples, manifest, classes, draft, total, workers, progress))

@@ -14,17 +14,42 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lamm_pipeline.datasets.classes import VersionClasses
 from lamm_pipeline.datasets.splits.split_table import SplitSample
+from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.geometry import rle
 from lamm_pipeline.sample_table import Sample
 from lamm_pipeline.storage.draft import CHECKPOINT_EVERY, Draft
-from lamm_pipeline.streaming import Progress, map_ordered
+from lamm_pipeline.streaming import Progress, map_ordered, no_progress
 
 FRAMES_PER_CHECKPOINT = 10 * CHECKPOINT_EVERY  # a frame is mostly links here, a checkpoint syncs the disk
 
 # another file system, one without links, a full link count, or files of another owner
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+
+
+@dataclass(frozen=True)
+class Export:
+    """A dataset version that is to be written in a format.
+
+    Attributes:
+        samples: the frames that are in a split, in the version's order: by recording, each in frame order.
+        manifest: the version; its settings say what is included.
+        classes: of the version.
+        draft: gets a folder named like the format.
+        total: number of frames, for the progress.
+        workers: number of threads, None for one per processor.
+        progress: told after every frame.
+    """
+
+    samples: Iterable[SplitSample]
+    manifest: VersionManifest
+    classes: VersionClasses
+    draft: Draft
+    total: int | None = None
+    workers: int | None = None
+    progress: Progress = no_progress
 
 
 @dataclass(frozen=True)
@@ -43,32 +68,22 @@ class ExportSummary:
 
 
 def export_frames(
-    samples: Iterable[SplitSample],
-    write: Callable[[SplitSample], Counter[str]],
-    record: Callable[[int, SplitSample], None],
-    draft: Draft,
-    *,
-    total: int | None,
-    workers: int | None,
-    progress: Progress,
+    export: Export, write: Callable[[SplitSample], Counter[str]], record: Callable[[int, SplitSample], None]
 ) -> ExportSummary:
     """Write all frames of an export, from the draft's checkpoint on.
 
     Args:
-        samples: all frames, from the first.
+        export: what to write.
         write: writes the files of a frame on a worker thread and counts them; writing twice does no harm.
         record: told in order about each frame written, with its number from 1; appends to logs of the draft.
-        draft: the export.
-        total: number of frames, for the progress.
-        workers: number of threads, None for one per processor.
-        progress: told after every frame.
     """
+    draft = export.draft
     log = draft.log("frames.jsonl")
     done = int(draft.state.get("done", 0))
-    for number, (item, counts) in enumerate(map_ordered(write, islice(samples, done, None), workers), start=done + 1):
+    for number, (item, counts) in enumerate(map_ordered(write, islice(export.samples, done, None), export.workers), start=done + 1):
         record(number, item)
         log.append({"split": item.split, "annotations": len(item.sample.annotations), "counts": counts})
-        progress(number, total)
+        export.progress(number, export.total)
         if number % FRAMES_PER_CHECKPOINT == 0:
             draft.checkpoint({"done": number})
     frames, annotations, others = Counter[str](), Counter[str](), Counter[str]()

@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from lamm_pipeline.datasets.classes import VersionClasses
 from lamm_pipeline.datasets.formats.dataset_card import SPLIT_NAMES, Statistics, write_card
-from lamm_pipeline.datasets.formats.files import ExportSummary, image_path, place
+from lamm_pipeline.datasets.formats.files import Export, ExportSummary, image_path, place
 from lamm_pipeline.datasets.formats.instructions import ask, box_xywh, conversation
 from lamm_pipeline.datasets.splits.split_frames import SPLITS
 from lamm_pipeline.datasets.splits.split_table import SplitSample
@@ -32,8 +31,7 @@ from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.sample_table import Annotation
 from lamm_pipeline.storage.atomic import write_json
-from lamm_pipeline.storage.draft import Draft
-from lamm_pipeline.streaming import Progress, default_workers, map_ordered, no_progress
+from lamm_pipeline.streaming import default_workers, map_ordered
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -81,27 +79,9 @@ def dataset_features(class_ids: Iterable[str]) -> "Features":
     )
 
 
-def write_huggingface(
-    samples: Iterable[SplitSample],
-    manifest: VersionManifest,
-    classes: VersionClasses,
-    draft: Draft,
-    *,
-    total: int | None = None,
-    workers: int | None = None,
-    progress: Progress = no_progress,
-) -> ExportSummary:
-    """Write the frames of a dataset version as a Hugging Face dataset.
-
-    Args:
-        samples: the frames that are in a split, in the version's order.
-        manifest: the version; its settings say what is included.
-        classes: of the version.
-        draft: gets the folder `huggingface`.
-        total: number of frames, for the progress.
-        workers: number of threads, None for one per processor.
-        progress: told after every frame.
-    """
+def write_huggingface(export: Export) -> ExportSummary:
+    """Write the frames of a dataset version as a Hugging Face dataset."""
+    draft, manifest, classes = export.draft, export.manifest, export.classes
     root, settings = draft.directory / FOLDER, manifest.settings
     by_id = {known.id: known for known in classes.all}
     number_of = {class_id: number for number, class_id in enumerate(by_id)}
@@ -127,15 +107,15 @@ def write_huggingface(
     def compose(group: list[SplitSample]) -> list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
         return [composed(item) for item in group]
 
-    threads = min(MOST_THREADS, default_workers() if workers is None else workers)
-    groups = map_ordered(compose, _groups(islice(samples, done, None)), threads)
+    threads = min(MOST_THREADS, default_workers() if export.workers is None else export.workers)
+    groups = map_ordered(compose, _groups(islice(export.samples, done, None)), threads)
     items = chain.from_iterable(zip(group, found, strict=True) for group, found in groups)
     with ThreadPoolExecutor(1, "shards") as writer:
         shards = _Shards(root, features.arrow_schema, draft.state, writer)
         for number, (item, (row, content, counts)) in enumerate(items, start=done + 1):
             shards.add(SPLIT_NAMES[item.split], row, content)
             log.append(counts)
-            progress(number, total)
+            export.progress(number, export.total)
             if shards.size >= ROUND_BYTES:
                 draft.checkpoint({"done": number, **shards.finish()})
         shards.finish()

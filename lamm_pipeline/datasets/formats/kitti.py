@@ -26,46 +26,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lamm_pipeline.datasets.classes import VersionClasses
-from lamm_pipeline.datasets.formats.files import ExportSummary, export_frames, image_path, place, write_mask, write_png
+from lamm_pipeline.datasets.formats.files import Export, ExportSummary, export_frames, image_path, place, write_mask, write_png
 from lamm_pipeline.datasets.splits.split_frames import SPLITS
 from lamm_pipeline.datasets.splits.split_table import SplitSample
-from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.reconstruction import kitti_labels
 from lamm_pipeline.reconstruction.kitti_labels import NO_ALPHA, NO_BOX_3D, KittiObject
 from lamm_pipeline.sample_table import Annotation, Sample
-from lamm_pipeline.storage.draft import Draft
-from lamm_pipeline.streaming import Progress, no_progress
 
 FOLDER = "kitti"
 FRAMES_FILE = "frames.csv"
 
 
-def write_kitti(
-    samples: Iterable[SplitSample],
-    manifest: VersionManifest,
-    classes: VersionClasses,
-    draft: Draft,
-    *,
-    total: int | None = None,
-    workers: int | None = None,
-    progress: Progress = no_progress,
-) -> ExportSummary:
-    """Write the frames of a dataset version as KITTI.
-
-    Args:
-        samples: the frames that are in a split, in the version's order.
-        manifest: the version; its settings say what is included.
-        classes: give the KITTI type of each class.
-        draft: gets the folder `kitti`.
-        total: number of frames, for the progress.
-        workers: number of threads, None for one per processor.
-        progress: told after every frame.
-    """
-    root = draft.directory / FOLDER
-    settings = manifest.settings
-    numbers = draft.log("image_sets.jsonl")
+def write_kitti(export: Export) -> ExportSummary:
+    """Write the frames of a dataset version as KITTI."""
+    root, settings = export.draft.directory / FOLDER, export.manifest.settings
+    numbers = export.draft.log("image_sets.jsonl")
 
     def write(item: SplitSample) -> Counter[str]:
         sample, folder, name = item.sample, root / item.split, f"{item.output_index:06d}"
@@ -79,7 +55,7 @@ def write_kitti(
             target = folder / "depth" / f"{name}{'.npy' if depth is None else depth.suffix}"
             counts[_place_or_miss(depth, target, "without_depth")] += 1
         _copy_calibration(sample, folder / "calib" / f"{name}.txt", counts)
-        objects = [_object(each, classes.of(each).kitti_type, with_box_3d=settings.include_3d_boxes) for each in sample.annotations]
+        objects = [_object(each, export.classes.of(each).kitti_type, with_box_3d=settings.include_3d_boxes) for each in sample.annotations]
         kitti_labels.write(folder / "label_2" / f"{name}.txt", objects)
         boxes_3d = sum(each.has_box_3d for each in objects)
         counts.update(boxes_3d=boxes_3d, without_box_3d=len(objects) - boxes_3d)
@@ -94,7 +70,7 @@ def write_kitti(
         frame = {"split": item.split, "output_index": item.output_index, "frame_id": item.sample.frame_id, "state": item.sample.state}
         numbers.append({"number": number, **frame, "human": " ".join(corrected)})
 
-    summary = export_frames(samples, write, record, draft, total=total, workers=workers, progress=progress)
+    summary = export_frames(export, write, record)
     _write_image_sets(root / "ImageSets", numbers)
     _write_frames(root / FRAMES_FILE, numbers)
     return summary

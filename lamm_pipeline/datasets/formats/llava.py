@@ -11,20 +11,16 @@ height in pixels, both in the order of the frame's annotations; the answers coun
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lamm_pipeline.datasets.classes import VersionClasses
-from lamm_pipeline.datasets.formats.files import ExportSummary, export_frames, image_path, place
+from lamm_pipeline.datasets.formats.files import Export, ExportSummary, export_frames, image_path, place
 from lamm_pipeline.datasets.formats.instructions import ask, box_xywh, conversation
 from lamm_pipeline.datasets.splits.split_frames import SPLITS
 from lamm_pipeline.datasets.splits.split_table import SplitSample
-from lamm_pipeline.datasets.versions import VersionManifest
 from lamm_pipeline.errors import InputError
 from lamm_pipeline.storage import json_array
-from lamm_pipeline.storage.draft import Draft
-from lamm_pipeline.streaming import Progress, no_progress
 
 FOLDER = "llava"
 MANIFEST_FILE = "manifest.json"
@@ -37,29 +33,11 @@ FEATURES = {
 }
 
 
-def write_llava(
-    samples: Iterable[SplitSample],
-    manifest: VersionManifest,
-    classes: VersionClasses,
-    draft: Draft,
-    *,
-    total: int | None = None,
-    workers: int | None = None,
-    progress: Progress = no_progress,
-) -> ExportSummary:
-    """Write the frames of a dataset version in LLaVA's format.
-
-    Args:
-        samples: the frames that are in a split, in the version's order.
-        manifest: the version; its settings say what is included.
-        classes: of the version.
-        draft: gets the folder `llava`.
-        total: number of frames, for the progress.
-        workers: number of threads, None for one per processor.
-        progress: told after every frame.
-    """
+def write_llava(export: Export) -> ExportSummary:
+    """Write the frames of a dataset version in LLaVA's format."""
+    draft, manifest = export.draft, export.manifest
     root, settings = draft.directory / FOLDER, manifest.settings
-    by_id = {known.id: known for known in classes.all}
+    by_id = {known.id: known for known in export.classes.all}
     lines = {split: draft.log(f"{split}.jsonl") for split in SPLITS}
 
     def write(item: SplitSample) -> Counter[str]:
@@ -69,7 +47,7 @@ def write_llava(
 
     def record(_: int, item: SplitSample) -> None:
         for each in item.sample.annotations:
-            classes.of(each)
+            export.classes.of(each)
         turns = ask(item.sample, by_id, settings.conversation_turns, with_3d=settings.include_3d_boxes)
         lines[item.split].append(
             {
@@ -81,7 +59,7 @@ def write_llava(
             }
         )
 
-    summary = export_frames(samples, write, record, draft, total=total, workers=workers, progress=progress)
+    summary = export_frames(export, write, record)
     root.mkdir(parents=True, exist_ok=True)
     written = {split: f"{split}.jsonl" for split in SPLITS if len(lines[split])}
     for split, name in written.items():

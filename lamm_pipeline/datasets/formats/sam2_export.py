@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lamm_pipeline.datasets.classes import VersionClasses
-from lamm_pipeline.datasets.formats.files import FRAMES_PER_CHECKPOINT, ExportSummary, image_path
+from lamm_pipeline.datasets.formats.files import FRAMES_PER_CHECKPOINT, Export, ExportSummary, image_path
 from lamm_pipeline.datasets.formats.frame_rates import FrameRate, measured_fps, sampled, wanted_fps
 from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.datasets.versions import VersionManifest
@@ -32,7 +32,6 @@ from lamm_pipeline.imports.sam2_format import EXPORTER, EXPORTER_VERSION, FORMAT
 from lamm_pipeline.sample_table import Annotation, Sample
 from lamm_pipeline.storage import json_array
 from lamm_pipeline.storage.draft import Draft, RecordLog
-from lamm_pipeline.streaming import Progress, no_progress
 
 FOLDER = "sam2"
 WARN_MB = 50.0
@@ -84,30 +83,15 @@ class Estimate:
     untimed: tuple[str, ...]
 
 
-def write_sam2(
-    samples: Iterable[SplitSample],
-    manifest: VersionManifest,
-    classes: VersionClasses,
-    draft: Draft,
-    *,
-    total: int | None = None,
-    workers: int | None = None,  # noqa: ARG001  every format's; copying into one file needs no threads
-    progress: Progress = no_progress,
-    rate: FrameRate = FrameRate.all,
-) -> ExportSummary:
-    """Write the frames of a dataset version as SAM2 exports.
+def write_sam2(export: Export, rate: FrameRate = FrameRate.all) -> ExportSummary:
+    """Write the frames of a dataset version as SAM2 exports, one ZIP after the other: threads would make no difference.
 
     Args:
-        samples: the frames that are in a split, in the version's order: by recording, each in frame order.
-        manifest: the version.
-        classes: tell which labels there are.
-        draft: gets the folder `sam2`.
-        total: number of frames, for the progress.
-        workers: not used.
-        progress: told after every frame.
+        export: what to write.
         rate: how many frames a second to write.
     """
-    log = _listed(samples, classes, draft)
+    draft, manifest = export.draft, export.manifest
+    log = _listed(export.samples, export.classes, draft)
     recordings = _recordings(log)
     folder = draft.directory / FOLDER
     folder.mkdir(exist_ok=True)
@@ -120,7 +104,7 @@ def write_sam2(
         writer = _ZipWriter(folder / f"{recording}.zip", recording, known, target, manifest) if number >= finished else None
         try:
             for record in records:
-                progress(sum(frames.values()) + counts["left_out_by_rate"] + 1, total)
+                export.progress(sum(frames.values()) + counts["left_out_by_rate"] + 1, export.total)
                 if record["frame_index"] not in chosen:
                     counts["left_out_by_rate"] += 1
                     continue

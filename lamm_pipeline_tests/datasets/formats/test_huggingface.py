@@ -17,7 +17,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Image, load_from_disk  # 
 from huggingface_hub import DatasetCard
 
 from lamm_pipeline.datasets.formats import huggingface
-from lamm_pipeline.datasets.formats.files import ExportSummary
+from lamm_pipeline.datasets.formats.files import Export, ExportSummary
 from lamm_pipeline.datasets.formats.huggingface import dataset_features, write_huggingface, written_rows
 from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.errors import InputError
@@ -31,7 +31,7 @@ SPLITS = {"train": "train", "val": "validation", "test": "test"}
 def write(folder: Path, items: Iterable[SplitSample], progress: Any = lambda *_: None, **settings: Any) -> tuple[Path, ExportSummary]:
     draft = Draft.open(folder)
     try:
-        summary = write_huggingface(items, manifest(**settings), CLASSES, draft, workers=2, progress=progress)
+        summary = write_huggingface(Export(items, manifest(**settings), CLASSES, draft, workers=2, progress=progress))
     except BaseException:
         draft.close()
         raise
@@ -275,10 +275,11 @@ def refuse(*_): raise AssertionError("the network was tried")
 socket.socket.connect = refuse
 socket.getaddrinfo = refuse
 from lamm_pipeline.storage.draft import Draft
+from lamm_pipeline.datasets.formats.files import Export
 from lamm_pipeline.datasets.formats.huggingface import write_huggingface
 from lamm_pipeline_tests.datasets.formats.frames import CLASSES, manifest, street
 here = Path(sys.argv[1])
-write_huggingface(street(here), manifest(), CLASSES, Draft.open(here / "out"))
+write_huggingface(Export(street(here), manifest(), CLASSES, Draft.open(here / "out")))
 """
     home = tmp_path / "home"
     home.mkdir()

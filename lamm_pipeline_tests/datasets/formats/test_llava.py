@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lamm_pipeline.datasets.formats import files
-from lamm_pipeline.datasets.formats.files import ExportSummary
+from lamm_pipeline.datasets.formats.files import Export, ExportSummary
 from lamm_pipeline.datasets.formats.llava import write_llava, written_frames
 from lamm_pipeline.datasets.splits.split_table import SplitSample
 from lamm_pipeline.errors import InputError
@@ -22,7 +22,7 @@ from lamm_pipeline_tests.datasets.formats.frames import CLASSES, HEIGHT, WIDTH, 
 def write(folder: Path, items: Iterable[SplitSample], progress: Any = lambda *_: None, **settings: Any) -> tuple[Path, ExportSummary]:
     draft = Draft.open(folder)
     try:
-        summary = write_llava(items, manifest(**settings), CLASSES, draft, workers=2, progress=progress)
+        summary = write_llava(Export(items, manifest(**settings), CLASSES, draft, workers=2, progress=progress))
     except BaseException:
         draft.close()
         raise

@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 from lamm_pipeline import sample_table
 from lamm_pipeline.datasets.classes import version_classes
 from lamm_pipeline.datasets.formats import sam2_export
+from lamm_pipeline.datasets.formats.files import Export
 from lamm_pipeline.datasets.formats.frame_rates import FrameRate, measured_fps, sampled, wanted_fps
 from lamm_pipeline.datasets.lineage import write_lineage
 from lamm_pipeline.datasets.settings import ExportFormat
@@ -40,7 +41,7 @@ def samples_of(world):
 
 def write(world, tmp_path, items, rate=FrameRate.all, name="out"):
     draft = Draft.open(tmp_path / name)
-    summary = sam2_export.write_sam2(items, world.manifest, version_classes(world.manifest, ONTOLOGY), draft, rate=rate)
+    summary = sam2_export.write_sam2(Export(items, world.manifest, version_classes(world.manifest, ONTOLOGY), draft), rate)
     draft.close()
     return summary, tmp_path / name / "sam2"
 
@@ -157,7 +158,7 @@ def test_the_same_samples_give_the_same_bytes_also_after_an_interruption(world, 
     draft = Draft.open(tmp_path / "resumed")
     classes = version_classes(world.manifest, ONTOLOGY)
     with pytest.raises(KeyboardInterrupt):
-        sam2_export.write_sam2(items, world.manifest, classes, draft, progress=stop)
+        sam2_export.write_sam2(Export(items, world.manifest, classes, draft, progress=stop))
     draft.close()
     assert Draft.open(tmp_path / "resumed").state["zips"] == 1
     summary, resumed = write(world, tmp_path, items, name="resumed")
