@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import hypothesis
 import pytest
 import sqlalchemy
 from alembic.config import Config
@@ -31,8 +30,6 @@ def pytest_configure() -> None:
     _let_examples_take_their_time()
     _spare_the_disk()
     _read_migrations_once()
-    hypothesis.settings.register_profile("house", deadline=None)  # tests say nothing of how long things take
-    hypothesis.settings.load_profile("house")
 
 
 def pytest_collection_finish() -> None:

@@ -40,7 +40,7 @@ def metrics(dhash: Hashes, motion: NDArray[np.float64]) -> DiversityMetrics:
 
 
 @pytest.mark.requirement("CUR-05", "CUR-06")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.integers(0, 90),
     st.integers(1, 12),

@@ -32,7 +32,7 @@ def copies_of_scenes(scenes: int, copies: int, most_turned: int, seed: int) -> H
 SCENES = st.builds(copies_of_scenes, st.integers(1, 8), st.integers(0, 60), st.integers(0, 18), st.integers(0, 10_000))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(SCENES, st.integers(0, 15))
 def test_the_pairs_are_those_of_comparing_all_with_all(hashes: Hashes, radius: int) -> None:
     pairs, bits = near_pairs(hashes, radius)
@@ -56,7 +56,7 @@ def test_a_radius_out_of_bounds_is_refused(radius: int) -> None:
         near_pairs(np.zeros(2, np.uint64), radius)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.dictionaries(st.sampled_from("abcd"), st.lists(st.integers(0, 63), max_size=12), max_size=4), st.integers(0, 3))
 def test_each_frame_is_told_with_its_closest_twin_in_each_other_recording(recordings: dict[str, list[int]], radius: int) -> None:
     given_hashes = {
@@ -87,7 +87,7 @@ def keys(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.requirement("SPL-05")
 @pytest.mark.usefixtures("keys")
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SCENES, st.integers(0, 7))
 def test_clusters_are_what_near_pairs_link(hashes: Hashes, radius: int) -> None:
     linked = {place: {place} for place in range(len(hashes))}
@@ -104,7 +104,7 @@ def test_clusters_are_what_near_pairs_link(hashes: Hashes, radius: int) -> None:
 
 @pytest.mark.requirement("SPL-05")
 @pytest.mark.usefixtures("keys")
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SCENES, st.integers(0, 7), st.integers(0, 10_000))
 def test_each_image_with_a_near_duplicate_in_another_part_is_told_with_one(hashes: Hashes, radius: int, seed: int) -> None:
     codes = np.random.default_rng(seed).integers(-1, 3, len(hashes))

@@ -77,7 +77,7 @@ def assert_equal_to_trackeval(frames, threshold=0.5):
         assert own == pytest.approx(expected_identity[name], abs=1e-9), name
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**31), st.integers(1, 8), st.integers(1, 30), st.floats(0.0, 0.9))
 def test_scores_equal_trackevals(seed, objects, frames, noise):
     made = sequence(seed, objects, frames, noise)

@@ -182,7 +182,7 @@ def visible_extent(target: Box3D, near_m: float) -> list[float] | None:
     return extent
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(x=st.floats(-4, 4), z=st.floats(-1.5, 4), yaw=angles)
 def test_a_box_partly_behind_the_camera_has_the_2d_box_of_its_visible_part(x, z, yaw):
     target = box(x=x, z=z, rotation_y=yaw)

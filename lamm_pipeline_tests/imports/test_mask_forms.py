@@ -31,7 +31,7 @@ def expected(mask):
 
 
 @pytest.mark.requirement("AV-13", "LLM-01")
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(MASKS)
 def test_all_five_forms_are_lossless_and_equal_to_pycocotools(mask):
     by_columns, by_rows = runs(mask.flatten(order="F")), runs(mask.flatten())

@@ -95,7 +95,7 @@ def test_file_cut_anywhere_gives_its_whole_frames_or_a_sentence(
     assert all("cut.svo2" in sentence for sentence in sentences)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_any_offset_of_a_cut_gives_the_first_frames_or_a_sentence(
     recording: Path, sound: dict[int, str], tmp_path: Path, share: float
@@ -130,7 +130,7 @@ def test_cut_chunk_gives_the_frames_in_its_whole_part(recording: Path, sound: di
         assert reader.index.damaged_blocks == 1
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(data=st.data())
 def test_overwritten_bytes_never_crash_the_reader(recording: Path, tmp_path: Path, data: st.DataObject) -> None:
     raw = bytearray(recording.read_bytes())

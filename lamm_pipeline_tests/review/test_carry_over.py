@@ -135,7 +135,7 @@ def test_decisions_of_other_kinds_pass_through_and_frames_that_are_gone_are_list
     assert [each.decision for each in left.lost] == [frame]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.permutations(range(8)), st.lists(st.integers(0, 7), min_size=1, max_size=12), st.floats(-4.0, 4.0))
 def test_no_decision_is_lost_when_the_same_objects_come_in_another_order(order: list[int], spoken: list[int], shift: float) -> None:
     old = [detection(n, (60.0 * n, 10.0, 60.0 * n + 40.0, 50.0)) for n in range(8)]

@@ -78,7 +78,7 @@ thresholds = st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5, 2 / 3, 0.9, 1.0]) | st.f
     max_gap=st.none() | st.integers(0, 4),
     leaf_size=st.sampled_from([1, 2, 5, 64]),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_the_index_finds_what_the_loop_over_all_pairs_finds(
     algorithm: Algorithm, boxes: list[tuple[Any, int]], threshold: float, max_gap: int | None, leaf_size: int
 ) -> None:
@@ -106,7 +106,6 @@ def test_hundreds_of_boxes_of_all_sizes_are_clustered_as_by_the_loop(algorithm: 
 
 @pytest.mark.requirement("SEQ-05")
 @given(boxes=st.lists(some_box, min_size=1, max_size=40), threshold=thresholds, seed=st.integers(0, 99))
-@settings(deadline=None)
 def test_single_link_does_not_depend_on_the_order_of_the_boxes(boxes: Boxes, threshold: float, seed: int) -> None:
     order = list(range(len(boxes)))
     random.Random(seed).shuffle(order)
@@ -117,7 +116,6 @@ def test_single_link_does_not_depend_on_the_order_of_the_boxes(boxes: Boxes, thr
 
 @pytest.mark.requirement("SEQ-05")
 @given(boxes=st.lists(some_box, max_size=40), threshold=thresholds)
-@settings(deadline=None)
 def test_greedy_clusters_are_parts_of_single_link_ones(boxes: Boxes, threshold: float) -> None:
     frames = [0] * len(boxes)
     whole = cluster_boxes(boxes, frames, iou_threshold=threshold)

@@ -116,7 +116,7 @@ def replayed(log: list[Decision]) -> dict[str, dict[str, Any]]:
     return said_of
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(logs(), st.randoms())
 def test_any_decisions_and_undos_give_the_state_of_replaying_them(log: list[Decision], random: Any) -> None:
     shuffled = list(log)

@@ -95,7 +95,7 @@ def test_too_little_known_depth_gives_no_mask() -> None:
     st.tuples(st.floats(0, 600), st.floats(0, 340), st.floats(2, 300), st.floats(2, 300)),
     st.integers(0, 3),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_masks_of_people_leave_their_box_only_sideways_up_to_their_size_and_those_of_cars_never(
     corner_and_size: tuple[float, float, float, float], seed: int
 ) -> None:

@@ -12,7 +12,7 @@ SCHEMA = pa.schema([("number", pa.int64()), ("words", pa.list_(pa.string()))])
 ROWS = [{"number": n, "words": [f"word {n}"] * (n % 3)} for n in range(2 * ROWS_AT_ONCE + 5)]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(st.integers(0, len(ROWS)), max_size=8))
 def test_a_table_does_not_depend_on_how_its_rows_came(tmp_path_factory: pytest.TempPathFactory, cuts: list[int]) -> None:
     folder = tmp_path_factory.mktemp("tables")

@@ -29,7 +29,7 @@ def ensembles(draw: st.DrawFn) -> NDArray[np.float32]:
 
 
 @pytest.mark.requirement("UNC-01")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(ensembles())
 def test_the_identities_of_the_literature_hold(p: NDArray[np.float32]) -> None:
     found = score_points(p).values
@@ -44,7 +44,7 @@ def test_the_identities_of_the_literature_hold(p: NDArray[np.float32]) -> None:
     assert (found["max_softmax"] >= 1 / p.shape[-1] - ROUNDING).all()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(ensembles())
 def test_entropies_are_those_of_scipy_divided_by_the_logarithm_of_the_classes(p: NDArray[np.float32]) -> None:
     found, exact = score_points(p).values, p.astype(np.float64)
@@ -53,7 +53,7 @@ def test_entropies_are_those_of_scipy_divided_by_the_logarithm_of_the_classes(p:
     assert np.allclose(found["expected_entropy"], entropy(exact, base=base, axis=-1).mean(axis=0), atol=ROUNDING)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(ensembles(), st.integers(0, 1000))
 def test_the_order_of_members_makes_no_difference(p: NDArray[np.float32], seed: int) -> None:
     one, other = score_points(p), score_points(np.random.default_rng(seed).permutation(p))
@@ -61,7 +61,7 @@ def test_the_order_of_members_makes_no_difference(p: NDArray[np.float32], seed: 
         assert np.allclose(one.values[name], other.values[name], atol=ROUNDING)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(ensembles())
 def test_members_that_agree_have_no_mutual_information(p: NDArray[np.float32]) -> None:
     found = score_points(np.repeat(p[:1], 5, axis=0)).values

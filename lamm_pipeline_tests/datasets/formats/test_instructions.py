@@ -249,7 +249,7 @@ CHECKS = {
 
 
 @pytest.mark.requirement("LLM-05", "LLM-07", "LLM-08")
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(sample=frames())
 def test_every_answer_is_what_the_annotations_say(sample: Sample) -> None:
     turns = ask(sample, BY_ID, len(TASKS))

@@ -82,7 +82,7 @@ def test_recordings_stay_where_earlier_releases_put_them():
     seed=st.integers(0, 2**32 - 1),
     ratios=st.sampled_from([(0.7, 0.2, 0.1), (0.8, 0.1, 0.1), (0.98, 0.01, 0.01), (0.5, 0.5, 0.0)]),
 )
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 def test_dealt_recordings_are_whole_and_no_wanted_split_is_empty(lengths, seed, ratios):
     counts = {f"r{number}": length for number, length in enumerate(lengths)}
     settings = SplitSettings(strategy="recording", seed=seed, train_ratio=ratios[0], val_ratio=ratios[1], test_ratio=ratios[2])
@@ -116,7 +116,7 @@ def test_one_or_two_recordings_are_cut_into_blocks_in_time_order_with_gaps(recor
 
 @pytest.mark.requirement("SPL-10")
 @given(count=st.integers(1, 400), guard=st.integers(1, 30), strategy=st.sampled_from(["auto", "blocks"]))
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=150)
 def test_blocks_never_overlap_and_lose_only_the_gaps(count, guard, strategy):
     settings = SplitSettings(strategy=strategy, guard_frames=guard)
     if count < (5 if strategy == "auto" else 3 + 2 * guard):
@@ -180,7 +180,7 @@ def test_a_recording_too_short_to_be_cut_stays_whole_and_is_named():
     guard=st.integers(1, 12),
     ratios=st.sampled_from([(0.8, 0.1, 0.1), (0.5, 0.5, 0.0), (0.34, 0.33, 0.33)]),
 )
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=150)
 def test_a_gap_takes_only_frames_that_are_near_to_both_splits(steps, guard, ratios):
     """A frame left out of the split before would narrow the gap, and so would it in the split behind."""
     places = np.cumsum(steps)

@@ -96,7 +96,7 @@ def test_random_gives_each_split_its_number_of_frames():
     stamps=st.lists(st.one_of(st.none(), st.integers(0, 5)), min_size=12, max_size=12),
     ratios=st.sampled_from([(0.8, 0.1, 0.1), (0.34, 0.33, 0.33), (0.5, 0.0, 0.5), (1.0, 0.0, 0.0)]),
 )
-@hypothesis_settings(max_examples=100, deadline=None)
+@hypothesis_settings(max_examples=100)
 def test_temporal_goes_by_time_and_cuts_nearest_to_the_ratios(lengths, stamps, ratios):
     counts = {f"r{number:02d}": length for number, length in enumerate(lengths)}
     times = dict(zip(counts, stamps, strict=False))
@@ -141,7 +141,7 @@ def linked(frames, clusters):
     radius=st.sampled_from([0, 2, 5]),
     seed=st.integers(0, 10_000),
 )
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 def test_a_stratified_split_divides_neither_recordings_nor_clusters(lengths, scenes, radius, seed):
     counts = {f"r{number}": length for number, length in enumerate(lengths)}
     frames = random_frames(counts, seed, scenes=scenes)
@@ -171,7 +171,7 @@ def test_a_stratified_split_divides_neither_recordings_nor_clusters(lengths, sce
     guard=st.integers(1, 6),
     seed=st.integers(0, 10_000),
 )
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 def test_stratified_blocks_have_gaps_and_no_near_duplicates_across_splits(lengths, scenes, group, guard, seed):
     frames = random_frames({f"r{number}": length for number, length in enumerate(lengths)}, seed, scenes=scenes)
     settings = SplitSettings(strategy="stratified", group=group, seed=seed, guard_frames=guard, near_duplicate_radius=2)
@@ -226,7 +226,7 @@ def grown(frames, codes, more):
     new=st.lists(st.integers(40, 120), max_size=8),
     seed=st.integers(0, 1000),
 )
-@hypothesis_settings(max_examples=120, deadline=None)
+@hypothesis_settings(max_examples=120)
 def test_newcomers_move_nobody(strategy, old, longer, new, seed):
     options = {"strategy": "stratified", "group": "frame"} if strategy == "frame" else {"strategy": strategy}
     settings = SplitSettings(seed=seed, guard_frames=3, **options)
@@ -264,7 +264,7 @@ def sparse_places(draw, shortest):
     later=st.data(),
     guard=st.integers(1, 8),
 )
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=200)
 def test_no_two_frames_of_different_splits_are_closer_than_the_gap_also_after_more_have_come(options, there, later, guard):
     """First a version of some frames of each recording is split, then one of all of them, given that split."""
     settings = SplitSettings(seed=1, guard_frames=guard, **options)
@@ -403,7 +403,7 @@ def test_of_new_frames_that_look_alike_in_two_splits_only_one_of_them_is_left_ou
     gone=st.integers(0, 2),
     seed=st.integers(0, 1000),
 )
-@hypothesis_settings(max_examples=250, deadline=None)
+@hypothesis_settings(max_examples=250)
 def test_no_split_with_a_share_is_empty_without_a_word(options, lengths, scenes, ratios, guard, gone, seed):
     """Also when recordings are gone that a split had, and others have come."""
     shares = dict(zip(("train_ratio", "val_ratio", "test_ratio"), ratios, strict=True))

@@ -134,7 +134,7 @@ def test_a_hostile_text_stays_a_text() -> None:
     assert len(ids("")) == len(SCENES)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.text(max_size=120) | st.text(alphabet=string.printable, max_size=120))
 @example("frames > 1 or read_csv('/etc/passwd') is None")
 @example("frames in (select(1),)")
@@ -165,7 +165,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TREES)
 def test_values_never_get_into_the_sql(tree: ast.expr) -> None:
     try:

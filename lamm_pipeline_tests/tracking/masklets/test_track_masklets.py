@@ -350,7 +350,7 @@ scenes = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(scenes, st.integers(2, 12), st.booleans(), st.one_of(st.none(), st.integers(0, 9)), st.data())
 def test_whatever_comes_ids_ascend_and_every_mask_is_where_its_object_went(tmp_path_factory, scene, window, corrects, reach, data):
     """Objects never cross here, so that a masklet is right exactly when all of its masks lie on one line of motion."""
