@@ -5,8 +5,8 @@ frames): whole recordings are dealt out, or a recording is cut into contiguous b
 gap is so many of the frames that were extracted, whether they were kept or not: kept frames that are farther apart need none left out.
 
 Given a previous split, every frame of it stays where it is, and frames that it put nowhere stay there. New frames of a recording that it
-knows go where the nearest known frame of that recording is, or nowhere where a gap is to be; the others are placed by what the splits then
-lack of their shares of all.
+knows go where the nearest known frame of that recording is, unless that was left out for its looks, or nowhere where a gap is to be; the
+others are placed by what the splits then lack of their shares of all. No split with a share is left empty.
 """
 
 from collections import Counter

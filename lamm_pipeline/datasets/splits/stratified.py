@@ -2,8 +2,8 @@
 
 Whole recordings are dealt out, or short blocks of frames, or single frames where that is asked for. Recordings and blocks that share
 near-duplicates count as one. Where the split changes between two blocks of a recording, a guard gap is taken from the one whose split has
-the larger share, unless their frames are farther apart anyway. Frames that such a gap may take do not tie blocks together; those of them
-that are not taken, and still look like a frame in another split, are left out as well.
+the larger share, unless their frames are farther apart anyway. Frames that such a gap may take do not tie blocks together; where those of
+them that are not taken still look like a frame in another split, the ones of one split are left out as well.
 """
 
 from collections.abc import Sequence

@@ -55,11 +55,16 @@ def failure(outcome: dg.ExecuteInProcessResult, step: str) -> str:
     return str(event.step_failure_data.user_failure_data.description)
 
 
+def listed(metadata: Any) -> list[dict[str, Any]]:
+    """The rows of a table in metadata."""
+    return [dict(row.data) for row in metadata.records]
+
+
 def verdicts(outcome: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
     return {each.check_name: each for each in outcome.get_asset_check_evaluations() if each.asset_key.path[-1] == "validation_report"}
 
 
-@pytest.mark.requirement("VAL-03", "VAL-08")
+@pytest.mark.requirement("VAL-02", "VAL-03", "VAL-08")
 def test_a_version_that_failed_is_not_exported(tmp_path: Path) -> None:
     factory = Factory(tmp_path, validation=ValidationSettings(level="strict"))
     factory.create()
@@ -74,6 +79,9 @@ def test_a_version_that_failed_is_not_exported(tmp_path: Path) -> None:
     missing = found["missing_annotations"]
     assert (missing.passed, missing.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert str(missing.description).startswith("1 frames (25.0%) have no annotations")
+    assert listed(missing.metadata["first"]) == [{"id": "drive:000002"}]
+    (made,) = outcome.asset_materializations_for_node("validation_report")
+    assert {"rule": "missing_annotations", "id": "drive:000002"} in listed(made.metadata["first_ids"])
 
     alone = factory.run(coco_dataset)
     assert not alone.success
