@@ -212,6 +212,18 @@ def test_the_demo_tool_is_known_by_its_masks_where_nothing_says_who_wrote_the_ex
     assert run_import(write_zip(tmp_path / "plain.zip", plain), tmp_path / "plain")["counts"]["flags"] == {}
 
 
+@pytest.mark.requirement("LLM-01")
+def test_the_rate_that_the_demo_tool_gives_to_every_video_is_flagged(tmp_path, grid):
+    for fps, expected in ((30.0, True), (25.0, False)):
+        files = demo_export([a_frame(0, [demo_object(0, grid)])])
+        changed = {name: content.replace(b'fps": 10.0', b'fps": %.1f' % fps) for name, content in files.items()}
+        flags = imported(tmp_path, changed)["counts"]["flags"]
+        assert ("assumed_rate" in flags) == expected
+    plain = {name: content.replace(b'fps": 10.0', b'fps": 30.0') for name, content in members().items()}
+    summary = imported(tmp_path, plain)
+    assert (summary["video"]["fps"], summary["counts"]["flags"]) == (30.0, {})
+
+
 def test_a_handful_of_equal_scores_is_no_constant(tmp_path, out):
     imported(tmp_path, members([a_frame(0, [an_object(n, confidence=0.9) for n in range(5)])]))
     assert {each.score_source for each in rows(out)[0].annotations} == {"model"}
