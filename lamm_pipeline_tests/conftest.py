@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import hypothesis
 import pytest
 import sqlalchemy
 from alembic.config import Config
@@ -27,6 +28,8 @@ S3_SECRET = "secretOfTheTests/0123456789+abcdef"  # noqa: S105  of the test serv
 def pytest_configure() -> None:
     """Heed interruptions, and have the processes that tests start heed them, when the tests run in the background of a script."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    hypothesis.settings.register_profile("untimed", deadline=None)  # how long an example takes says how busy the machine is
+    hypothesis.settings.load_profile("untimed")
     _spare_the_disk()
     _read_migrations_once()
 

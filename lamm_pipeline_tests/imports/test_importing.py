@@ -179,6 +179,8 @@ def test_objects_that_nobody_has_named_are_of_the_class_unknown(tmp_path, out, g
     assert summary["labels"] == {"object_0": "unknown", "object_1": "unknown"}
     named = run_import(tmp_path / "drive.zip", tmp_path / "named", class_map={"object_1": "car"})
     assert named["labels"] == {"object_0": "unknown", "object_1": "car"}
+    ours = members([a_frame(0, [an_object(3, "object_3", lamm={"track_id": 3})])])
+    assert run_import(write_zip(tmp_path / "ours.zip", ours), tmp_path / "ours")["labels"] == {"object_3": "object_3"}
 
 
 def test_what_holds_nothing_is_left_out_and_counted_without_a_warning(tmp_path, out, grid):
