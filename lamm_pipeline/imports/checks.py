@@ -11,6 +11,7 @@ from lamm_pipeline.imports.planning import ASSET
 
 _FLAGS = {
     "clean_images": ("burned_in_overlays", "No tool has painted masks onto the images."),
+    "measured_rate": ("assumed_rate", "No tool has assumed the rate of the video."),
     "measured_scores": ("constant_scores", "The scores differ, or there are none."),
     "one_image_size": ("several_sizes", "All images have one size."),
 }

@@ -26,7 +26,7 @@ from lamm_pipeline.imports.layout import PLACES, Layout, read_layout
 from lamm_pipeline.imports.mask_forms import Size
 from lamm_pipeline.imports.problems import KINDS, LEFT_OUT
 from lamm_pipeline.imports.safe_zip import MEGABYTE, SafeZip, open_zip
-from lamm_pipeline.imports.sam2_format import DEMO_EXPORTER, Documents, parse, read_documents
+from lamm_pipeline.imports.sam2_format import DEMO_EXPORTER, DEMO_FPS, Documents, parse, read_documents
 from lamm_pipeline.imports.settings import RAISE_THE_LIMIT, ImportSettings, RunOrder, ZipLimits
 from lamm_pipeline.imports.tally import Tally
 from lamm_pipeline.ontology.ontology import Ontology
@@ -294,6 +294,10 @@ def _flags(imported: _Import, tally: Tally) -> dict[str, str]:
         found["burned_in_overlays"] = (
             f"{unsaid}{DEMO_EXPORTER} paints the masks onto the images: a model would learn the paint. Import again with clean images "
             "(--images or --recording; in the Launchpad images_folder or from_recording)."
+        )
+    if imported.documents.by_demo_tool and imported.documents.video.fps == DEMO_FPS:
+        found["assumed_rate"] = (
+            f"{DEMO_EXPORTER} says {DEMO_FPS:g} frames a second of every video: times are right only if the video has so many."
         )
     if tally.constant_score is not None:
         found["constant_scores"] = f"All {tally.scores} scores are {tally.constant_score:g}: they were not measured, and say nothing."

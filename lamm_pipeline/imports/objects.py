@@ -187,7 +187,8 @@ class _ObjectReader:
         label, no_label = self._value.get("label"), f"object_{'unknown' if track_id is None else track_id}"
         if label is not None and not isinstance(label, str):
             self._tell("object", f"Its label is {str(label)[:50]!r}, which is no text; it counts as none.")
-        if isinstance(label, str) and label.strip() not in {"", no_label}:
+        unnamed = {"", no_label} if NAMESPACE not in self._value else {""}  # the demo tool names what has no name, this package does not
+        if isinstance(label, str) and label.strip() not in unnamed:
             class_id = labels.class_of(label)
         else:
             label, class_id = no_label, labels.class_without_label(no_label)

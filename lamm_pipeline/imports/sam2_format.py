@@ -26,7 +26,8 @@ FORMAT_VERSION = "1.0"
 EXPORTER_VERSION = "1.0.0"
 EXPORTER = "lamm_pipeline"
 DEMO_EXPORTER = "SAM2 Demo Export Tool"
-"""Writes masks by rows and without their size, the same score everywhere, and paints the masks onto the images."""
+"""Writes masks by rows and without their size, the same score and rate everywhere, and paints the masks onto the images."""
+DEMO_FPS = 30.0
 
 FRAMES = "annotations"
 NAMESPACE = "lamm"

@@ -96,6 +96,10 @@ def test_a_large_export_is_not_written_unasked_and_leaves_nothing(root: Path, tm
     assert "This is more than" not in lamm(*call, "--yes").stderr
     with pytest.raises(InputError):
         exporting._confirm(1.0, yes=False)
+    monkeypatch.setattr(sam2_export, "CONFIRM_MB", 1000.0)
+    warned = lamm(*call[:3], tmp_path / "warned", *call[4:])
+    assert "This is more than 0.001 MB; a lower --fps gives less." in warned.stderr
+    assert [each.name for each in (tmp_path / "warned").iterdir()] == ["Drive_7.zip"]
 
 
 @pytest.mark.requirement("OPT-05")

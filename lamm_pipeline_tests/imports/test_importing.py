@@ -179,6 +179,8 @@ def test_objects_that_nobody_has_named_are_of_the_class_unknown(tmp_path, out, g
     assert summary["labels"] == {"object_0": "unknown", "object_1": "unknown"}
     named = run_import(tmp_path / "drive.zip", tmp_path / "named", class_map={"object_1": "car"})
     assert named["labels"] == {"object_0": "unknown", "object_1": "car"}
+    ours = members([a_frame(0, [an_object(3, "object_3", lamm={"track_id": 3})])])
+    assert run_import(write_zip(tmp_path / "ours.zip", ours), tmp_path / "ours")["labels"] == {"object_3": "object_3"}
 
 
 def test_what_holds_nothing_is_left_out_and_counted_without_a_warning(tmp_path, out, grid):
@@ -210,6 +212,18 @@ def test_the_demo_tool_is_known_by_its_masks_where_nothing_says_who_wrote_the_ex
     assert rows(tmp_path / "other")[0].annotations[0].mask_rle != expected
     plain = {name: content for name, content in members().items() if name != "metadata.json"}
     assert run_import(write_zip(tmp_path / "plain.zip", plain), tmp_path / "plain")["counts"]["flags"] == {}
+
+
+@pytest.mark.requirement("LLM-01")
+def test_the_rate_that_the_demo_tool_gives_to_every_video_is_flagged(tmp_path, grid):
+    for fps, expected in ((30.0, True), (25.0, False)):
+        files = demo_export([a_frame(0, [demo_object(0, grid)])])
+        changed = {name: content.replace(b'fps": 10.0', b'fps": %.1f' % fps) for name, content in files.items()}
+        flags = imported(tmp_path, changed)["counts"]["flags"]
+        assert ("assumed_rate" in flags) == expected
+    plain = {name: content.replace(b'fps": 10.0', b'fps": 30.0') for name, content in members().items()}
+    summary = imported(tmp_path, plain)
+    assert (summary["video"]["fps"], summary["counts"]["flags"]) == (30.0, {})
 
 
 def test_a_handful_of_equal_scores_is_no_constant(tmp_path, out):
