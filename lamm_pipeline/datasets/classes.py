@@ -6,6 +6,7 @@ from functools import cached_property
 
 from lamm_pipeline.datasets.versions import VersionManifest, check_ontology
 from lamm_pipeline.errors import InputError
+from lamm_pipeline.imports.labels import UNKNOWN
 from lamm_pipeline.ontology.ontology import ObjectClass, Ontology
 from lamm_pipeline.sample_table import Annotation
 
@@ -56,7 +57,12 @@ def version_classes(manifest: VersionManifest, ontology: Ontology) -> VersionCla
     check_ontology(manifest, ontology)
     last = max(known.category_id for known in ontology.classes)
     extra = (
-        ObjectClass(label, label.replace("_", " "), number, label, EXTRA_COLOR, EXTRA_KITTI_TYPE, EXTRA_GROUP)
+        ObjectClass(label, label.replace("_", " "), number, _phrase(label), EXTRA_COLOR, EXTRA_KITTI_TYPE, EXTRA_GROUP)
         for number, label in enumerate(manifest.extra_classes, start=last + 1)
     )
     return VersionClasses((*ontology.classes, *extra))
+
+
+def _phrase(label: str) -> str:
+    """What conversations call an object of such a class; that of objects without a label is no noun."""
+    return f"{UNKNOWN} object" if label == UNKNOWN else label

@@ -133,7 +133,12 @@ def test_strict_validation_stops_what_lenient_lets_pass(tmp_path: Path) -> None:
         training_data(root, "street.v1")
     facts = printed("prepare", archive, "--validation", "lenient", "--root", root)
     assert facts["version"] == "street.v2"
-    assert len(placed(root, "street.v2")) <= 57
+    lenient = placed(root, "street.v2")
+    assert len(lenient) <= 57
+    mended = printed("prepare", export(archive, 0, 60), "--validation", "strict", "--root", root)
+    assert (mended["version"], mended["validation"]["status"], mended["imports"]) == ("street.v3", "PASSED", ["street"])
+    strict = placed(root, "street.v3")
+    assert {frame: strict[frame] for frame in lenient} == lenient
 
 
 @pytest.mark.requirement("LLM-01", "PIP-01")

@@ -25,7 +25,7 @@ from lamm_pipeline.curation import selecting
 from lamm_pipeline.curation.annotation_stats import annotation_stats
 from lamm_pipeline.datasets import assets as datasets
 from lamm_pipeline.datasets.classes import version_classes
-from lamm_pipeline.datasets.formats.coco import write_coco
+from lamm_pipeline.datasets.formats.export import WRITERS
 from lamm_pipeline.datasets.formats.files import Export
 from lamm_pipeline.datasets.lineage import write_lineage
 from lamm_pipeline.datasets.settings import DatasetSettings, ExportFormat
@@ -185,7 +185,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         )
         report.finish()
         exports = {each: house.folder(f"{each}_dataset") / each for each in house.manifest.settings.formats}
-        coco = coco_with_objects_without_masks(house)
+        odd = {
+            f"{each}_dataset": written_with_odd_objects(house, each)
+            for each in (ExportFormat.coco, ExportFormat.huggingface, ExportFormat.llava)
+        }
     lineage = Draft.open(house.folder("lineage"))
     write_lineage(
         house.manifest,
@@ -203,7 +206,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     draft.finish()
     alone = {"tracks": root / "tracks", "selection": curated(root / "house"), "annotation_stats": root / "annotation_stats"}
     alone["annotation_export"] = imported(root)
-    alone["coco_dataset"] = coco
+    alone |= odd
     stats = annotation_stats(house_frames())
     alone["annotation_stats"].mkdir()
     write_json(alone["annotation_stats"] / "annotation_stats.json", stats)
@@ -211,18 +214,20 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {asset: alone.get(asset) or house.folder(asset) for asset in (*CODE_VERSIONS, *ESTIMATES)}
 
 
-def coco_with_objects_without_masks(house: world.World) -> Path:
-    """The version as COCO, where the first object of every frame has lost its mask."""
+def written_with_odd_objects(house: world.World, export_format: ExportFormat) -> Path:
+    """The version in a format, where the first object of every frame has lost its mask, and the second its label."""
+    manifest = house.manifest.model_copy(update={"extra_classes": ("unknown",)})
     samples = split_samples(house.folder("curated_dataset"), house.folder("splits"), house.artifact_folder)
-    draft = Draft.open(house.folder("coco"))
-    write_coco(Export(map(without_first_mask, samples), house.manifest, version_classes(house.manifest, world.ONTOLOGY), draft))
+    draft = Draft.open(house.folder(f"odd_{export_format}"))
+    WRITERS[export_format](Export(map(with_odd_objects, samples), manifest, version_classes(manifest, world.ONTOLOGY), draft))
     draft.finish()
-    return house.folder("coco")
+    return house.folder(f"odd_{export_format}")
 
 
-def without_first_mask(item: SplitSample) -> SplitSample:
-    annotations = (replace(each, mask_rle=None) if not n else each for n, each in enumerate(item.sample.annotations))
-    return replace(item, sample=replace(item.sample, annotations=tuple(annotations)))
+def with_odd_objects(item: SplitSample) -> SplitSample:
+    changes: list[dict[str, Any]] = [{"mask_rle": None}, {"class_id": "unknown"}]
+    first = [replace(each, **change) for each, change in zip(item.sample.annotations, changes)]  # noqa: B905
+    return replace(item, sample=replace(item.sample, annotations=(*first, *item.sample.annotations[len(first) :])))
 
 
 def house_frames() -> list[FrameDetections]:
@@ -317,6 +322,8 @@ def test_the_fixed_inputs_reach_what_the_digests_are_to_guard(written: dict[str,
     labels = [path.read_text() for path in written["kitti_dataset"].rglob("label_2/*.txt")]
     assert any("-1000" in text for text in labels)
     assert any("-1000" not in text for text in labels if text)
+    assert '"segmentation":[]' in (written["coco_dataset"] / "coco/train/annotations.json").read_text()
+    assert "unknown object" in (written["llava_dataset"] / "llava/train.jsonl").read_text()
     report = json.loads((written["validation_report"] / "report.json").read_text())
     assert {rule["name"] for rule in report["rules"] if not rule["passed"]} == {"small_objects", "near_duplicates"}
     assert "data:image/jpeg" in (written["validation_report"] / "report.html").read_text()

@@ -1,11 +1,13 @@
 """The job `prepare`, as the Launchpad runs it: from ZIPs to a version, whose export the sensor launches, and a dataset that grows."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 from datasets import load_from_disk  # noqa: TID253
 
 from lamm_pipeline.datasets.settings import DatasetSettings
@@ -13,6 +15,7 @@ from lamm_pipeline.datasets.versions import VersionManifest, list_versions, read
 from lamm_pipeline.definitions import build_definitions
 from lamm_pipeline.orchestration.instance import open_instance
 from lamm_pipeline.settings import Settings
+from lamm_pipeline_tests.docs.feature_list import REPOSITORY
 from lamm_pipeline_tests.imports.zips import a_frame, an_object, members, write_zip
 
 pytestmark = pytest.mark.usefixtures("own_environment")
@@ -100,6 +103,13 @@ def test_the_launchpad_offers_every_setting_and_fills_none_in(house: House) -> N
     filled: Any = dg.validate_run_config(job, {"ops": {"import_and_write_version": {"config": {"zips": ["street.zip"]}}}})
     config = filled["ops"]["import_and_write_version"]["config"]
     assert {name: config[name] for name in DatasetSettings.model_fields} == dict.fromkeys(DatasetSettings.model_fields)
+
+
+def test_the_config_that_the_documentation_shows_is_valid(house: House) -> None:
+    page = (REPOSITORY / "docs/prepare-datasets.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    checked: Any = dg.validate_run_config(house.definitions.resolve_job_def("prepare"), yaml.safe_load(shown))
+    assert checked["ops"]["import_and_write_version"]["config"]["validation"]["level"] == "lenient"
 
 
 @pytest.mark.requirement("PIP-03")

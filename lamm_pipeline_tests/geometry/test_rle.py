@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -77,3 +78,18 @@ def test_containment_is_the_share_of_a_masks_pixels_in_another(several: list[NDA
     found = rle.containment([rle.encode(mask) for mask in several])
     expected = np.array([[(a & b).sum() / max(1, a.sum()) for b in several] for a in several]).reshape(len(several), len(several))
     np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.requirement("OPT-04")
+@pytest.mark.parametrize("objects", [1, 5, 40])
+def test_masks_of_full_hd_are_lossless_and_ten_times_smaller_than_their_bits(objects: int) -> None:
+    rng = np.random.default_rng(objects)
+    coarse = np.zeros((108, 192), np.float32)
+    for row, column in rng.integers((10, 10), (98, 182), (objects, 2)):
+        coarse[row - 5 : row + 5, column - 5 : column + 5] = 1.0
+    rough = cv2.resize(coarse + rng.normal(0, 0.1, coarse.shape).astype(np.float32), (1920, 1080), interpolation=cv2.INTER_CUBIC)
+    mask = rough > 0.5
+    runs = rle.encode(mask)
+    assert np.array_equal(rle.decode(runs), mask)
+    assert np.array_equal(coco_mask.decode(runs).astype(bool), mask)
+    assert 10 * len(runs["counts"]) <= mask.size / 8

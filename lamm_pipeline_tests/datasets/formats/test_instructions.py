@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lamm_pipeline.datasets.classes import version_classes
 from lamm_pipeline.datasets.formats.instructions import EMPTY_TASKS, TASKS, Turn, ask, conversation, plural
 from lamm_pipeline.sample_table import Annotation, Sample
 from lamm_pipeline_tests.datasets.formats.answers import Reader, Words, boxes, masks, metres
-from lamm_pipeline_tests.datasets.formats.frames import CLASSES, annotation
+from lamm_pipeline_tests.datasets.formats.frames import CLASSES, ONTOLOGY, annotation, manifest
 
 BY_ID = {known.id: known for known in CLASSES.all}
 PHRASES = {
@@ -330,6 +331,19 @@ def test_of_a_single_class_nothing_is_said_to_be_absent_unless_a_person_has_look
     for number in range(30):
         assert {turn.task for turn in ask(sample_of(f"drive:{number}", [], "unlabelled"), BY_ID, 9)} == {"nothing"}
         assert {turn.task for turn in ask(sample_of(f"drive:{number}", [], "reviewed_empty"), BY_ID, 9)} == {"nothing", "none_of"}
+
+
+@pytest.mark.requirement("LLM-07")
+def test_objects_without_a_label_are_called_unknown_objects() -> None:
+    version = manifest().model_copy(update={"extra_classes": ("unknown", "lynx")})
+    classes = {known.id: known for known in version_classes(version, ONTOLOGY).all}
+    said = set()
+    for number in range(40):
+        frame_id = f"drive:{number}"
+        kinds = [annotation(frame_id, n, class_id, (10 + 90 * n, 20, 80 + 90 * n, 90)) for n, class_id in enumerate(["unknown", "lynx"])]
+        said |= {turn.question for turn in ask(sample_of(frame_id, kinds), classes, 3)}
+    assert {"Segment the unknown object.", "Find and segment unknown objects.", "Segment the lynx."} <= said
+    assert not any("unknowns" in question or "unknown?" in question for question in said)
 
 
 @pytest.mark.requirement("LLM-05")
