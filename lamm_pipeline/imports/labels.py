@@ -1,5 +1,6 @@
 """What the labels of an export mean: classes of the ontology, and slugs for those it does not know."""
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -56,12 +57,17 @@ class Labels:
 
 
 def class_slug(label: str) -> str:
-    """A class id from a label: small ASCII letters, digits and underscores, beginning with a letter."""
-    ascii_only = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "_", ascii_only).strip("_")
+    """A class id from a label: small ASCII letters, digits and underscores, beginning with a letter.
+
+    Letters of other scripts have no place in it; a piece of the label's digest tells such labels apart.
+    """
+    folded = unicodedata.normalize("NFKD", label.strip().casefold())
+    slug = re.sub(r"[^a-z0-9]+", "_", folded.encode("ascii", "ignore").decode()).strip("_")[:MAX_LENGTH].rstrip("_")
+    if any(letter.isalnum() and not letter.isascii() for letter in folded):
+        slug = f"{slug or 'class'}_{hashlib.sha256(folded.encode()).hexdigest()[:8]}"
     if slug and not slug[0].isalpha():
         slug = f"class_{slug}"
-    return slug[:MAX_LENGTH].rstrip("_") or UNKNOWN
+    return slug or UNKNOWN
 
 
 def listed(labels: Sequence[str]) -> str:
