@@ -95,7 +95,9 @@ def prepare(
         if growth.newest is not None:
             options.note(f"{growth.newest} is there already: it grows, and what is not said here is as it is there")
         settings = _settings(growth.settings, said)
-        key = session.create_version(dataset, growth.recordings, settings, imports=growth.imports, resplit=resplit, title=title)
+        key = session.create_version(
+            dataset, growth.recordings, settings, imports=growth.imports, resplit=resplit, after=growth.number, title=title
+        )
         show_version(session, key, as_json=as_json)
 
 

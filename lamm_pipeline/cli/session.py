@@ -159,6 +159,7 @@ class Session:
         imports: Iterable[str] = (),
         hard_cases: HardCases | None = None,
         resplit: bool = False,
+        after: int | None = None,
         title: str = "",
         description: str = "",
     ) -> str:
@@ -182,6 +183,7 @@ class Session:
             imports=imported,
             hard_cases=hard_cases,
             resplit=resplit,
+            after=after,
             title=title,
             description=description,
         )

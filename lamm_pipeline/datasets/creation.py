@@ -102,6 +102,7 @@ def create_dataset_version(
     imports: Iterable[str] = (),
     hard_cases: HardCases | None = None,
     resplit: bool = False,
+    after: int | None = None,
     title: str = "",
     description: str = "",
     source_job_id: str | None = None,
@@ -120,6 +121,7 @@ def create_dataset_version(
         imports: keys of imports, in the order in which they are to be believed.
         hard_cases: take only the frames that fulfil this condition now, and the recordings that have such; None takes all.
         resplit: divide all frames anew; else those of the newest version whose split is published stay where they are.
+        after: number of the version that recordings and imports were reckoned from, 0 when there was none; None where they were not.
         title: a line for people.
         description: more for people.
         source_job_id: the run that creates the version, None for the command line.
@@ -129,7 +131,7 @@ def create_dataset_version(
 
     Raises:
         InputError: a recording or import is unknown or not processed, its artifacts do not belong together, no frame is a hard case, the
-            uncertainty of one is that of other frames, or the name or settings cannot be used.
+            uncertainty of one is that of other frames, the dataset has grown meanwhile, or the name or settings cannot be used.
     """
     check_name(name)
     imported = list(dict.fromkeys(imports))
@@ -139,6 +141,11 @@ def create_dataset_version(
     known = [row.number for row in rows]
     gone = {row.number for row in rows if row.deleted_at is not None}
     before = [each for each in list_versions(root, name) if each.number not in gone]
+    if after is not None and before and before[-1].number != after:
+        raise InputError(
+            f"{before[-1].key} was made meanwhile, and what it has more would be missing here. Give the same command again: it grows that "
+            "version, and what is imported already is not imported again."
+        )
     found = [_import(store, key) for key in imported]
     content = _Content(
         recordings=tuple(sorted((_pin(store, catalog, key) for key in keys), key=lambda inputs: inputs.recording)),

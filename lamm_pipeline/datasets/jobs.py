@@ -149,7 +149,8 @@ def import_and_write_version(context: dg.OpExecutionContext, config: PrepareConf
         name = config.name or dataset_name(added[0].key)
         growth = grow(Path(workspace.root), workspace.catalog, name, [*config.imports, *(each.key for each in added)])
         recordings = list(dict.fromkeys([*growth.recordings, *config.recordings]))
-        return _write_version(context, workspace, config, name, recordings, growth.imports, _settings(with_said(growth.settings, said)))
+        settings = _settings(with_said(growth.settings, said))
+        return _write_version(context, workspace, config, name, recordings, growth.imports, settings, after=growth.number)
 
 
 def _said(context: dg.OpExecutionContext, config: PrepareConfig) -> dict[str, Any]:
@@ -177,6 +178,7 @@ def _write_version(
     imports: Sequence[str],
     settings: DatasetSettings,
     hard_cases: HardCases | None = None,
+    after: int | None = None,
 ) -> str:
     for artifact, planned in refresh_selections(workspace.store, workspace.catalog, workspace.ontology, recordings, imports, hard_cases):
         context.log_event(refreshed(artifact, planned))
@@ -192,6 +194,7 @@ def _write_version(
         imports=imports,
         hard_cases=hard_cases,
         resplit=config.resplit,
+        after=after,
         title=config.title,
         description=config.description,
         source_job_id=context.run_id,

@@ -30,12 +30,14 @@ class Growth:
         recordings: keys.
         imports: keys, in the order in which they were added.
         newest: key of the version that grows, None when there is none.
+        number: of that version, 0 when there is none.
         settings: of that version, else those of `PREPARED`.
     """
 
     recordings: tuple[str, ...]
     imports: tuple[str, ...]
     newest: str | None
+    number: int
     settings: DatasetSettings
 
 
@@ -54,8 +56,8 @@ def grow(root: Path, catalog: Catalog, name: str, imports: Iterable[str]) -> Gro
     newest = newest_version(root, catalog, check_name(name))
     before: Sequence[str] = [each.key for each in newest.imports] if newest else ()
     recordings = tuple(each.recording for each in newest.recordings) if newest else ()
-    key, settings = (newest.key, newest.settings) if newest else (None, PREPARED)
-    return Growth(recordings, tuple(dict.fromkeys([*before, *imports])), key, settings)
+    key, number, settings = (newest.key, newest.number, newest.settings) if newest else (None, 0, PREPARED)
+    return Growth(recordings, tuple(dict.fromkeys([*before, *imports])), key, number, settings)
 
 
 def with_said(settings: DatasetSettings, said: Mapping[str, Any]) -> dict[str, Any]:

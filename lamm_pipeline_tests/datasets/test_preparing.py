@@ -10,6 +10,7 @@ import pytest
 import yaml
 from datasets import load_from_disk  # noqa: TID253
 
+from lamm_pipeline.datasets import jobs
 from lamm_pipeline.datasets.settings import DatasetSettings
 from lamm_pipeline.datasets.versions import VersionManifest, list_versions, read_version
 from lamm_pipeline.definitions import build_definitions
@@ -47,15 +48,20 @@ class House:
         assert result.success
         return read_version(self.root, result.output_for_node("import_and_write_version"))
 
-    def refusal(self, **config: Any) -> str:
-        """The sentence with which such a run fails, and fails before anything is imported."""
+    def failure(self, **config: Any) -> str:
+        """The sentence with which such a run fails."""
         result = self.prepare(**config)
         failures = [event.step_failure_data.user_failure_data for event in result.all_events if event.is_step_failure]
         assert len(failures) == 1
         assert failures[0] is not None
+        return str(failures[0].description)
+
+    def refusal(self, **config: Any) -> str:
+        """The same of a run that fails before anything is imported."""
+        sentence = self.failure(**config)
         assert not (self.root / "annotation_exports").exists()
         assert list_versions(self.root) == []
-        return str(failures[0].description)
+        return sentence
 
 
 @pytest.fixture
@@ -137,3 +143,20 @@ def test_what_is_wrong_in_the_launchpad_is_a_sentence_before_anything_is_importe
     assert "sum to 1.6" in house.refusal(zips=[archive], split={"train_ratio": 0.8, "val_ratio": 0.7})
     assert "A dataset cannot be called 'a b'" in house.refusal(zips=[archive], name="a b")
     assert "nowhere.zip does not exist" in house.refusal(zips=[str(house.folder / "nowhere.zip")])
+
+
+@pytest.mark.requirement("PIP-03")
+def test_what_somebody_else_adds_meanwhile_is_not_lost(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.prepared(zips=[house.zip("street", 0, 60)])
+    theirs, ours = house.zip("theirs", 60, 80), house.zip("ours", 80, 100)
+    genuine = jobs.refresh_selections
+
+    def meanwhile(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        assert house.prepared(zips=[theirs], name="street").key == "street.v2"
+        return genuine(*arguments)
+
+    monkeypatch.setattr(jobs, "refresh_selections", meanwhile)
+    assert "street.v2 was made meanwhile" in house.failure(zips=[ours], name="street")
+    grown = house.prepared(zips=[ours], name="street")
+    assert (grown.key, [each.key for each in grown.imports]) == ("street.v3", ["street", "theirs", "ours"])
