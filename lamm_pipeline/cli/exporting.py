@@ -25,7 +25,7 @@ from lamm_pipeline.storage.draft import Draft
 @options.command
 def sam2(
     version: Annotated[str, typer.Argument(help="Key of the dataset version, such as night_drives.v2.")],
-    out: Annotated[Path, typer.Argument(help="Folder for the ZIPs, one a recording.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the ZIPs, one a recording.", file_okay=False)],
     fps: Annotated[FrameRate, typer.Option(help="Frames a second; auto: 5 for recordings of 30 or more, else 1.")] = FrameRate.auto,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, however large it gets.")] = False,
     root: options.Root = None,
