@@ -6,7 +6,6 @@ from sqlalchemy import select
 
 from lamm_pipeline.catalog.files import FileCatalog, KnownFile
 from lamm_pipeline.catalog.models import AnnotationExport
-from lamm_pipeline.errors import InputError
 
 
 class ExportCatalog(FileCatalog[AnnotationExport]):
@@ -14,17 +13,7 @@ class ExportCatalog(FileCatalog[AnnotationExport]):
 
     row = AnnotationExport
     word = "export"
-
-    def get(self, key: str) -> AnnotationExport:
-        """The export with this key.
-
-        Raises:
-            InputError: there is none.
-        """
-        row = self.find(key)
-        if row is None:
-            raise InputError(f"No annotation export is called {key!r}. Import its file with `lamm import ZIP`, then use the key it prints.")
-        return row
+    unknown = "No annotation export is called {key!r}. Import its file with `lamm import ZIP`, then use the key it prints."
 
     def found_at(self, path: Path) -> AnnotationExport | None:
         """The export that was found at this path, or None."""

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from lamm_pipeline.catalog.models import AnnotationExport, Recording, now
 from lamm_pipeline.catalog.part import CatalogPart, audit
+from lamm_pipeline.errors import InputError
 
 Row = TypeVar("Row", Recording, AnnotationExport)
 
@@ -31,10 +32,12 @@ class FileCatalog(CatalogPart, ABC, Generic[Row]):
     Attributes:
         row: their table.
         word: what the audit trail calls one of them.
+        unknown: the sentence for a `{key}` that none has.
     """
 
     row: type[Row]
     word: str
+    unknown: str
 
     @abstractmethod
     def found_at(self, path: Path) -> Row | None:
@@ -68,6 +71,17 @@ class FileCatalog(CatalogPart, ABC, Generic[Row]):
         """The file with this key, or None."""
         with self._session() as session:
             return session.get(self.row, key)
+
+    def get(self, key: str) -> Row:
+        """The file with this key.
+
+        Raises:
+            InputError: there is none.
+        """
+        row = self.find(key)
+        if row is None:
+            raise InputError(self.unknown.format(key=key))
+        return row
 
     def has(self, key: str) -> bool:
         """Whether a file has this key."""

@@ -8,7 +8,6 @@ from sqlalchemy import select
 
 from lamm_pipeline.catalog.files import FileCatalog, KnownFile
 from lamm_pipeline.catalog.models import Recording
-from lamm_pipeline.errors import InputError
 
 
 class RecordingCatalog(FileCatalog[Recording]):
@@ -16,22 +15,7 @@ class RecordingCatalog(FileCatalog[Recording]):
 
     row = Recording
     word = "recording"
-
-    def get(self, key: str) -> Recording:
-        """The recording with this key.
-
-        Raises:
-            InputError: there is none.
-        """
-        row = self.find(key)
-        if row is None:
-            raise InputError(f"No recording is called {key!r}. Add its file with `lamm add FILE`, then use the key it prints.")
-        return row
-
-    def of_dataset(self, dataset_id: str) -> Sequence[Recording]:
-        """The recordings of one source dataset, by key."""
-        with self._session() as session:
-            return session.scalars(select(Recording).where(Recording.dataset_id == dataset_id).order_by(Recording.key)).all()
+    unknown = "No recording is called {key!r}. Add its file with `lamm add FILE`, then use the key it prints."
 
     def found_at(self, path: Path) -> Recording | None:
         """The recording that was found at this path, or None."""
