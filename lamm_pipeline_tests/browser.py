@@ -1,13 +1,13 @@
 """Debian's Chromium, driven by Playwright, for tests of pages."""
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from lamm_pipeline_tests.needs import need
 
 CHROMIUM = Path(shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
@@ -24,11 +24,7 @@ SOFTWARE_WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-
 @contextmanager
 def chromium(drawing: Sequence[str] = ("--disable-gpu",)) -> Iterator[Browser]:
     """A browser of our own; skips the test where Chromium is not installed."""
-    if not CHROMIUM.exists():
-        reason = "Chromium is not here (Debian: apt-get install chromium)"
-        if os.environ.get("LAMM_TEST_NO_SKIPS"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    need(CHROMIUM.exists(), "Chromium is not here (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, *drawing])
         yield browser

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import sqlalchemy
+
+from lamm_pipeline_tests.needs import need
 
 PROGRAMS = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=Path(shutil.which("initdb") or "initdb")).parent
 USER = "lamm"
@@ -46,11 +47,7 @@ class Server:
 @contextmanager
 def running_server(*databases: str) -> Iterator[Server]:
     """Start a server with these databases; skips the test where PostgreSQL's programs are not installed."""
-    if not (PROGRAMS / "initdb").exists():
-        reason = "PostgreSQL's programs are not here (Debian: apt-get install postgresql)"
-        if os.environ.get("LAMM_TEST_NO_SKIPS"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    need((PROGRAMS / "initdb").exists(), "PostgreSQL's programs are not here (Debian: apt-get install postgresql)")
     folder = Path(tempfile.mkdtemp(prefix="lamm-postgres-"))  # pytest's own folders are closed to the server's user
     data, found = folder / "data", Server(_free_port(), secrets.token_hex(8))
     (folder / "password").write_text(found.password)

@@ -1,20 +1,15 @@
 """Plots of Plotly in a page."""
 
 import importlib.util
-import os
 
-import pytest
 from playwright.sync_api import Page, expect
+
+from lamm_pipeline_tests.needs import need
 
 
 def need_plotly() -> None:
     """Skip the test where the extra `view` is not installed."""
-    if importlib.util.find_spec("plotly") is not None:
-        return
-    reason = "Plotly is not here (pip install 'lamm-pipeline[view]')"
-    if os.environ.get("LAMM_TEST_NO_SKIPS"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    need(importlib.util.find_spec("plotly") is not None, "Plotly is not here (pip install 'lamm-pipeline[view]')")
 
 
 def wait_for_plot(page: Page, traces: int) -> None:

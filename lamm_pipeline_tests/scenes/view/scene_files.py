@@ -1,22 +1,16 @@
 """Scenes read back by Rerun's own reader."""
 
 import importlib.util
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
+from lamm_pipeline_tests.needs import need
 
 
 def need_rerun() -> None:
     """Skip the test where the extra `view` is not installed."""
-    if importlib.util.find_spec("rerun") is not None:
-        return
-    reason = "Rerun is not here (pip install 'lamm-pipeline[view]')"
-    if os.environ.get("LAMM_TEST_NO_SKIPS"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    need(importlib.util.find_spec("rerun") is not None, "Rerun is not here (pip install 'lamm-pipeline[view]')")
 
 
 def read_scene(path: Path) -> dict[str, dict[int | None, dict[str, Any]]]:
