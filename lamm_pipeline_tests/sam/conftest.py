@@ -4,7 +4,6 @@ Without torch, sam2 and transformers these tests are skipped, with LAMM_TEST_NO_
 """
 
 import importlib.util
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from lamm_pipeline.geometry.boxes_2d import nms
 from lamm_pipeline.ontology.ontology import load_ontology
 from lamm_pipeline.segmentation.settings import Variant
+from lamm_pipeline_tests.needs import need
 
 IMAGE_SIZE = 64
 NEEDED = ("torch", "torchvision", "sam2", "hydra", "transformers")
@@ -24,11 +24,7 @@ OPERATORS = ("nms", "qnms")
 @pytest.fixture(scope="session", autouse=True)
 def torch_and_sam2() -> Any:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        reason = f"{', '.join(missing)} not installed; run make test-sam"
-        if os.environ.get("LAMM_TEST_NO_SKIPS") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    need(not missing, f"{', '.join(missing)} not installed; run make test-sam")
     import torch
 
     torch.set_num_threads(1)  # the networks are so small that threads only wait for each other
